@@ -1,0 +1,24 @@
+"""What the notebooks import. Each name is loaded when first asked for, so that the command line stays quick."""
+
+from importlib import import_module
+
+_HOME = {
+    "scratch_database": "loopbound.database",
+    "NamedLoop": "loopbound.loops",
+    "name_of": "loopbound.loops",
+    "Recorder": "loopbound.recorder",
+    "symptom_of": "loopbound.recorder",
+    "predict": "loopbound.course.predict",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'loopbound' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

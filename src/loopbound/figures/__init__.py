@@ -1,0 +1,8 @@
+"""Drawings of records and results, as SVG with alt text. They know nothing of how their data came about."""
+
+from loopbound.figures.grid import outcome_grid
+from loopbound.figures.schedule import schedule
+from loopbound.figures.style import Figure
+from loopbound.figures.timeline import timeline
+
+__all__ = ["Figure", "outcome_grid", "schedule", "timeline"]
