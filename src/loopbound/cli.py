@@ -1,0 +1,107 @@
+"""The command line. Thin: each command imports what it needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    0: done; 1: a check found something, or a `Problem` that is printed as `loopbound: …`; 2: not a command; 130: Ctrl-C.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    # pytest's own options are pytest's to read: argparse would take -k or -x for its own.
+    if words[:1] == ["test"] and not {"-h", "--help"} & set(words[1:2]):
+        options = argparse.Namespace(run=_test, words=words[1:])
+    else:
+        options = _parser().parse_args(words)
+    try:
+        return options.run(options) or 0
+    except KeyboardInterrupt:
+        print("\nloopbound: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `loopbound claims | head` is no mistake
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        from loopbound.problem import Problem
+
+        if not isinstance(error, Problem):
+            raise
+        print(f"loopbound: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="loopbound", description="The course's commands; without one: lab.")
+    parser.set_defaults(run=_lab, browser=True, port=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, run, help: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help)
+        made.set_defaults(run=run)
+        return made
+
+    lab = command("lab", _lab, "open JupyterLab on the start page")
+    lab.add_argument("--no-browser", dest="browser", action="store_false", help="print the address and open nothing")
+    lab.add_argument("--port", type=_port, help="the first port to try (8888); a taken one is stepped over")
+
+    command("test", _test, "run every test; further words go to pytest")
+    command("doctor", _doctor, "check versions, database and fonts")
+
+    tidy = command("format", _format, "bring notebooks into the form in which they are committed")
+    tidy.add_argument("--check", action="store_true", help="change nothing; exit 1 if a notebook would change")
+    execute = command("run", _run, "run notebooks in fresh kernels and compare their outputs with the committed ones")
+    execute.add_argument("--write", action="store_true", help="keep the new outputs")
+    for made in (tidy, execute):
+        made.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="default: every lesson")
+
+    command("claims", _claims, "list the claims that the lessons settle: id, verdict, evidence")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def _lab(options: argparse.Namespace) -> int:
+    from loopbound.lab import run_lab
+
+    return run_lab(port=options.port, browser=options.browser)
+
+
+def _test(options: argparse.Namespace) -> int:
+    from loopbound.lab import run_tests
+
+    return run_tests(options.words)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from loopbound.doctor import doctor_command
+
+    return doctor_command()
+
+
+def _format(options: argparse.Namespace) -> int:
+    from loopbound.lessons.commands import format_command
+
+    return format_command(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from loopbound.lessons.commands import run_command
+
+    return run_command(options)
+
+
+def _claims(options: argparse.Namespace) -> int:
+    from loopbound.lessons.commands import claims_command
+
+    return claims_command(options)

@@ -1,0 +1,124 @@
+"""Is this environment fit for the course? Plain rows, for lesson 00 and for `loopbound doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+
+DATABASE_SECONDS = 60  # the first start of an embedded server on a slow disk is the longest thing here
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that was looked at. `problem` and `help` are empty when it is as it should be."""
+
+    name: str
+    found: str
+    problem: str = ""
+    help: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problem
+
+
+def examine() -> list[Row]:
+    """Look at Python, packages, database and fonts, in this order. Never raises for what it finds: that is a row.
+
+    Starts the embedded PostgreSQL if `DATABASE_URL` is not set. Works in a cell too, where an event loop is running.
+    """
+    return [_python(), *_packages(), _database(), _fonts()]
+
+
+def _python() -> Row:
+    from packaging.specifiers import SpecifierSet
+
+    version = ".".join(map(str, sys.version_info[:3]))
+    wanted = metadata.metadata("loopbound")["Requires-Python"]
+    if SpecifierSet(wanted).contains(version, prereleases=True):
+        return Row("Python", version)
+    return Row("Python", version, f"the course needs {wanted}", "Run lab.py with another Python; it makes .venv anew.")
+
+
+def _packages() -> Iterator[Row]:
+    """The packages that lessons speak about by name, then one row for each other that is missing or of a wrong version."""
+    from packaging.requirements import Requirement
+
+    spoken_of = {"jupyterlab", "sqlalchemy", "asyncpg", "aiosqlite", "psycopg"}
+    for text in metadata.requires("loopbound") or []:
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        repair = "End the lab and start it again with: python3 lab.py"
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            yield Row(requirement.name, "missing", "it is not installed in this kernel's environment", repair)
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            yield Row(requirement.name, version, f"the course needs {requirement.specifier}", repair)
+        elif requirement.name in spoken_of:
+            yield Row(requirement.name, version)
+
+
+def _database() -> Row:
+    from loopbound.problem import Problem
+
+    help = "Unset DATABASE_URL to use the embedded server, or run: python3 lab.py doctor"
+    try:
+        return Row("PostgreSQL", _on_own_loop(_server_version))
+    except Problem as problem:
+        return Row("PostgreSQL", "not reached", str(problem), help)
+    except Exception as error:  # whatever it is, the reader needs it as a row and not as a traceback on the first page
+        return Row("PostgreSQL", "not reached", f"{type(error).__name__}: {error}", help)
+
+
+async def _server_version() -> str:
+    import asyncpg
+    from sqlalchemy.engine import make_url
+
+    from loopbound import scratch_database
+
+    with scratch_database("doctor") as database:
+        url = make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = await asyncpg.connect(url, timeout=DATABASE_SECONDS)
+        try:
+            return (await connection.fetchval("SHOW server_version")).split()[0]
+        finally:
+            await connection.close()
+
+
+def _on_own_loop(function) -> str:
+    """Run a coroutine function to its end on a new loop in a thread: a cell's own thread already runs one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(function())).result()
+
+
+def _fonts() -> Row:
+    from matplotlib import font_manager
+
+    name = "DejaVu Sans"  # comes with matplotlib; the figures' text is measured with it
+    try:
+        font_manager.findfont(name, fallback_to_default=False)
+    except ValueError:
+        return Row(
+            "Fonts", "missing", f"matplotlib does not find {name}, which comes with it",
+            "Remove .venv and start again with: python3 lab.py",
+        )
+    return Row("Fonts", name)
+
+
+def doctor_command() -> int:
+    """Print the rows; 0 if all is well, else 1."""
+    rows = examine()
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        print(f"{'ok ' if row.ok else 'OFF'}  {row.name:<{width}}  {row.found}")
+        for line in f"{row.problem}\n{row.help}".splitlines() if not row.ok else []:
+            print(f"     {'':<{width}}  {line}")
+    return 0 if all(row.ok for row in rows) else 1
