@@ -1,0 +1,21 @@
+"""A real PostgreSQL for everybody: the embedded server, or the one that DATABASE_URL names.
+
+>>> scratch = scratch_database("lesson-04")
+>>> engine = create_async_engine(scratch.url)
+
+Nothing in here touches an event loop (administration is synchronous psycopg), and nothing prints.
+"""
+
+from .address import Address
+from .reach import describe, server_address, stop_if_unused
+from .scratch import ScratchDatabase, Session, scratch_database
+
+__all__ = [
+    "Address",
+    "ScratchDatabase",
+    "Session",
+    "describe",
+    "scratch_database",
+    "server_address",
+    "stop_if_unused",
+]

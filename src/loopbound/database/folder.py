@@ -1,0 +1,212 @@
+"""The folder that the embedded server lives in, and who uses it.
+
+::
+
+    postgres-18/
+        data/            the cluster; belongs to the user whom the server runs as
+        password         of the role postgres
+        lock             held while somebody starts, stops, comes or goes
+        keeper.lock      held by the keeper for as long as it lives
+        clients/         for each client <pid>-<nonce>.lock, which it holds, and .json with its scratch databases
+        server.log  keeper.log
+
+Whether a client lives is asked of the operating system: it holds a lock on its file, and the lock goes when the
+process goes, however it ended. Process ids and start times were the other way; ids are used again, and start
+times move when the clock is set.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import fasteners
+import platformdirs
+
+from ..problem import Problem
+from . import programs
+
+LOCK_SECONDS = 120
+ELSEWHERE = "Set LOOPBOUND_CACHE to a folder that you can write to."
+
+
+class Folder:
+    """The embedded server's folder. Methods that read or change who uses it want `locked` around them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data = path / "data"
+        self.password = path / "password"
+        self.clients = path / "clients"
+        self.log = path / "server.log"
+        self.keeper_log = path / "keeper.log"
+        self._mutex = threading.Lock()
+        self._mine: tuple[str, fasteners.InterProcessLock] | None = None
+
+    @contextlib.contextmanager
+    def locked(self, wait: bool = True) -> Iterator[bool]:
+        """Hold the lock between processes; yields False where it is taken and `wait` is False."""
+        with self._mutex:
+            lock = fasteners.InterProcessLock(self.path / "lock")
+            held = lock.acquire(blocking=wait, timeout=LOCK_SECONDS if wait else None)
+            if wait and not held:
+                raise Problem(
+                    f"Another process has been starting PostgreSQL for {LOCK_SECONDS} s.\n"
+                    f"See {self.log}; if no Loopbound is running any more, delete {self.path / 'lock'}."
+                )
+            try:
+                yield held
+            finally:
+                if held:
+                    lock.release()
+                elif lock.lockfile is not None:
+                    lock.lockfile.close()
+
+    # -- clients ------------------------------------------------------------------------------------------
+
+    def register(self) -> None:
+        """Make this process a client."""
+        if self._mine:
+            return
+        stem = f"{os.getpid()}-{secrets.token_hex(4)}"
+        lock = fasteners.InterProcessLock(self.clients / f"{stem}.lock")
+        lock.acquire(blocking=False)
+        self._mine = (stem, lock)
+        self.record([])
+
+    def record(self, scratch: list[str]) -> None:
+        """Write down the scratch databases of this process."""
+        stem, _ = self._mine
+        partial = self.clients / f"{stem}.partial"
+        partial.write_text(json.dumps({"pid": os.getpid(), "scratch": scratch}), encoding="utf-8")
+        partial.replace(self.clients / f"{stem}.json")
+
+    def unregister(self) -> None:
+        """This process is a client no longer."""
+        if not self._mine:
+            return
+        stem, lock = self._mine
+        self._mine = None
+        lock.release()
+        self._forget(stem)
+
+    @property
+    def registered(self) -> bool:
+        return self._mine is not None
+
+    def living(self) -> dict[str, list[str]]:
+        """Clients and their scratch databases; forgets the ones whose process is gone."""
+        found = {}
+        for path in sorted(self.clients.glob("*.lock")):
+            stem = path.stem
+            # Never try the own lock: closing any handle of a file gives up all locks that the process has on it.
+            if not (self._mine and stem == self._mine[0]) and _free(path):
+                self._forget(stem)
+                continue
+            try:
+                found[stem] = json.loads((self.clients / f"{stem}.json").read_text(encoding="utf-8"))["scratch"]
+            except (OSError, ValueError, KeyError):
+                found[stem] = []
+        return found
+
+    def others(self) -> list[str]:
+        """Living clients apart from this process."""
+        mine = self._mine[0] if self._mine else None
+        return [stem for stem in self.living() if stem != mine]
+
+    def _forget(self, stem: str) -> None:
+        for suffix in ("json", "partial", "lock"):
+            with contextlib.suppress(OSError):
+                (self.clients / f"{stem}.{suffix}").unlink(missing_ok=True)
+
+    # -- keeper -------------------------------------------------------------------------------------------
+
+    def keeper_lives(self) -> bool:
+        return not _free(self.path / "keeper.lock")
+
+
+def open_folder() -> Folder:
+    """Find the folder and make it.
+
+    Raises:
+        Problem: it cannot be made or written, or as root the server could not reach it.
+    """
+    name = f"postgres-{programs.wheel_version().split('.')[0]}"
+    given = os.environ.get("LOOPBOUND_CACHE", "").strip()
+    if given:
+        base = Path(given).expanduser().absolute()
+        _made(base)
+        if not programs.reachable(base):
+            raise Problem(
+                f"LOOPBOUND_CACHE is {base}: as root the server runs as user 'nobody', who cannot enter that folder.\n"
+                "Choose a folder that everybody can enter, or unset LOOPBOUND_CACHE."
+            )
+        return _prepared(base / name)
+    base = Path(platformdirs.user_cache_dir("loopbound", appauthor=False)).absolute()
+    if programs.is_root():
+        # Asked of what exists already, so that nothing is made where it cannot be used.
+        existing = next(parent for parent in (base, *base.parents) if parent.exists())
+        if not programs.reachable(existing):
+            base = Path(platformdirs.site_cache_dir("loopbound", appauthor=False)).absolute()
+    _made(base)
+    if programs.is_root() and not programs.reachable(base):
+        raise Problem(
+            f"As root the server runs as user 'nobody', who cannot enter {base}.\n"
+            "Set LOOPBOUND_CACHE to a folder that everybody can enter."
+        )
+    return _prepared(base / name)
+
+
+def _made(base: Path) -> None:
+    """Make the folder that ours lie in. One that was there keeps its mode."""
+    if base.is_dir():
+        return
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        base.chmod(_own_mode())
+    except OSError as error:
+        raise Problem(f"The folder {base} cannot be made: {_why(error)}.\n{ELSEWHERE}") from None
+
+
+def _prepared(path: Path) -> Folder:
+    # Resolved, so that one folder has one name: the server's command line carries it.
+    folder = Folder(path.resolve())
+    try:
+        path.mkdir(exist_ok=True)
+        state = path.stat()
+        if not programs.WINDOWS and state.st_uid != os.geteuid():
+            raise Problem(f"The folder {path} belongs to another user.\n{ELSEWHERE}")
+        path.chmod(_own_mode())
+        folder.clients.mkdir(exist_ok=True)
+        folder.clients.chmod(0o700)
+        for name in ("lock", "keeper.lock", "keeper.log"):
+            (path / name).touch(mode=0o600)
+        probe = path / f"probe-{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Problem(f"The folder {path} cannot be written: {_why(error)}.\n{ELSEWHERE}") from None
+    return folder
+
+
+def _own_mode() -> int:
+    # As root 'nobody' has to pass through to the data; it can neither list nor write.
+    return 0o711 if programs.is_root() else 0o700
+
+
+def _free(path: Path) -> bool:
+    """Whether nobody holds the lock on the file."""
+    lock = fasteners.InterProcessLock(path)
+    if lock.acquire(blocking=False):
+        lock.release()
+        return True
+    if lock.lockfile is not None:
+        lock.lockfile.close()  # fasteners leaves it open where the lock was taken
+    return False
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,66 @@
+"""The keeper: a process that stops the server when nobody uses it any more.
+
+``python -m loopbound.database.keeper FOLDER``. A client that ends by ``kill -9`` cannot tidy up; the keeper is no
+child of anybody, sees that the client's lock is free, drops its scratch databases, and after a short grace without
+any client stops the server and ends.
+"""
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+import fasteners
+import psycopg
+
+from .folder import Folder
+from .server import Server
+from .sweep import sweep
+
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 5.0
+
+
+def keep(folder: Folder) -> None:
+    """Watch until nobody is left, then stop the server."""
+    server = Server(folder)
+    known: set[str] = set()
+    was_running = False
+    alone_since: float | None = None
+    while folder.clients.exists():
+        with folder.locked(wait=False) as held:
+            if held:
+                clients = folder.living()
+                running = server.process() is not None
+                was_running = was_running or running
+                if running and known - clients.keys():
+                    _sweep(server, clients)
+                known = set(clients)
+                if clients:
+                    alone_since = None
+                else:
+                    alone_since = alone_since or time.monotonic()
+                    # A server that was stopped on purpose (or killed) needs no grace.
+                    if (was_running and not running) or time.monotonic() - alone_since >= GRACE_SECONDS:
+                        server.stop()
+                        return
+        time.sleep(POLL_SECONDS)
+
+
+def _sweep(server: Server, clients: dict[str, list[str]]) -> None:
+    spared = [name for names in clients.values() for name in names]
+    with contextlib.suppress(psycopg.Error):
+        with psycopg.connect(**server.address().libpq(), autocommit=True) as connection:
+            sweep(connection, spared)
+
+
+def main() -> None:
+    folder = Folder(Path(sys.argv[1]))
+    lock = fasteners.InterProcessLock(folder.path / "keeper.lock")
+    # Others look at this lock for a moment now and then; who holds it for long is another keeper.
+    if lock.acquire(timeout=5):
+        keep(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""How this process reaches its PostgreSQL, and how it leaves again."""
+
+import atexit
+import os
+import threading
+import time
+from typing import Any
+
+import psycopg
+
+from . import address as addresses
+from .address import Address
+from .folder import Folder, open_folder
+from .server import Server, spawn_keeper
+
+
+class _State:
+    """What this process knows. A forked child starts with a fresh one."""
+
+    def __init__(self) -> None:
+        self.mutex = threading.RLock()
+        self.checked: dict[str, Address] = {}
+        self.folder: Folder | None = None
+        self.cache: str | None = None
+
+
+_state = _State()
+
+
+def server_address() -> Address:
+    """Address of the PostgreSQL to use: DATABASE_URL's if that is set, else the embedded server's.
+
+    The embedded server is started when needed, and this process is registered as one of its clients: it runs until
+    the last client has gone. Safe to call from any thread, often, and in a child process.
+
+    Raises:
+        Problem: no server can be had; the message says what to do.
+    """
+    with _state.mutex:
+        given = os.environ.get("DATABASE_URL", "").strip()
+        if given:
+            if given not in _state.checked:
+                address = addresses.parse(given)
+                addresses.check(address)
+                _state.checked[given] = address
+            return _state.checked[given]
+        folder = _folder()
+        server = Server(folder)
+        if folder.registered and folder.keeper_lives() and server.process():
+            return server.address()
+        with folder.locked():
+            folder.register()
+            if not folder.keeper_lives():
+                spawn_keeper(folder)  # first, so that a start that is killed half-way is tidied up too
+            if not server.process():
+                server.start()
+            return server.address()
+
+
+def embedded_folder() -> Folder | None:
+    """The folder of the embedded server that this process is a client of, or None."""
+    return _state.folder if _state.folder and _state.folder.registered else None
+
+
+def describe() -> dict[str, Any]:
+    """The server in use, for people: kind, version ("18.6"), host, port, user, database, folder (None for a URL).
+
+    Starts the embedded server when needed; never holds a password.
+
+    Raises:
+        Problem: as `server_address`.
+    """
+    address = server_address()
+    with psycopg.connect(**address.libpq(), autocommit=True) as connection:
+        version = addresses.readable_version(connection.info.server_version)
+    folder = embedded_folder() if address.kind == "embedded" else None
+    return {
+        "kind": address.kind,
+        "version": version,
+        "host": address.host,
+        "port": address.port,
+        "user": address.user,
+        "database": address.database,
+        "folder": str(folder.path) if folder else None,
+    }
+
+
+def stop_if_unused(timeout: float = 10.0) -> bool:
+    """Leave, and stop the embedded server and its keeper now instead of some seconds later.
+
+    Waits up to `timeout` seconds for other clients to go (kernels that are ending) and for the keeper to end.
+
+    Returns:
+        True if no server or keeper of ours runs any more; False if others still use them.
+    """
+    from .scratch import close_all
+
+    deadline = time.monotonic() + timeout
+    close_all()
+    with _state.mutex:
+        folder = _folder()
+        server = Server(folder)
+        folder.unregister()
+        while True:
+            with folder.locked():
+                if not folder.others():
+                    server.stop()
+                    break
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        while folder.keeper_lives():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+
+def _folder() -> Folder:
+    wanted = os.environ.get("LOOPBOUND_CACHE", "")
+    if _state.folder is None or _state.cache != wanted:
+        if _state.folder:
+            _state.folder.unregister()
+        _state.folder = open_folder()
+        _state.cache = wanted
+    return _state.folder
+
+
+@atexit.register
+def _leave() -> None:
+    if _state.folder:
+        _state.folder.unregister()
+
+
+def _forget_parent() -> None:
+    # The parent's registration, its threads' locks and its lock objects mean nothing in a forked child.
+    global _state
+    _state = _State()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)

@@ -1,0 +1,67 @@
+"""Which scratch databases still belong to somebody, asked of the server.
+
+The owner of a scratch database holds an advisory lock on a number made from its name, in a session that ends
+with its process. Advisory locks are counted for each database, so nobody tries to take one: ``pg_locks`` shows
+those of all databases, and two people who share a server through different databases spare each other's.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Collection
+
+import psycopg
+from psycopg import sql
+
+NAME = re.compile(r"loopbound_[a-z0-9_]+_[0-9a-f]{16}")
+
+
+def scratch_name(label: str) -> str:
+    """A new name: ``loopbound_<label>_<16 hexadecimal digits>``, at most 63 bytes."""
+    readable = re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")[:32] or "notebook"
+    return f"loopbound_{readable}_{secrets.token_hex(8)}"
+
+
+def lock_number(name: str) -> int:
+    """The number (signed, 64 bits) that stands for a name."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
+
+
+def take(connection: psycopg.Connection, name: str) -> None:
+    """Own `name`. Before CREATE DATABASE, so that it never exists without an owner."""
+    connection.execute("SELECT pg_advisory_lock(%s)", [lock_number(name)])
+
+
+def give_up(connection: psycopg.Connection, name: str) -> None:
+    connection.execute("SELECT pg_advisory_unlock(%s)", [lock_number(name)])
+
+
+def drop(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def sweep(connection: psycopg.Connection, spared: Collection[str]) -> None:
+    """Drop the scratch databases of this role whose owner is gone, apart from those in `spared`."""
+    # Databases first, locks second: what exists in the first answer was locked before it existed.
+    rows = connection.execute(
+        "SELECT datname FROM pg_database"
+        " WHERE datname LIKE 'loopbound\\_%' AND datdba = (SELECT oid FROM pg_roles WHERE rolname = current_user)"
+    ).fetchall()
+    names = {name for (name,) in rows if NAME.fullmatch(name)} - set(spared)
+    if not names:
+        return
+    owned = {
+        number
+        for (number,) in connection.execute(
+            "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks"
+            " WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
+        )
+    }
+    for name in sorted(names):
+        if lock_number(name) not in owned:
+            try:
+                drop(connection, name)
+            except psycopg.Error:
+                if connection.closed:
+                    raise
+                # Somebody else swept it at the same moment, or will.
