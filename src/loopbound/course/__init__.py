@@ -1,0 +1,1 @@
+"""What the course consists of, and the reader's predictions."""
