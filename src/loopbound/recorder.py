@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import re
 import threading
 import warnings
 import weakref
@@ -59,7 +60,7 @@ class Event:
     kind
         "loop opened", "loop closed"; "born", "used", "returned", "gone" of a thing
         (a connection, or what `Recorder.born` was given); "logged" for a line that
-        SQLAlchemy's pool wrote to its log; "warned" for a Python warning; "failed" for a
+        SQLAlchemy's pool or asyncio logged; "warned" for a Python warning; "failed" for a
         step's error that no thing explains.
     at
         Position in the recording, from 0.
@@ -102,8 +103,9 @@ class Recorder:
     [Event(at=0, kind='loop opened', loop='A', …), …]
 
     Also a context manager. A `NamedLoop`'s steps are seen without being asked for.
-    While it runs, `sqlalchemy.pool` logs into the recording rather than to stderr, and so
-    do Python's warnings: a connection that is collected after its loop has died gives several.
+    While it runs, the loggers `sqlalchemy.pool` and `asyncio` write into the recording rather
+    than to stderr, and so do Python's warnings: a connection that is collected after its loop
+    has died gives several. `asides` lists them.
     """
 
     def __init__(self, *engines: AsyncEngine) -> None:
@@ -119,7 +121,8 @@ class Recorder:
         loops.forget_names()
         loops.step_listeners.append(self._on_step)
         self._stack.callback(loops.step_listeners.remove, self._on_step)
-        self._stack.enter_context(_pool_log_to(self._on_log))
+        for logger in ("sqlalchemy.pool", "asyncio"):
+            self._stack.enter_context(_log_to(self._on_log, logger))
         self._stack.enter_context(_warnings_to(self._on_warning))
         for engine in engines:
             self.watch(engine)
@@ -131,6 +134,15 @@ class Recorder:
         """What has happened so far, oldest first."""
         with self._lock:
             return list(self._events)
+
+    @property
+    def asides(self) -> list[str]:
+        """What was logged or warned meanwhile, each text once, addresses left out, sorted.
+
+        When a dead connection is collected is up to the garbage collector: complete after `stop`.
+        """
+        texts = {re.sub(r" (object )?at 0x[0-9a-fA-F]+", "", e.text) for e in self.events if e.kind in ("logged", "warned")}
+        return sorted(texts)
 
     def watch(self, engine: AsyncEngine) -> None:
         """Record another engine too."""
@@ -317,17 +329,17 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _pool_log_to(receive: Callable[[str], None]) -> Iterator[None]:
-    """Send `sqlalchemy.pool` log records to `receive`, so that none reaches stderr meanwhile."""
+def _log_to(receive: Callable[[str], None], name: str) -> Iterator[None]:
+    """Send one logger's records to `receive`, so that none reaches stderr meanwhile."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            message = record.getMessage()
+            message = record.getMessage().splitlines()[0]
             if record.exc_info and record.exc_info[1] is not None:
                 message += f" ({_first_line(record.exc_info[1])})"
             receive(message)
 
-    logger, handler = logging.getLogger("sqlalchemy.pool"), Handler()
+    logger, handler = logging.getLogger(name), Handler()
     propagated = logger.propagate
     logger.addHandler(handler)
     logger.propagate = False
