@@ -17,8 +17,8 @@ class Address:
 
     kind: str
     """``"embedded"`` or ``"url"``."""
-    host: str | None
-    """A name, an IP address or, with a leading slash, the folder of a Unix socket; None: the drivers' default."""
+    host: str
+    """A name, an IP address or, with a leading slash, the folder of a Unix socket."""
     port: int
     user: str | None
     password: str | None = field(repr=False)
@@ -31,8 +31,8 @@ class Address:
         from sqlalchemy import URL  # only here: the keeper needs no SQLAlchemy
 
         query = {"ssl": self.sslmode} if self.sslmode else {}
-        host = self.host
-        if host and host.startswith("/"):
+        host: str | None = self.host
+        if host.startswith("/"):
             query |= {"host": host, "port": str(self.port)}
             host = None
         url = URL.create(
@@ -61,8 +61,9 @@ class Address:
             "options": "-c idle_session_timeout=0 -c lock_timeout=0 -c statement_timeout=0",
         }
         if self.kind == "embedded":
-            # Named in full, so that PGSSLMODE and its like in somebody's environment change nothing.
-            options |= {"sslmode": "disable", "gssencmode": "disable", "channel_binding": "disable"}
+            # Named in full, so that PGHOSTADDR, PGSSLMODE and their like in somebody's environment change nothing.
+            options |= {"hostaddr": self.host, "sslmode": "disable", "gssencmode": "disable"}
+            options |= {"channel_binding": "disable", "target_session_attrs": "any", "require_auth": "scram-sha-256"}
         return {key: value for key, value in options.items() if value is not None}
 
 
@@ -122,7 +123,8 @@ def check(address: Address, oldest_major: int = OLDEST_MAJOR) -> None:
                 "Start that server, correct the address, or unset DATABASE_URL to use the embedded server."
             ) from None
     try:
-        connection = psycopg.connect(**address.libpq(), autocommit=True)
+        # Without the options: one of them is unknown to servers that are too old, and that is to be said in words.
+        connection = psycopg.connect(**address.libpq() | {"options": ""}, autocommit=True)
     except psycopg.Error as error:
         raise _refused(address, place, str(error)) from None
     with connection:

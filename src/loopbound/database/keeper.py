@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import fasteners
+import psutil
 import psycopg
 
 from .folder import Folder
@@ -25,14 +26,14 @@ def keep(folder: Folder) -> None:
     """Watch until nobody is left, then stop the server."""
     server = Server(folder)
     known: set[str] = set()
-    was_running = False
+    process: psutil.Process | None = None
     alone_since: float | None = None
     while folder.clients.exists():
         with folder.locked(wait=False) as held:
             if held:
                 clients = folder.living()
-                running = server.process() is not None
-                was_running = was_running or running
+                running = server.process()
+                process = running or process
                 if running and known - clients.keys():
                     _sweep(server, clients)
                 known = set(clients)
@@ -41,10 +42,14 @@ def keep(folder: Folder) -> None:
                 else:
                     alone_since = alone_since or time.monotonic()
                     # A server that was stopped on purpose (or killed) needs no grace.
-                    if (was_running and not running) or time.monotonic() - alone_since >= GRACE_SECONDS:
+                    if (process and not running) or time.monotonic() - alone_since >= GRACE_SECONDS:
                         server.stop()
                         return
         time.sleep(POLL_SECONDS)
+    # Somebody deleted the folder under a running server: nothing is left to be saved.
+    if process:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def _sweep(server: Server, clients: dict[str, list[str]]) -> None:

@@ -1,6 +1,7 @@
 """How this process reaches its PostgreSQL, and how it leaves again."""
 
 import atexit
+import contextlib
 import os
 import threading
 import time
@@ -44,6 +45,12 @@ def server_address() -> Address:
                 addresses.check(address)
                 _state.checked[given] = address
             return _state.checked[given]
+        return embedded_address()
+
+
+def embedded_address() -> Address:
+    """Address of the embedded server, whatever DATABASE_URL says; otherwise as `server_address`."""
+    with _state.mutex:
         folder = _folder()
         server = Server(folder)
         if folder.registered and folder.keeper_lives() and server.process():
@@ -57,9 +64,18 @@ def server_address() -> Address:
             return server.address()
 
 
-def embedded_folder() -> Folder | None:
-    """The folder of the embedded server that this process is a client of, or None."""
-    return _state.folder if _state.folder and _state.folder.registered else None
+def record_scratch(names: list[str]) -> None:
+    """Write down the scratch databases that this process has on the embedded server."""
+    if _state.folder and _state.folder.registered:
+        with contextlib.suppress(OSError):
+            _state.folder.record(names)
+
+
+def recorded_scratch() -> list[str]:
+    """Scratch databases on the embedded server that belong to a living client."""
+    folder = _state.folder
+    with folder.locked():
+        return [name for names in folder.living().values() for name in names]
 
 
 def describe() -> dict[str, Any]:
@@ -73,7 +89,7 @@ def describe() -> dict[str, Any]:
     address = server_address()
     with psycopg.connect(**address.libpq(), autocommit=True) as connection:
         version = addresses.readable_version(connection.info.server_version)
-    folder = embedded_folder() if address.kind == "embedded" else None
+    folder = _state.folder if address.kind == "embedded" else None
     return {
         "kind": address.kind,
         "version": version,

@@ -39,15 +39,16 @@ class ScratchDatabase:
     """``postgresql+asyncpg://…/name`` for ``create_async_engine``; holds the password, so it is not for printing."""
     name: str
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, owner: "_Owner") -> None:
         self.name = name
         self.url = url
+        self._owner = owner
         self._process = os.getpid()
 
     def sessions(self) -> list[Session]:
         """Who is connected to it now, oldest session first. Loopbound's own session is not among them."""
-        with _mine.mutex:
-            rows = _mine.connected().execute(
+        with _mutex:
+            rows = self._owner.connected().execute(
                 "SELECT pid, state, wait_event_type, query, application_name FROM pg_stat_activity"
                 " WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
                 " ORDER BY backend_start, pid",
@@ -58,7 +59,8 @@ class ScratchDatabase:
     def close(self) -> None:
         """Drop it, with whatever sessions it still has. Again: nothing. In a forked child: nothing."""
         if self._process == os.getpid():
-            _mine.close(self.name)
+            with _mutex:
+                self._owner.close(self.name)
 
     def __enter__(self) -> "ScratchDatabase":
         return self
@@ -79,43 +81,43 @@ def scratch_database(label: str = "notebook") -> ScratchDatabase:
     crash, by the embedded server's keeper or the next call of this function anywhere.
 
     Args:
-        label: appears in the database's name; letters and digits of it are kept.
+        label: appears in the database's name; its ASCII letters and digits are kept.
 
     Raises:
         Problem: no server can be had, or it cannot make a database.
     """
-    with _mine.mutex:
+    with _mutex:
         address = reach.server_address()
+        key = address if address.kind == "url" else None
+        owner = _owners.setdefault(key, _Owner(key))
         try:
-            return _mine.create(address, scratch_name(label))
+            return owner.create(scratch_name(label))
         except psycopg.Error as error:
+            said = str(error).strip() or type(error).__name__
             raise Problem(
                 f"The server at {address.host}:{address.port} could not make a scratch database.\n"
-                f"It says: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+                f"It says: {said.splitlines()[0]}"
             ) from error
 
 
 def close_all() -> None:
-    """Drop every scratch database of this process and leave the server."""
-    with _mine.mutex:
-        for name in list(_mine.names):
-            _mine.close(name)
-        if _mine.connection:
-            _mine.connection.close()
-            _mine.connection = None
+    """Drop every scratch database of this process and leave the servers."""
+    with _mutex:
+        for owner in _owners.values():
+            owner.leave()
 
 
-class _Mine:
-    """The scratch databases of this process, and the session that owns them."""
+class _Owner:
+    """The scratch databases of this process on one server, and the session that owns them."""
 
-    def __init__(self) -> None:
-        self.mutex = threading.RLock()
+    def __init__(self, given: Address | None) -> None:
+        self.given = given  # None: the embedded server, whose port changes when it is started again
         self.names: list[str] = []
         self.connection: psycopg.Connection | None = None
-        self.address: Address | None = None
 
-    def create(self, address: Address, name: str) -> ScratchDatabase:
-        connection = self.connected(address)
+    def create(self, name: str) -> ScratchDatabase:
+        address = self.given or reach.embedded_address()
+        connection = self.connected()
         sweep(connection, self._spared())
         source = template(connection, address.libpq())
         take(connection, name)
@@ -123,82 +125,90 @@ class _Mine:
         try:
             self._record()
             # Copying files needs a checkpoint: quick on the embedded server, rude on somebody's busy one.
-            strategy = "FILE_COPY" if address.kind == "embedded" else "WAL_LOG"
+            strategy = "WAL_LOG" if self.given else "FILE_COPY"
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
                     sql.Identifier(name), sql.Identifier(source), sql.SQL(strategy)
                 )
             )
+            return ScratchDatabase(name, address.url(name), self)
         except BaseException:
             self.close(name)
             raise
-        return ScratchDatabase(name, address.url(name))
 
-    def connected(self, address: Address | None = None) -> psycopg.Connection:
+    def connected(self) -> psycopg.Connection:
         """The owning session, opened again (with its locks) after the server was restarted."""
-        address = address or reach.server_address()
-        if self.connection and self.address == address and self._answers():
-            return self.connection
-        if self.connection:
-            self.connection.close()
-        self.connection = psycopg.connect(**address.libpq(), autocommit=True)
-        self.address = address
-        for name in self.names:
-            take(self.connection, name)
+        if not self._answers():
+            if self.connection:
+                self.connection.close()
+            address = self.given or reach.embedded_address()
+            self.connection = psycopg.connect(**address.libpq(), autocommit=True)
+            for name in self.names:
+                take(self.connection, name)
         return self.connection
 
     def close(self, name: str) -> None:
-        with self.mutex:
-            if name not in self.names:
-                return
-            # A server that is gone is not started to drop something: the next sweep does it.
-            with contextlib.suppress(psycopg.Error):
-                if self._answers():
-                    drop(self.connection, name)
-                    give_up(self.connection, name)
-            self.names.remove(name)
-            self._record()
+        if name not in self.names:
+            return
+        # A server that is gone is not started to drop something: the next sweep does it.
+        with contextlib.suppress(psycopg.Error):
+            if self._answers():
+                drop(self.connection, name)
+                give_up(self.connection, name)
+        self.names.remove(name)
+        self._record()
+
+    def leave(self) -> None:
+        for name in list(self.names):
+            self.close(name)
+        if self.connection:
+            self.connection.close()
+            self.connection = None
+
+    def forget(self) -> None:
+        """In a forked child: let go of the parent's session without a word to the server."""
+        if self.connection and not self.connection.closed:
+            # While a child has the socket open the server would not see the parent die, and nothing may be sent
+            # on it. The descriptor now leads nowhere.
+            with contextlib.suppress(OSError, psycopg.Error):
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nowhere, self.connection.fileno(), inheritable=False)
+                os.close(nowhere)
 
     def _answers(self) -> bool:
+        if not self.connection:
+            return False
         try:
             self.connection.execute("SELECT 1")
-        except (psycopg.Error, AttributeError):
+        except psycopg.Error:
             return False
         return True
 
     def _spared(self) -> list[str]:
         """Names that are in use although no lock may say so: after a crash of the server the locks are gone."""
-        folder = reach.embedded_folder()
-        if not folder:
+        if self.given:
             return self.names
-        with folder.locked():
-            living = folder.living()
-        return self.names + [name for names in living.values() for name in names]
+        return self.names + reach.recorded_scratch()
 
     def _record(self) -> None:
-        folder = reach.embedded_folder()
-        if folder:
-            with contextlib.suppress(OSError):
-                folder.record(self.names)
+        if not self.given:
+            reach.record_scratch(self.names)
 
 
-_mine = _Mine()
+_mutex = threading.RLock()
+_owners: dict[Address | None, _Owner] = {}
 atexit.register(close_all)
 
 
 def _forget_parent() -> None:
-    # A forked child shares the parent's socket. While the child has it open, the server would not see the parent
-    # die; and nothing may be sent on it. The descriptor now leads nowhere.
-    global _mine
-    if _mine.connection and not _mine.connection.closed:
-        with contextlib.suppress(OSError, psycopg.Error):
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, _mine.connection.fileno(), inheritable=False)
-            os.close(nowhere)
-    _abandoned.append(_mine)  # kept, so that nothing is closed by the garbage collector
-    _mine = _Mine()
+    global _mutex, _owners
+    for owner in _owners.values():
+        owner.forget()
+    _abandoned.append(_owners)  # kept, so that the garbage collector closes nothing of the parent's
+    _mutex = threading.RLock()
+    _owners = {}
 
 
-_abandoned: list[_Mine] = []
+_abandoned: list[dict[Address | None, _Owner]] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parent)

@@ -30,6 +30,9 @@ SETTINGS = {
     "jit": "off",
     "shared_buffers": "32MB",
     "max_connections": "200",
+    "max_wal_size": "128MB",
+    "io_method": "sync",  # no processes of its own for reading
+    "log_checkpoints": "off",
 }
 PG_HBA = "# Loopbound: this machine alone, and never without the password.\nhost all all 127.0.0.1/32 scram-sha-256\n"
 ROLE = "postgres"
@@ -100,9 +103,12 @@ class Server:
 
     def _launch(self, binaries: Path) -> None:
         deadline = time.monotonic() + RETRY_SECONDS
+        killed = self._pid_file()
         self._clear_stale_pid_file()
+        # After a crash on the same port again if it is free: engines in open notebooks still point to it.
+        port = killed[1] if killed and _is_free(killed[1]) else _free_port()
         while True:
-            settings = SETTINGS | {"port": str(_free_port())}
+            settings = SETTINGS | {"port": str(port)}
             options = " ".join(f"-c {name}={value}" for name, value in settings.items())
             self._empty_log()
             code, said = programs.run(
@@ -116,6 +122,8 @@ class Server:
             # Another program took the port first; or the processes of a server that was killed are still going.
             passing = ("could not create any TCP/IP sockets", "pre-existing shared memory block", "already exists")
             if time.monotonic() < deadline and any(text in log for text in passing):
+                if passing[0] in log:
+                    port = _free_port()
                 time.sleep(0.3)
                 continue
             raise Problem(self._failure(log, said))
@@ -214,7 +222,7 @@ def spawn_keeper(folder: Folder) -> None:
         }
     else:
         detached = {"start_new_session": True}
-    with open(folder.keeper_log, "w", encoding="utf-8") as log:
+    with open(folder.keeper_log, "w", encoding="utf-8") as log:  # made with mode 0600 by `open_folder`
         process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.keeper", str(folder.path)],
             stdin=subprocess.DEVNULL,
@@ -225,6 +233,11 @@ def spawn_keeper(folder: Folder) -> None:
         )
     # It is meant to outlive us; without a return code Popen would warn about that at the end.
     process.returncode = 0
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _free_port() -> int:
