@@ -337,12 +337,13 @@ def install_with_pip(want, steps):
     with open(path, "w") as file:
         file.write(text)
     pip = [venv_python(), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--no-user", "--no-deps"]
-    pip += ["--no-warn-script-location", "--progress-bar", "off"]
+    # Compiling every module of every package takes longer than all downloads; Python does it for those that are used.
+    pip += ["--no-warn-script-location", "--progress-bar", "off", "--no-compile"]
     steps.run(
-        "Installing %d locked packages with pip" % count,
+        "Installing the locked packages with pip",
         pip + ["--require-hashes", "--prefer-binary", "-r", path],
-        {"PIP_RETRIES": os.environ.get("PIP_RETRIES", "2")},
-        ("Collecting ", "Requirement already"),
+        {"PIP_RETRIES": os.environ.get("PIP_RETRIES", "2"), "PYTHONUNBUFFERED": "1"},
+        ("Collecting ", "Processing ", "Requirement already", "Ignoring "),
         count,
     )
     steps.run("Installing the course itself", pip + ["--no-build-isolation", "--editable", HERE])
@@ -488,7 +489,7 @@ class Steps(object):
                     process.wait(0.2)
                 except subprocess.TimeoutExpired:
                     pass
-                progress = "%d of at most %d" % (done[0], total) if total and done[0] < total else "working"
+                progress = "%d of %d fetched" % (done[0], total) if done[0] < total else "unpacking" if total else "working"
                 if self.live:
                     text = "\r\033[K[%3.0f s] %s ... %s" % (time.time() - self.start, what, progress)
                     print(text, end="", flush=True)
