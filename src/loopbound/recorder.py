@@ -137,12 +137,12 @@ class Recorder:
 
     @property
     def asides(self) -> list[str]:
-        """What was logged or warned meanwhile, each text once, addresses left out, sorted.
+        """What was logged or warned meanwhile, each text once, sorted, without addresses and file descriptors.
 
         When a dead connection is collected is up to the garbage collector: complete after `stop`.
         """
-        texts = {re.sub(r" (object )?at 0x[0-9a-fA-F]+", "", e.text) for e in self.events if e.kind in ("logged", "warned")}
-        return sorted(texts)
+        texts = (e.text for e in self.events if e.kind in ("logged", "warned"))
+        return sorted({re.sub(r" (object )?at 0x[0-9a-fA-F]+| fd=\d+", "", text) for text in texts})
 
     def watch(self, engine: AsyncEngine) -> None:
         """Record another engine too."""

@@ -44,6 +44,7 @@ class ScratchDatabase:
         self.url = url
         self._owner = owner
         self._process = os.getpid()
+        self._closed = False
 
     def sessions(self) -> list[Session]:
         """Who is connected to it now, oldest session first. Loopbound's own session is not among them."""
@@ -56,11 +57,17 @@ class ScratchDatabase:
             )
             return [Session(*row) for row in rows]
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has dropped it."""
+        return self._closed
+
     def close(self) -> None:
         """Drop it, with whatever sessions it still has. Again: nothing. In a forked child: nothing."""
         if self._process == os.getpid():
             with _mutex:
                 self._owner.close(self.name)
+            self._closed = True
 
     def __enter__(self) -> "ScratchDatabase":
         return self
