@@ -65,14 +65,12 @@ def _of_the_kernel(task):
 
 
 def _loops(known):
-    named = getattr(sys.modules.get("loopbound.loops"), "NamedLoop", None)
-    owned = set()
-    for item in _alive(named) if named else []:
-        owned.add(id(item.loop))
-        if not item.closed:
-            yield f"the named loop {getattr(item, 'name', '')!r} was not closed"
+    module = sys.modules.get("loopbound.loops")
+    for name in module.open_loops() if module else []:
+        yield f"the named loop {name!r} was not closed"
+    named = {id(item.loop) for item in _alive(module.NamedLoop)} if module else set()
     for loop in _alive(asyncio.AbstractEventLoop):
-        if id(loop) not in known and id(loop) not in owned and not loop.is_closed():
+        if id(loop) not in known and id(loop) not in named and not loop.is_closed():
             yield f"an event loop was not closed: {type(loop).__name__}"
 
 
@@ -94,9 +92,10 @@ def _transports(known):
 
 
 def _databases():
-    kind = getattr(sys.modules.get("loopbound.database"), "ScratchDatabase", None)
-    for database in _alive(kind) if kind else []:
-        if database.closed:
-            continue
-        sessions = len(database.sessions())
-        yield f"the scratch database {database.name!r} was not closed ({sessions} sessions still open)"
+    module = sys.modules.get("loopbound.database.scratch")
+    if module is None:
+        return
+    handles = {database.name: database for database in _alive(module.ScratchDatabase)}
+    for name in [name for owner in module._owners.values() for name in owner.names]:
+        sessions = len(handles[name].sessions()) if name in handles else 0
+        yield f"the scratch database {name!r} was not closed ({sessions} sessions still open)"
