@@ -197,8 +197,9 @@ def set_up(extras):
                 json.dump(want, file, indent=1)
             os.rename(MARK + ".partial", MARK)
         except (IOError, OSError) as error:
+            reason = explain(str(error)) or "cannot set up %s: %s" % (VENV, error)
             remove_quietly()
-            raise Problem(explain(str(error)) or "cannot set up %s: %s" % (VENV, error))
+            raise Problem(reason)
         except (Problem, KeyboardInterrupt):
             remove_quietly()  # it would be made anew anyway; a full disk needs the room now
             raise
@@ -431,10 +432,10 @@ class CommandFailed(Exception):
 
 
 def explain(output):
-    """What went wrong, for people, if the output is of a kind that is known; else None. Disk before network: pip retries both."""
-    if DISK_FULL.search(output):
+    """What went wrong, for people, if it is of a kind that is known; else None. To be asked while .venv is still there."""
+    if DISK_FULL.search(output) or free_mb() < 5:  # `python -m venv` fails on a full disk without saying why
         return "the disk is full: %s needs about %d MB.\nMake room and start again; nothing half-made was kept." % (VENV, NEEDED_MB)
-    if CANNOT_WRITE.search(output):
+    if CANNOT_WRITE.search(output) and not writable():  # it could be a cache elsewhere that is not
         return "cannot write in %s.\nClone Loopbound into a folder of your own and start again." % HERE
     if NO_NETWORK.search(output):
         return (
@@ -442,6 +443,25 @@ def explain(output):
             "Connect (behind a proxy, set HTTPS_PROXY) and start again; nothing half-made was kept."
         )
     return None
+
+
+def free_mb():
+    import shutil
+
+    try:
+        return shutil.disk_usage(HERE).free / 1e6
+    except OSError:
+        return float("inf")
+
+
+def writable():
+    import tempfile
+
+    try:
+        tempfile.TemporaryFile(dir=HERE).close()
+        return True
+    except OSError:
+        return False
 
 
 def clean_environment(more=None):
