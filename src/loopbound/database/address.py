@@ -44,7 +44,8 @@ class Address:
             database or self.database,
             query,
         )
-        return url.render_as_string(hide_password=False)
+        # SQLAlchemy leaves spaces as they are; psycopg and asyncpg, given the same text, do not take them.
+        return url.render_as_string(hide_password=False).replace(" ", "%20")
 
     def libpq(self) -> dict[str, Any]:
         """Keyword arguments for ``psycopg.connect`` to the database for administration."""

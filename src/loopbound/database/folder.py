@@ -8,7 +8,7 @@
         lock             held while somebody starts, stops, comes or goes
         keeper.lock      held by the keeper for as long as it lives
         clients/         for each client <pid>-<nonce>.lock, which it holds, and .json with its scratch databases
-        server.log  keeper.log
+        server.log  keeper.log  keeper.pid
 
 Whether a client lives is asked of the operating system: it holds a lock on its file, and the lock goes when the
 process goes, however it ended. Process ids and start times were the other way; ids are used again, and start
@@ -25,6 +25,7 @@ from pathlib import Path
 
 import fasteners
 import platformdirs
+import psutil
 
 from ..problem import Problem
 from . import programs
@@ -43,6 +44,7 @@ class Folder:
         self.clients = path / "clients"
         self.log = path / "server.log"
         self.keeper_log = path / "keeper.log"
+        self.keeper_pid = path / "keeper.pid"
         self._mutex = threading.Lock()
         self._mine: tuple[str, fasteners.InterProcessLock] | None = None
 
@@ -125,7 +127,14 @@ class Folder:
     # -- keeper -------------------------------------------------------------------------------------------
 
     def keeper_lives(self) -> bool:
-        return not _free(self.path / "keeper.lock")
+        """Whether a keeper runs, or is starting and does not hold its lock yet."""
+        if not _free(self.path / "keeper.lock"):
+            return True
+        try:
+            process = psutil.Process(int(self.keeper_pid.read_text(encoding="ascii")))
+            return str(self.path) in process.cmdline()
+        except (OSError, ValueError, psutil.Error):
+            return False
 
 
 def open_folder() -> Folder:
@@ -147,9 +156,10 @@ def open_folder() -> Folder:
         return _prepared(base / name)
     base = Path(platformdirs.user_cache_dir("loopbound", appauthor=False)).absolute()
     if programs.is_root():
-        # Asked of what exists already, so that nothing is made where it cannot be used.
+        # Asked of what exists already, so that nothing is made where it cannot be used, and nothing of root's in the
+        # home of the person who typed sudo.
         existing = next(parent for parent in (base, *base.parents) if parent.exists())
-        if not programs.reachable(existing):
+        if not programs.reachable(existing) or existing.stat().st_uid != 0:
             base = Path(platformdirs.site_cache_dir("loopbound", appauthor=False)).absolute()
     _made(base)
     if programs.is_root() and not programs.reachable(base):
@@ -182,7 +192,7 @@ def _prepared(path: Path) -> Folder:
         path.chmod(_own_mode())
         folder.clients.mkdir(exist_ok=True)
         folder.clients.chmod(0o700)
-        for name in ("lock", "keeper.lock", "keeper.log"):
+        for name in ("lock", "keeper.lock", "keeper.log", "keeper.pid"):
             (path / name).touch(mode=0o600)
         probe = path / f"probe-{secrets.token_hex(4)}"
         probe.touch()

@@ -231,6 +231,8 @@ def spawn_keeper(folder: Folder) -> None:
             cwd=folder.path,
             **detached,
         )
+    # Until it holds its lock, this tells the next client that one is on its way.
+    folder.keeper_pid.write_text(str(process.pid), encoding="ascii")
     # It is meant to outlive us; without a return code Popen would warn about that at the end.
     process.returncode = 0
 

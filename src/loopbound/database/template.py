@@ -56,8 +56,8 @@ def template(connection: psycopg.Connection, conninfo: dict) -> str:
         connection.execute(
             sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(draft), sql.Identifier(name))
         )
-    except psycopg.errors.DuplicateDatabase:
-        pass
+    except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+        pass  # the second one where both rename in the same instant
     finally:
         if not connection.closed:
             drop(connection, draft)
