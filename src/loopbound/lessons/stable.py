@@ -16,7 +16,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-_TEMPORARY_CELL_FILE = re.compile(r"(?:[A-Za-z]:)?[^\s'\"<>|\x1b:]*[\\/]ipykernel_\d+[\\/]\d+\.py")
+_TEMPORARY_CELL_FILE = re.compile(r"(?:[A-Za-z]:)?[^\s'\"<>|\x1b:]*[\\/]ipykernel_\d+[\\/]+\d+\.py")
 _INSTALLED = re.compile(
     r"(?:[A-Za-z]:|~)?(?:[\\/]+[^\s\\/'\"<>|\x1b:]+)*?[\\/]+"
     r"(?:site-packages|dist-packages|lib[\\/]+python3\.\d+|[Ll]ib(?=[\\/]+(?:asyncio|concurrent|threading|contextlib)))"

@@ -1,0 +1,22 @@
+"""Every lesson runs in a fresh kernel and gives what is committed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loopbound.course.manifest import Lesson, lessons
+from loopbound.lessons.compare import compare
+from loopbound.lessons.execute import read_notebook, run_notebook
+
+
+@pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
+def test_a_lesson_gives_what_is_committed(lesson: Lesson, repository: Path) -> None:
+    path = repository / "notebooks" / lesson.file
+    committed = read_notebook(path)
+    result = run_notebook(path)
+    # After a problem the rest did not run: that its outputs are missing is no news.
+    problems = result.problems or compare(lesson.file, committed, result.notebook)
+    if problems:
+        pytest.fail("\n".join(map(str, problems)), pytrace=False)
