@@ -201,10 +201,11 @@ class Server:
                 "Make room there (about 60 MB), or set LOOPBOUND_CACHE to a folder on another disk."
             )
         telling = [line for line in text.splitlines() if "FATAL:" in line or "PANIC:" in line or "error:" in line]
-        reason = (telling or [line for line in text.splitlines() if line.strip()] or ["it gave no reason"])[0]
+        written = [line for line in text.splitlines() if line.strip()]
+        reason = telling[0] if telling else written[-1] if written else "it gave no reason"
         for mark in ("FATAL:", "PANIC:", "error:"):
             reason = reason.split(mark)[-1]
-        return self._broken(f"PostgreSQL says: {reason.strip()}")
+        return self._broken(f"PostgreSQL says: {reason.strip().rstrip('.')}")
 
     def _broken(self, why: str) -> str:
         return (
