@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 # The longest pieces of work, in the order in which they should begin: a worker that starts one of them last makes all wait.
-LONGEST_FIRST = ("test_lab_", "test_browser", "test_notebooks", "test_lessons")
+LONGEST_FIRST = ("test_lab_setup", "test_browser", "test_lessons_run", "test_lab_server", "test_database_server", "test_lessons_")
+# A file's tests share what they set up, so they stay on one worker; except here, where each test is long and alone.
+SPREAD = ("test_lessons_run",)
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +33,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return starts[0] if starts else len(LONGEST_FIRST)
 
     items.sort(key=place)  # a stable sort: inside a file nothing moves
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    # xdist's own groups (marks and --dist=loadgroup) do nothing under pytest 9.2: pytest-xdist #1386.
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if Path(file).stem in SPREAD else file
+
+    return ByFile(config, log)

@@ -22,7 +22,7 @@ import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 
-pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 POSIX = os.name != "nt"
 BASE = getattr(sys, "_base_executable", sys.executable)  # a reader does not start lab.py from inside .venv
