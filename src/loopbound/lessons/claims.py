@@ -5,8 +5,12 @@ The tests are found by pytest's own collection, the cells by their metadata; not
 
 from __future__ import annotations
 
-import contextlib
-import io
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,26 +90,24 @@ def listing() -> tuple[list[str], bool]:
 
 
 def _marked_tests(folder: Path) -> list[tuple[str, str, dict[str, str | None]]]:
-    try:
-        import pytest
-    except ImportError as error:
-        raise Problem("the claims' tests need pytest, which is not installed.\nRun: python3 lab.py test") from error
+    if importlib.util.find_spec("pytest") is None:
+        raise Problem("the claims' tests need pytest, which is not installed.\nRun: python3 lab.py test")
     files = sorted(str(file) for file in folder.glob("test_claims_*.py"))
-    collected: list[tuple[str, str, dict[str, str | None]]] = []
-
-    class Collector:
-        def pytest_collection_finish(self, session: pytest.Session) -> None:
-            for item in session.items:
-                for mark in item.iter_markers("claim"):
-                    # One line for a test with parameters.
-                    collected.append((item.nodeid.split("[")[0], mark.args[0], dict(mark.kwargs)))
-
     if not files:
         return []
-    said = io.StringIO()
-    options = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "--rootdir", str(folder.parent)]
-    with contextlib.redirect_stdout(said):
-        code = pytest.main([*options, *files], plugins=[Collector()])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        raise Problem(f"the claims' tests cannot be collected:\n{said.getvalue().strip().splitlines()[-1]}")
-    return [row for number, row in enumerate(collected) if row not in collected[:number]]
+    # A process of its own: the same test files may be loaded in this one, by the pytest that asks.
+    options = ["--collect-only", "-q", "-p", "loopbound.lessons.collecting", "-p", "no:cacheprovider", "--rootdir", str(folder.parent)]
+    options += ["-o", "addopts=--import-mode=importlib", "-o", f"pythonpath={folder}", "-o", "markers=claim: settles a claim"]
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = Path(scratch, "claims.json")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *files],
+            env=kept | {"LOOPBOUND_CLAIMS": str(rows), "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            encoding="utf-8",
+        )
+        if done.returncode or not rows.exists():
+            said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("E ")]
+            raise Problem("the claims' tests cannot be collected.\n" + (said[-1][1:].strip() if said else done.stderr.strip()[-300:]))
+        return [(node, identity, words) for node, identity, words in json.loads(rows.read_text(encoding="utf-8"))]
