@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import queue
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 __all__ = ["NamedLoop", "forget_names", "name_of", "open_loops", "step_listeners"]
@@ -130,14 +129,17 @@ class NamedLoop:
                 raise RuntimeError("Event loop is closed")
             self._steps.put((coro, step or getattr(coro, "__name__", "step"), outcome))
         try:
-            return outcome.result()
+            # In short waits, for on Windows a lock that is waited for cannot be interrupted.
+            while not wait([outcome], timeout=0.2).done:
+                pass
         except KeyboardInterrupt:
             # Interrupting the cell must end the step, not leave it running unseen.
             if not outcome.done():
                 self._loop.call_soon_threadsafe(self._cancel_step)
-                with contextlib.suppress(BaseException):
-                    outcome.result()
+                wait([outcome])
             raise
+        try:
+            return outcome.result()
         finally:
             # An exception's traceback holds this frame: were the frame to hold the future that
             # holds the exception, the cycle would keep connections alive until a collection.

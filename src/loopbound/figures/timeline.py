@@ -66,7 +66,7 @@ def timeline(events: Iterable[Event], title: str = "") -> Figure:
         for bar in bars.values():
             for x, use in bar.uses:
                 _draw_use(axes, _LEFT + x, use, bar, lanes, colours[bar.born_on])
-        _draw_key(axes, bottom + 0.30, bars)
+        _draw_key(axes, bottom + 0.30, lanes, bars)
         return finish(figure, _in_words(lanes, bars, title))
 
 
@@ -123,6 +123,11 @@ def _centre(bar: _Bar, lanes: dict[str, _Lane]) -> float:
     return lanes[bar.born_on].top + _LANE_PAD + _BAR / 2 + bar.row * _PITCH
 
 
+def _outlives(bar: _Bar, lanes: dict[str, _Lane]) -> bool:
+    closed = lanes[bar.born_on].closed
+    return closed is not None and (bar.end is None or bar.end > closed)
+
+
 def _round_box(axes: Axes, x: float, y: float, width: float, height: float, radius: float, **style: object) -> None:
     axes.add_patch(
         FancyBboxPatch((x, y), max(width, 0.02), height, boxstyle=f"round,pad=0,rounding_size={radius}", **style)
@@ -148,9 +153,9 @@ def _draw_bar(axes: Axes, bar: _Bar, lanes: dict[str, _Lane], colour: str, edge:
     y = _centre(bar, lanes) - _BAR / 2
     start = _LEFT + bar.start
     end = edge if bar.end is None else _LEFT + bar.end
-    closed = lanes[bar.born_on].closed
-    alive_until = end if closed is None else min(end, _LEFT + closed)
-    if end > alive_until:  # the thing outlives its loop: the picture's whole point
+    alive_until = end
+    if _outlives(bar, lanes):  # the picture's whole point
+        alive_until = _LEFT + lanes[bar.born_on].closed
         _round_box(axes, alive_until - 0.1, y, end - alive_until + 0.1, _BAR, 0.06,
                    facecolor=PAPER, edgecolor=colour, hatch="/////", lw=1.1, zorder=3)
     _round_box(axes, start, y, alive_until - start, _BAR, 0.06, facecolor=colour, edgecolor=colour, lw=1.1, zorder=4)
@@ -185,7 +190,7 @@ def _draw_use(axes: Axes, x: float, use: Event, bar: _Bar, lanes: dict[str, _Lan
         axes.text(x + 0.13, target, "passes", fontsize=8, va="center", color=MUTED, zorder=9)
 
 
-def _draw_key(axes: Axes, y: float, bars: dict[str, _Bar]) -> None:
+def _draw_key(axes: Axes, y: float, lanes: dict[str, _Lane], bars: dict[str, _Bar]) -> None:
     uses = [(bar, use) for bar in bars.values() for _, use in bar.uses]
     keys: list[tuple[str, dict[str, object]]] = [("used on its own loop", {"marker": "o", "ms": 7, "mfc": PAPER, "mec": INK, "mew": 1.8})]
     if any(use.loop != bar.born_on and use.symptom != OK for bar, use in uses):
@@ -197,10 +202,11 @@ def _draw_key(axes: Axes, y: float, bars: dict[str, _Bar]) -> None:
         axes.plot([x], [y], **marker)
         axes.text(x + 0.13, y, label, fontsize=8, va="center", color=MUTED)
         x += 0.36 + 0.068 * len(label)
-    _round_box(axes, x - 0.06, y - 0.05, 0.3, 0.1, 0.04, facecolor=PAPER, edgecolor=MUTED, hatch="/////", lw=1)
-    axes.text(x + 0.32, y, "its loop is closed", fontsize=8, va="center", color=MUTED)
-    if any(bar.end is not None for bar in bars.values()):
+    if any(_outlives(bar, lanes) for bar in bars.values()):
+        _round_box(axes, x - 0.06, y - 0.05, 0.3, 0.1, 0.04, facecolor=PAPER, edgecolor=MUTED, hatch="/////", lw=1)
+        axes.text(x + 0.32, y, "its loop is closed", fontsize=8, va="center", color=MUTED)
         x += 1.75
+    if any(bar.end is not None for bar in bars.values()):
         axes.plot([x, x], [y - 0.08, y + 0.08], color=INK, lw=1.8, solid_capstyle="round")
         axes.text(x + 0.1, y, "thrown away", fontsize=8, va="center", color=MUTED)
 
