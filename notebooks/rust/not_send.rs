@@ -1,4 +1,4 @@
-// The same journey with an Rc, whose counter is not safe across threads: this does not compile.
+// The same journey with an Rc, whose counter is not safe across threads.
 use std::task::{Context, Poll};
 use std::{future::Future, pin::Pin, rc::Rc, thread};
 
@@ -6,7 +6,9 @@ struct Report { user: Rc<String> }
 
 impl Future for Report {
     type Output = usize;
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<usize> { Poll::Ready(self.user.len()) }
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<usize> {
+        Poll::Ready(self.user.len())
+    }
 }
 
 fn main() {

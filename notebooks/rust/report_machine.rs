@@ -1,8 +1,8 @@
-// A future is a value that is polled. Executor A begins this one, executor B ends it.
+// A future is a value that is polled: begun by executor A, ended by B.
 use std::task::{Context, Poll, Wake, Waker};
 use std::{future::Future, pin::Pin, sync::Arc, thread};
 
-enum Report { Begun, Fetched { rows: u32 }, Done } // what `async fn` compiles to
+enum Report { Begun, Fetched { rows: u32 }, Done } // as `async fn` would be
 
 impl Future for Report {
     type Output = u32;
@@ -13,7 +13,10 @@ impl Future for Report {
                 task.waker().wake_by_ref(); // "poll me again"
                 Poll::Pending
             }
-            Report::Fetched { rows } => { *self = Report::Done; Poll::Ready(rows) }
+            Report::Fetched { rows } => {
+                *self = Report::Done;
+                Poll::Ready(rows)
+            }
             Report::Done => panic!("polled after its end"),
         }
     }
@@ -30,7 +33,8 @@ fn executor(name: &'static str) -> Arc<Executor> {
 }
 
 fn poll(on: &Arc<Executor>, report: &mut Report) -> Poll<u32> {
-    let outcome = Pin::new(report).poll(&mut Context::from_waker(&Waker::from(on.clone())));
+    let waker = Waker::from(on.clone());
+    let outcome = Pin::new(report).poll(&mut Context::from_waker(&waker));
     println!("executor {}: {:?}", on.name, outcome);
     outcome
 }
@@ -42,5 +46,5 @@ fn main() {
         let b = executor("B");
         while poll(&b, &mut report).is_pending() { thread::park() }
     };
-    thread::spawn(finish).join().unwrap(); // moved to another one, and ended there
+    thread::spawn(finish).join().unwrap(); // moved to another, and ended there
 }
