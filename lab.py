@@ -48,6 +48,7 @@ NO_NETWORK = re.compile(
     r"|ProxyError|Connection refused|[Nn]etwork is unreachable|dns error|error sending request|[Tt]imed out|tcp connect error"
     r"|client error \(Connect\)|from versions: none|Connection reset|RemoteDisconnected|offline"
 )
+BAD_CERTIFICATE = re.compile(r"invalid peer certificate|CERTIFICATE_VERIFY_FAILED|certificate verify failed")
 DISK_FULL = re.compile(
     r"No space left|[Dd]isk quota exceeded|not enough space on the disk|Errno 28|Errno 122|os error (28|112|122)\b|Errno 27"
     r"|File too large|os error 27\b"
@@ -318,7 +319,15 @@ def install_with_uv(uv, want, steps):
     command += ["--group", "build", "--no-build-isolation-package", "loopbound"]
     for extra in want["extras"]:
         command += ["--extra", extra]
-    steps.run("Installing the locked packages with uv", command, {"UV_PYTHON_DOWNLOADS": "never"})
+    more = {"UV_PYTHON_DOWNLOADS": "never"}
+    try:
+        steps.run("Installing the locked packages with uv", command, more)
+    except CommandFailed as failed:
+        if not BAD_CERTIFICATE.search(failed.output):
+            raise
+        # uv brings certificates of its own; behind a company's proxy only the system's will do.
+        more.update({"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"})  # its new name, and its name before
+        steps.run("Once more with the system's certificates", command, more)
 
 
 def install_with_pip(want, steps):
@@ -437,6 +446,11 @@ def explain(output):
         return "the disk is full: %s needs about %d MB.\nMake room and start again; nothing half-made was kept." % (VENV, NEEDED_MB)
     if CANNOT_WRITE.search(output) and not writable():  # it could be a cache elsewhere that is not
         return "cannot write in %s.\nClone Loopbound into a folder of your own and start again." % HERE
+    if BAD_CERTIFICATE.search(output):
+        return (
+            "the package index's certificate is not one that this machine trusts (a proxy that reads along?).\n"
+            "Set SSL_CERT_FILE and PIP_CERT to the file with your network's certificates and start again."
+        )
     if NO_NETWORK.search(output):
         return (
             "no network: the first start has to fetch the course's packages from pypi.org.\n"
