@@ -23,6 +23,18 @@ def test_a_step_runs_on_the_same_loop_every_time_and_never_on_another():
         assert name_of(A.run(here())) == "A"
 
 
+def test_a_factory_makes_the_loop_and_its_failure_is_the_callers():
+    with NamedLoop("A", asyncio.SelectorEventLoop) as A:
+        assert type(A.run(here())) is asyncio.SelectorEventLoop
+
+    def refuse():
+        raise OSError("no more file descriptors")
+
+    with pytest.raises(OSError, match="no more file descriptors"):
+        NamedLoop("B", refuse)
+    assert "B" not in open_loops()
+
+
 def test_a_task_left_on_a_loop_goes_on_at_the_next_step():
     async def start(seen):
         async def later():

@@ -80,11 +80,13 @@ class NamedLoop:
     'done on A'
 
     The verbs are those of `asyncio.Runner`: `run` a coroutine to its end, `close`
-    the loop. Steps run one after the other, in the order of the calls.
+    the loop. Steps run one after the other, in the order of the calls. `loop_factory`
+    makes the loop, as it does for `asyncio.Runner`; by default the platform's own.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
         self.name = name
+        self._loop_factory = loop_factory
         self._steps: queue.SimpleQueue[tuple[Coroutine[Any, Any, Any], str, Future[Any]] | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
@@ -170,10 +172,15 @@ class NamedLoop:
             task.cancel()
 
     def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
-        with asyncio.Runner() as runner:
+        runner = asyncio.Runner(loop_factory=self._loop_factory)
+        try:
             loop = runner.get_loop()
-            _names[loop] = self.name
-            started.set_result(loop)
+        except BaseException as error:  # no loop, so nobody to tell but the caller who waits for one
+            started.set_exception(error)
+            return
+        _names[loop] = self.name
+        started.set_result(loop)
+        with runner:
             for coro, step, outcome in iter(self._steps.get, None):
                 _tell(loop, "begin", step, None)
                 error: BaseException | None = None

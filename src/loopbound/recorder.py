@@ -31,8 +31,7 @@ DIFFERENT = "different loop"
 IN_PROGRESS = "operation in progress"
 CLOSED = "loop closed"
 
-# In the order of precedence: the most specific wording first. The texts are those of
-# asyncio (3.11 to 3.14) and asyncpg (0.29 to 0.32).
+# The wordings of asyncio's Task, Lock and gather, of asyncpg, and of a closed loop: one fault, several messages.
 _WORDINGS = (
     ("attached to a different loop", DIFFERENT),
     ("bound to a different event loop", DIFFERENT),
