@@ -391,6 +391,39 @@ def test_no_network_at_the_first_start(way: str, repository: Path, tools: Path, 
         assert lab(clone, "lab", "--help", env=surroundings(tools)).returncode == 0
 
 
+# Made for this test; its key was thrown away, so nobody's certificate is signed with it.
+SOME_AUTHORITY = """\
+-----BEGIN CERTIFICATE-----
+MIIBqTCCAU+gAwIBAgIUQehkcQNrDTTKvAVZGyDTHoBQkF8wCgYIKoZIzj0EAwIw
+KTEnMCUGA1UEAwweTm90IHRoZSBhdXRob3JpdHkgb2YgYW55IGluZGV4MCAXDTI2
+MTEyMTIyMzkyMFoYDzIxMjYxMDI4MjIzOTIwWjApMScwJQYDVQQDDB5Ob3QgdGhl
+IGF1dGhvcml0eSBvZiBhbnkgaW5kZXgwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AATa01UHeBZRJrZjCE+wPGktBVt0VDPhaHyWK9FYVGc55xBmihiTWfwFidEOeGVI
+r0GNo4j8M0t++Czl4lq4QM/eo1MwUTAdBgNVHQ4EFgQU+qrcyHKxIWBGmbDuXDzN
+OP9trhswHwYDVR0jBBgwFoAU+qrcyHKxIWBGmbDuXDzNOP9trhswDwYDVR0TAQH/
+BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiBTN7Qpee4Xu//VTSjBGtRtzvDyoqvk
+yr4CEU9p7mH5PwIhAN+46FsEabw22j/Kp0ysQ43yh7iBsNSX+CiLhtyGTnIu
+-----END CERTIFICATE-----
+"""
+
+
+@pytest.mark.parametrize("way", ["uv", "pip"])
+def test_a_certificate_that_is_not_trusted(way: str, repository: Path, tools: Path, tmp_path: Path) -> None:
+    clone = copy_of(repository, tmp_path)
+    authority, empty = tmp_path / "authority.pem", str(tmp_path / "no cache yet")
+    authority.write_text(SOME_AUTHORITY)
+    (tmp_path / "no certificates").mkdir()
+    alone = surroundings(
+        tools if way == "uv" else None, SSL_CERT_FILE=str(authority), SSL_CERT_DIR=str(tmp_path / "no certificates"),
+        PIP_CERT=str(authority), REQUESTS_CA_BUNDLE=str(authority), CURL_CA_BUNDLE=str(authority), UV_CACHE_DIR=empty,
+        PIP_CACHE_DIR=empty, PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS="", UV_FIND_LINKS="", PIP_RETRIES="0", UV_HTTP_RETRIES="0",
+    )
+    done = lab(clone, env=alone)
+    assert "certificate" in refused(done)
+    assert ("with uv" in done.stdout) == (way == "uv")
+    assert not (clone / ".venv").exists()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 20 MB; skips where none can be mounted."""
