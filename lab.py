@@ -196,7 +196,7 @@ def set_up(extras):
             install(want, steps)
             with open(MARK + ".partial", "w") as file:
                 json.dump(want, file, indent=1)
-            os.rename(MARK + ".partial", MARK)
+            os.replace(MARK + ".partial", MARK)
         except (IOError, OSError) as error:
             reason = explain(str(error)) or "cannot set up %s: %s" % (VENV, error)
             remove_quietly()
