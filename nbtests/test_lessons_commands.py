@@ -52,6 +52,14 @@ def test_run_write_refuses_where_something_is_wrong(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_run_write_keeps_what_was_saved_meanwhile(tmp_path: Path) -> None:
+    source = "import json, pathlib\nfile = pathlib.Path('one.ipynb')\n_ = file.write_text(file.read_text() + ' ')\nprint('saved')"
+    path = saved(tmp_path / "one.ipynb", code("save", source))
+    done = _loopbound("run", "--write", path)
+    assert done.returncode == 1 and "was changed while it ran" in done.stderr
+    assert path.read_text(encoding="utf-8").endswith("}\n ")
+
+
 def test_format_checks_then_mends(tmp_path: Path) -> None:
     path = saved(tmp_path / "one.ipynb", code("count", "one = 1"))
     good = path.read_bytes()

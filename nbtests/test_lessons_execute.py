@@ -125,6 +125,13 @@ def test_a_wanted_error_that_does_not_come_is_seen(tmp_path: Path) -> None:
     assert [(problem.cell, problem.what) for problem in result.problems] == [("calm", "is tagged raises-exception and raised nothing")]
 
 
+def test_a_kernel_that_does_not_start_is_seen(tmp_path: Path) -> None:
+    # A kernel is started in the notebook's folder, as `python -m ipykernel_launcher`: this file comes first.
+    (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit('no kernel today')")
+    (problem,) = run_notebook(saved(tmp_path / "one.ipynb", code("count", "one = 1"))).problems
+    assert problem.what.startswith("the kernel did not start") and "no kernel today" in problem.view
+
+
 def test_exit_handlers_of_the_kernel_run(tmp_path: Path) -> None:
     path = saved(tmp_path / "exit.ipynb", code("exit", "import atexit, pathlib\n_ = atexit.register(pathlib.Path('left').touch)"))
     assert run_notebook(path).problems == []
@@ -138,6 +145,13 @@ def test_results_come_in_the_order_asked_for(tmp_path: Path) -> None:
     results = run_notebooks([slow, quick], workers=2, done=lambda result: done.append(result.path.name))
     assert [result.path.name for result in results] == ["slow.ipynb", "quick.ipynb"]
     assert sorted(done) == ["quick.ipynb", "slow.ipynb"]
+
+
+def test_no_notebook_among_others_is_a_problem_for_people(tmp_path: Path) -> None:
+    good = saved(tmp_path / "good.ipynb", code("count", "one = 1"))
+    with pytest.raises(Problem, match=r"nowhere\.ipynb cannot be read"):
+        run_notebooks([good, tmp_path / "nowhere.ipynb"], workers=2)
+    assert _kernels() == []
 
 
 def test_no_notebook_is_a_problem_for_people(tmp_path: Path) -> None:

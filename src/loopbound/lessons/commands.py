@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopbound.course.manifest import lesson, lessons, notebooks_folder
+from loopbound.lessons.finding import Finding
 from loopbound.lessons.normal_form import form_differences, normal_form
 from loopbound.problem import Problem
 
@@ -76,7 +77,10 @@ def run_command(args: argparse.Namespace) -> int:
             # After a problem the rest did not run: its missing outputs are no news.
             problems += [] if problems else compare(result.path.name, before, result.notebook)
         elif not problems:
-            verb = "written" if _write_run(result, committed[result.path]) else "ran, nothing to write"
+            try:
+                verb = "written" if _write_run(result, committed[result.path]) else "ran, nothing to write"
+            except Problem as problem:  # the other notebooks go on
+                problems.append(Finding(result.path.name, None, str(problem)))
         own = sum(result.cell_seconds.values())
         state = f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}" if problems else verb
         print(f"{result.path.name}: {state} ({len(result.cell_seconds)} cells, {own:.1f} s of {result.seconds:.1f} s)", flush=True)

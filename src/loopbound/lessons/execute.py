@@ -96,9 +96,14 @@ def run_notebooks(
             done(result)
             return result
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(run_one(path)) for path in paths]
-        return [task.result() for task in tasks]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(run_one(path)) for path in paths]
+        except* Problem as problems:
+            problem = problems.exceptions[0]  # the first is enough: the others were stopped by it
+        else:
+            return [task.result() for task in tasks]
+        raise problem
 
     return asyncio.run(run_all())
 
@@ -108,6 +113,10 @@ async def run_in_kernel(path: Path, limit: float = LIMIT) -> RunResult:
     run = _Run(path, limit)
     await run.execute()
     return run.result
+
+
+class _NoKernel(Exception):
+    """The kernel ended, or did not answer, before the first cell."""
 
 
 class _Run:
@@ -127,12 +136,17 @@ class _Run:
         self.deadline = started + self.limit
         with tempfile.TemporaryDirectory(prefix="loopbound-", ignore_cleanup_errors=True) as folder:
             stderr = Path(folder, "stderr")
-            async with self.kernel(Path(folder), stderr) as client:
-                await self.quietly(client, _LOAD_PROBE)
-                # What a kernel says about itself while it starts is not the lesson's.
-                before = stderr.stat().st_size
-                if complete := await self.cells(client):
-                    await self.probe(client)
+            complete, before = False, 0
+            try:
+                async with self.kernel(Path(folder), stderr) as client:
+                    await self.quietly(client, _LOAD_PROBE)
+                    # What a kernel says about itself while it starts is not the lesson's.
+                    before = stderr.stat().st_size
+                    if complete := await self.cells(client):
+                        await self.probe(client)
+            except _NoKernel as error:
+                said = stderr.read_text(encoding="utf-8", errors="replace")
+                self.report(None, f"the kernel did not start: {error}", said)
             if complete:
                 self.late_stderr(stderr.read_bytes()[before:])
         self.result.seconds = time.perf_counter() - started
@@ -162,7 +176,10 @@ class _Run:
                 await client.async_start_new_kernel(
                     cwd=str(self.path.resolve().parent), env=_environment(folder), stdout=asyncio.subprocess.DEVNULL, stderr=sink
                 )
-                await client.async_start_new_kernel_client()
+                try:
+                    await client.async_start_new_kernel_client()
+                except RuntimeError as error:
+                    raise _NoKernel(error) from error
                 yield client
             finally:
                 # Not cut short by a second cancellation: a kernel that stays behind keeps its database.
@@ -171,7 +188,7 @@ class _Run:
     async def end(self, client: NotebookClient, manager: Any) -> None:
         children = _children(manager)
         try:
-            if manager.has_kernel:
+            if manager.has_kernel and await manager.is_alive():
                 await _ended(manager)
         finally:
             if client.kc is not None:
