@@ -15,9 +15,9 @@ __all__ = ["timeline"]
 
 # All lengths are inches. How much room an event takes on the time axis: time is order here,
 # not seconds, so that the same run draws the same picture.
-_ROOM = {"loop opened": 0.16, "born": 0.20, "used": 0.44, "returned": 0.12, "gone": 0.26, "loop closed": 0.28}
-_FAILURE_ROOM = 1.12
-_LEFT, _RIGHT, _TOP, _BAR, _PITCH, _LANE_PAD, _GAP = 0.95, 0.45, 0.42, 0.17, 0.30, 0.17, 0.12
+_ROOM = {"loop opened": 0.16, "born": 0.20, "used": 0.44, "returned": 0.12, "gone": 0.26, "loop closed": 0.44}
+_FAILURE_ROOM, _CROSSING_ROOM = 1.12, 0.88
+_LEFT, _RIGHT, _TOP, _BAR, _PITCH, _LANE_PAD, _GAP = 0.95, 0.45, 0.42, 0.17, 0.34, 0.17, 0.12
 _SHORT = {"operation in progress": "operation\nin progress", "different loop": "different\nloop", "loop closed": "loop\nclosed"}
 
 
@@ -54,7 +54,8 @@ def timeline(events: Iterable[Event], title: str = "") -> Figure:
     """
     lanes, bars, right = _lay_out(list(events))
     bottom = _stack(lanes, bars)
-    width = max(_LEFT + right + _RIGHT, 6.6)
+    keys = _keys(lanes, bars)
+    width = max(_LEFT + right + _RIGHT, 6.6, 0.3 + sum(_key_width(label) for label, _ in keys))
     with canvas(width, bottom + 0.62) as (figure, axes):
         colours = colours_of(list(lanes))
         axes.text(0.16, 0.24, title or "Which loop owns what", fontsize=11, fontweight="bold", va="center")
@@ -66,7 +67,7 @@ def timeline(events: Iterable[Event], title: str = "") -> Figure:
         for bar in bars.values():
             for x, use in bar.uses:
                 _draw_use(axes, _LEFT + x, use, bar, lanes, colours[bar.born_on])
-        _draw_key(axes, bottom + 0.30, lanes, bars)
+        _draw_key(axes, bottom + 0.30, keys)
         return finish(figure, _in_words(lanes, bars, title))
 
 
@@ -79,7 +80,7 @@ def _lay_out(events: list[Event]) -> tuple[dict[str, _Lane], dict[str, _Bar], fl
             continue  # log lines and warnings are read, not drawn
         failed = event.kind == "used" and event.symptom != OK
         crossing = event.kind == "used" and event.loop != event.born_on
-        room = _FAILURE_ROOM if failed else _ROOM["used"] + 0.2 if crossing else _ROOM[event.kind]
+        room = _FAILURE_ROOM if failed else _CROSSING_ROOM if crossing else _ROOM[event.kind]
         if event.kind == "returned" and event.loop != event.born_on:
             continue
         at = x + min(room, 0.44) / 2
@@ -190,25 +191,32 @@ def _draw_use(axes: Axes, x: float, use: Event, bar: _Bar, lanes: dict[str, _Lan
         axes.text(x + 0.13, target, "passes", fontsize=8, va="center", color=MUTED, zorder=9)
 
 
-def _draw_key(axes: Axes, y: float, lanes: dict[str, _Lane], bars: dict[str, _Bar]) -> None:
-    uses = [(bar, use) for bar in bars.values() for _, use in bar.uses]
-    keys: list[tuple[str, dict[str, object]]] = [("used on its own loop", {"marker": "o", "ms": 7, "mfc": PAPER, "mec": INK, "mew": 1.8})]
-    if any(use.loop != bar.born_on and use.symptom != OK for bar, use in uses):
-        keys.append(("used on another loop: error", {"marker": "X", "ms": 8, "mfc": ALARM, "mec": ALARM}))
-    if any(use.loop != bar.born_on and use.symptom == OK for bar, use in uses):
-        keys.append(("used on another loop: passes", {"marker": "D", "ms": 6, "mfc": PAPER, "mec": MUTED, "mew": 1.8}))
-    x = 0.22
-    for label, marker in keys:
-        axes.plot([x], [y], **marker)
-        axes.text(x + 0.13, y, label, fontsize=8, va="center", color=MUTED)
-        x += 0.36 + 0.068 * len(label)
-    if any(_outlives(bar, lanes) for bar in bars.values()):
-        _round_box(axes, x - 0.06, y - 0.05, 0.3, 0.1, 0.04, facecolor=PAPER, edgecolor=MUTED, hatch="/////", lw=1)
-        axes.text(x + 0.32, y, "its loop is closed", fontsize=8, va="center", color=MUTED)
-        x += 1.75
-    if any(bar.end is not None for bar in bars.values()):
-        axes.plot([x, x], [y - 0.08, y + 0.08], color=INK, lw=1.8, solid_capstyle="round")
-        axes.text(x + 0.1, y, "thrown away", fontsize=8, va="center", color=MUTED)
+def _keys(lanes: dict[str, _Lane], bars: dict[str, _Bar]) -> list[tuple[str, dict[str, object]]]:
+    """The signs that this picture uses: a label, and how matplotlib draws the sign ("hatch" for the bar of a closed loop)."""
+    uses = [(use.loop == bar.born_on, use.symptom == OK) for bar in bars.values() for _, use in bar.uses]
+    signs = [
+        (True, "used on its own loop", {"marker": "o", "ms": 7, "mfc": PAPER, "mec": INK, "mew": 1.8}),
+        ((False, False) in uses, "used on another loop: error", {"marker": "X", "ms": 8, "mfc": ALARM, "mec": ALARM}),
+        ((False, True) in uses, "used on another loop: passes", {"marker": "D", "ms": 6, "mfc": PAPER, "mec": MUTED, "mew": 1.8}),
+        (any(_outlives(bar, lanes) for bar in bars.values()), "its loop is closed", {"hatch": "/////"}),
+        (any(bar.end is not None for bar in bars.values()), "thrown away", {"marker": "|", "ms": 11, "mec": INK, "mew": 1.8}),
+    ]
+    return [(label, sign) for used, label, sign in signs if used]
+
+
+def _key_width(label: str) -> float:
+    return 0.42 + 0.066 * len(label)
+
+
+def _draw_key(axes: Axes, y: float, keys: list[tuple[str, dict[str, object]]]) -> None:
+    x = 0.24
+    for label, sign in keys:
+        if "hatch" in sign:
+            _round_box(axes, x - 0.1, y - 0.05, 0.22, 0.1, 0.04, facecolor=PAPER, edgecolor=MUTED, lw=1, **sign)
+        else:
+            axes.plot([x], [y], **sign)
+        axes.text(x + 0.17, y, label, fontsize=8, va="center", color=MUTED)
+        x += _key_width(label)
 
 
 def _in_words(lanes: dict[str, _Lane], bars: dict[str, _Bar], title: str) -> str:
