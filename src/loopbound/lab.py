@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib.util
 import logging
 import os
@@ -94,6 +95,8 @@ def _start(root: Path, port: int, browser: bool, console: TextIO):
             "--ServerApp.allow_root=True",
             f"--ServerApp.open_browser={browser}",
             f"--LabApp.default_url=/lab/tree/{START_PAGE}",
+            # Open tabs are remembered for each clone: those of the reader's other labs are files that this one does not have.
+            f"--LabApp.workspaces_dir={_cache() / 'workspaces' / hashlib.sha256(bytes(root)).hexdigest()[:16]}",
             "--LabApp.news_url=None",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--KernelSpecManager.allowed_kernelspecs=python3",
@@ -150,13 +153,17 @@ def _is_free(port: int) -> bool:
     return True
 
 
+def _cache() -> Path:
+    import platformdirs
+
+    return platformdirs.user_cache_path("loopbound", appauthor=False)
+
+
 def _log_file() -> Path:
     """A new log for this run; the latest ten stay."""
     import time
 
-    import platformdirs
-
-    folder = platformdirs.user_cache_path("loopbound", appauthor=False) / "logs"
+    folder = _cache() / "logs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for old in sorted(folder.glob("lab-*.log"))[:-9]:
