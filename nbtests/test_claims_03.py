@@ -70,26 +70,43 @@ def test_event_loop_is_closed_comes_from_cleaning_up_after_a_dead_loop():
         frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
         assert frames[-2:] == ["call_soon", "_check_closed"]
         caught = None
+        del connection  # collected while the recorder still listens
 
 
 @claim(
     "B11",
     verdict="holds",
-    observed="after one call on a foreign loop the connection refuses every loop, its own included, while the server is idle",
+    observed="after a foreign use every call is refused until the connection's own loop runs and reads the answer; "
+    "then its own loop can use it again, and the foreign loop fails as before",
 )
-def test_a_connection_stays_bound_and_after_a_foreign_use_nobody_can_use_it():
+def test_a_connection_stays_bound_to_its_loop_which_alone_can_heal_it():
     with connection_of_a() as (db, A, B, connection):
         assert A.run(ask(connection)) == 1  # prepared now, so that B's call sends the whole query at once
         with pytest.raises(RuntimeError, match="different loop"):
             B.run(ask(connection))
-        for loop in (B, A):
-            with pytest.raises(asyncpg.InterfaceError, match="another operation is in progress"):
-                loop.run(ask(connection))
         deadline = time.monotonic() + 20
         while (states := [session.state for session in db.sessions()]) != ["idle"] and time.monotonic() < deadline:
             time.sleep(0.05)  # the server may still be on its way to answering B's request
-        assert states == ["idle"]
-        assert not connection.is_closed()
+        assert states == ["idle"] and not connection.is_closed()
+        time.sleep(0.2)  # and its answer on the way to the socket that A reads
+        for loop in (B, B, A):
+            with pytest.raises(asyncpg.InterfaceError, match="another operation is in progress"):
+                loop.run(ask(connection))
+        assert A.run(ask(connection)) == 1
+        with pytest.raises(RuntimeError, match="different loop"):
+            B.run(ask(connection))
+
+
+def test_once_its_loop_is_closed_a_poisoned_connection_is_refused_for_ever():
+    with connection_of_a() as (_, A, B, connection):
+        A.close()
+        with pytest.raises(RuntimeError, match="different loop"):
+            B.run(ask(connection))
+        for _ in range(20):
+            time.sleep(0.02)
+            with pytest.raises(asyncpg.InterfaceError, match="another operation is in progress"):
+                B.run(ask(connection))
+        del connection  # collected while the recorder still listens
 
 
 @claim(

@@ -80,7 +80,7 @@ async def _server_version() -> str:
     import asyncpg
     from sqlalchemy.engine import make_url
 
-    from loopbound import scratch_database
+    from loopbound.database import scratch_database
 
     with scratch_database("doctor") as database:
         url = make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
