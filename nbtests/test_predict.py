@@ -49,3 +49,7 @@ def test_sequences_read_as_rows():
     row = predict("Seven loops?", a=["ok", "ok"], b=("ok", "different loop"))
     assert "ok → different loop" in row._repr_markdown_()
     assert row.compare(["ok", "ok"], a="…", b="…").right == "a"
+
+
+def test_sets_read_without_an_order():
+    assert "a** – NullPool, aiosqlite" in predict("Which pass?", a={"aiosqlite", "NullPool"})._repr_markdown_()

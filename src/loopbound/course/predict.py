@@ -93,7 +93,9 @@ class Comparison:
 
 
 def shown(value: Any) -> str:
-    """A value as a reader likes to see it: a list as a row of arrows, anything else as its text."""
+    """A value as a reader likes to see it: a list as a row of arrows, a set with commas, anything else as its text."""
     if isinstance(value, (list, tuple)):
         return " → ".join(str(item) for item in value)
+    if isinstance(value, (set, frozenset)):
+        return ", ".join(sorted(str(item) for item in value))
     return str(value)

@@ -25,7 +25,7 @@ def schedule(turns: Sequence[tuple[str, Collection[str], Collection[str]]], titl
     queue; a dotted line waited for a timer. Time is counted in turns, not in seconds.
     """
     names = list(dict.fromkeys(n for running, ready, waiting in turns for n in (running, *ready, *waiting) if n))
-    colours = colours_of(names)
+    colours = colours_of(sorted(names))  # by name, so that a task keeps its colour from figure to figure
     left = 0.34 + 0.085 * max([len(n) for n in names] + [4])
     width = max(left + _TURN * len(turns) + 0.3, 6.2)
     bottom = _TOP + _LANE * len(names)
