@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from database_clients import cache_folder
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -157,13 +158,16 @@ def clone(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(clone: Path, tmp_path: Path) -> Iterator:
     labs = []
 
-    def started(*words: str, **more: str) -> Lab:
-        labs.append(Lab(clone, tmp_path, *words, **more))
-        return labs[-1]
+    # A cache of its own: root's clients share a server, and Ctrl-C rightly leaves one that others use.
+    with cache_folder() as cache:
 
-    yield started
-    for one in labs:
-        one.end()
+        def started(*words: str, **more: str) -> Lab:
+            labs.append(Lab(clone, tmp_path, *words, **{"LOOPBOUND_CACHE": str(cache)} | more))
+            return labs[-1]
+
+        yield started
+        for one in labs:
+            one.end()
 
 
 def free_port() -> int:
