@@ -78,5 +78,7 @@ def good_course(root: Path) -> Path:
     (root / "notebooks").mkdir(parents=True)
     for lesson in LESSONS:
         saved(root / "notebooks" / lesson.file, *good_lesson(lesson))
-    (root / "README.md").write_text("# Course\n\n[Start](notebooks/00-start-here.ipynb#Step-1) and [top](#course).\n", encoding="utf-8")
+    rows = "".join(f"| [{lesson.number} {lesson.title}](notebooks/{lesson.file}) | {lesson.minutes} |\n" for lesson in LESSONS)
+    readme = "# Course\n\n[Start](notebooks/00-start-here.ipynb#Step-1) and [top](#course).\n\n| lesson | minutes |\n|---|---|\n" + rows
+    (root / "README.md").write_text(readme, encoding="utf-8")
     return root

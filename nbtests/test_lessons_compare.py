@@ -15,8 +15,8 @@ def _notebook(*outputs: Any, tags: tuple[str, ...] = ()) -> Any:
     return nbformat.reads(text_of(code("run", "show()", outputs=outputs, tags=tags)), as_version=4)
 
 
-def _figure(alternative: str, words: str, noise: str = "") -> Any:
-    svg = f"%3Csvg id='{noise}'%3E%3Ctext x='1'%3E{words}%3C/text%3E%3C/svg%3E"
+def _figure(alternative: str, words: str, noise: str = "", x: str = "1.0") -> Any:
+    svg = f"%3Csvg id='{noise}'%3E%3Ctext x='{x}'%3E{words}%3C/text%3E%3C/svg%3E"
     return shown({"text/html": f'<img alt="{alternative}" src="data:image/svg+xml,{svg}">', "text/plain": f"Figure: {alternative}"})
 
 
@@ -26,6 +26,7 @@ def _figure(alternative: str, words: str, noise: str = "") -> Any:
         ([printed("ok\nok\n")], [printed("ok\n"), printed("ok\n")]),
         ([printed("Task-3 at 0x7f00aa11bb took 3 ms\n")], [printed("Task-9 at 0x7f00aa22cc took 9 ms\n")]),
         ([_figure("Two lanes.", "loop A", "one")], [_figure("Two lanes.", "loop A", "two")]),
+        ([_figure("Two lanes.", "loop A", x="1.04")], [_figure("Two lanes.", "loop A", x="1.01")]),
         ([raised("RuntimeError", "Task-3 got a future")], [raised("RuntimeError", "Task-8 got a future")]),
     ],
 )
@@ -46,7 +47,8 @@ def test_equal_runs_compare_equal(committed: list[Any], fresh: list[Any]) -> Non
         ([raised("RuntimeError", "different loop")], [raised("RuntimeError", "Event loop is closed")], "wanted is 'RuntimeError: different loop'"),
         ([raised("RuntimeError", "different loop")], [printed("ok\n")], "the wanted error 'RuntimeError: different loop' did not come"),
         ([_figure("Two lanes.", "loop A")], [_figure("Three lanes.", "loop A")], "Three lanes."),
-        ([_figure("Two lanes.", "loop A")], [_figure("Two lanes.", "loop B")], "+text/html: loop B"),
+        ([_figure("Two lanes.", "loop A")], [_figure("Two lanes.", "loop B")], "+text/html: <text x='1.0'>loop B</text>"),
+        ([_figure("Two lanes.", "loop A")], [_figure("Two lanes.", "loop A", x="9.0")], "+text/html: <text x='9.0'>loop A</text>"),
     ],
 )
 def test_real_differences_are_seen(committed: list[Any], fresh: list[Any], said: str) -> None:

@@ -86,6 +86,13 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
         (_set("run-2", "id", "0a1b2c3d"), "the id is not readable"),
     ],
     "files_are_the_manifest": [(_rename, "is in the manifest and not in notebooks/"), (_rename, "not in the manifest")],
+    "maps_are_the_manifest": [
+        (lambda root: _replace(root / "README.md", "| 20 |", "| 25 |"), "README.md: its map has lesson 01 as ('What a loop is', 25)"),
+        (lambda root: _replace(root / "README.md", "[01 What a loop is]", "[01 Loops]"), "its map has lesson 01 as ('Loops', 20)"),
+        (lambda root: _replace(root / "README.md", "[01 ", "[02 "), "its map has lesson 01 as None"),
+        (lambda root: (root / "README.md").unlink(), "README.md: its map has lesson 00 as None"),
+        (_source("recap", "1. The connection", "| 01 What a loop is | 9 |\n\n1. The connection"), "cell 'recap': its map has lesson 01 as ('What a loop is', 9)"),
+    ],
     "known_tags_only": [
         (_set("run-1", "metadata", {"tags": ["raise-exception"]}), "has the tag 'raise-exception'"),
         (_set("run-1", "metadata", {"loopbound": {"claim": ["A02"]}}), "loopbound.claim"),
@@ -175,6 +182,12 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
         (_set("run-1", "metadata", {"loopbound": {"claims": ["B55"]}}), "carries the claim 'B55'"),
     ],
 }
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def _append(path: Path, text: str) -> None:

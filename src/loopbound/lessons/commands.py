@@ -38,7 +38,10 @@ def chosen(names: Sequence[str | Path]) -> list[Path]:
 
 
 def format_command(args: argparse.Namespace) -> int:
-    """``loopbound format [--check] [NOTEBOOK …]``: rewrites notebooks in normal form, or tells what is not."""
+    """``loopbound format [--check] [NOTEBOOK …]``: rewrites notebooks in normal form, or tells what is not.
+
+    Without notebooks it looks after the README's picture too.
+    """
     wrong = 0
     for path in chosen(args.notebooks):
         text = _text(path)
@@ -54,7 +57,25 @@ def format_command(args: argparse.Namespace) -> int:
             print(f"{path.name}: written in normal form")
     if args.check and wrong:
         print(f"{wrong} {'notebook is' if wrong == 1 else 'notebooks are'} not in normal form; run: loopbound format")
+    if not args.notebooks:
+        wrong += _cover(args.check)
     return 1 if args.check and wrong else 0
+
+
+def _cover(check: bool) -> int:
+    """The README's picture, which is a part of lesson 00: written anew, or only looked at. 1 if it was stale."""
+    from loopbound.lessons.cover import COVER, cover
+
+    path, svg = notebooks_folder() / COVER, cover()
+    if path.is_file() and path.read_text(encoding="utf-8") == svg:
+        return 0
+    if check:
+        print(f"{COVER.as_posix()} is not lesson 00's picture any more; run: loopbound format")
+    else:
+        path.parent.mkdir(exist_ok=True)
+        write(path, svg)
+        print(f"{COVER.as_posix()}: taken from lesson 00")
+    return 1
 
 
 def run_command(args: argparse.Namespace) -> int:

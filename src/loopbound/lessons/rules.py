@@ -79,6 +79,9 @@ class Course:
     pages: tuple[Page, ...]
 
 
+# "| [01 What a loop is](01-….ipynb) | 20 |", with the link or without.
+_MAP_ROW = re.compile(r"^\|\s*\[?(\d\d) ([^\]|]+?)(?:\]\([^)]*\))?\s*\|\s*(\d+)\s*\|", re.MULTILINE)
+
 Rule = Callable[[Course], Iterable[Finding]]
 RULES: dict[str, Rule] = {}
 
@@ -141,6 +144,21 @@ def files_are_the_manifest(course: Course) -> Iterator[Finding]:
             yield Finding(file, None, "is in notebooks/ and not in the manifest")
     if wanted != sorted(wanted):
         yield Finding("course.toml", None, "names its lessons in another order than their file names sort in")
+
+
+@rule
+def maps_are_the_manifest(course: Course) -> Iterator[Finding]:
+    """The README's table of lessons, and any in a lesson, gives every lesson's title and minutes as the manifest does."""
+    wanted = {lesson.number: (lesson.title, lesson.minutes) for lesson in course.lessons}
+    texts = [(page.file, cell.get("id"), cell["source"]) for page in course.pages for cell in page.of_kind("markdown")]
+    readme = course.root / "README.md"
+    for file, cell, text in [*texts, ("README.md", None, readme.read_text(encoding="utf-8") if readme.is_file() else "")]:
+        rows = {number: (title, int(minutes)) for number, title, minutes in _MAP_ROW.findall(text)}
+        if not rows and cell is not None:
+            continue
+        for number in sorted({*rows, *wanted}):
+            if rows.get(number) != wanted.get(number):
+                yield Finding(file, cell, f"its map has lesson {number} as {rows.get(number)}, the manifest as {wanted.get(number)}")
 
 
 @_of_each_page
