@@ -59,7 +59,7 @@ class Figure:
         data = quote(self.svg, safe=" /:;,=()'.-_!~*+@?&$[]|\n")
         data = re.sub(r"[\n ]+", " ", data)
         return {
-            "text/html": f'<img alt="{html.escape(self.alt)}" style="max-width: 100%" '
+            "text/html": f'<img alt="{html.escape(self.alt)}" style="max-width: 100%; border-radius: 6px" '
             f'src="data:image/svg+xml,{data.replace(chr(38), "%26")}">',
             "text/plain": f"Figure: {self.alt}",
         }

@@ -15,8 +15,8 @@ __all__ = ["timeline"]
 
 # All lengths are inches. How much room an event takes on the time axis: time is order here,
 # not seconds, so that the same run draws the same picture.
-_ROOM = {"loop opened": 0.16, "born": 0.20, "used": 0.44, "returned": 0.12, "gone": 0.26, "loop closed": 0.44}
-_FAILURE_ROOM, _CROSSING_ROOM = 1.12, 0.88
+_ROOM = {"loop opened": 0.13, "born": 0.20, "used": 0.44, "returned": 0.12, "gone": 0.26, "loop closed": 0.40}
+_FAILURE_ROOM, _CROSSING_ROOM = 1.02, 0.84
 _LEFT, _RIGHT, _TOP, _BAR, _PITCH, _LANE_PAD, _GAP = 0.95, 0.45, 0.42, 0.17, 0.34, 0.17, 0.12
 _SHORT = {"operation in progress": "operation\nin progress", "different loop": "different\nloop", "loop closed": "loop\nclosed"}
 
