@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -60,6 +61,8 @@ def run_lab(port: int | None = None, browser: bool = True) -> int:
     log = _log_file()
     print("Starting JupyterLab ...", flush=True)
     console = _to_file(log)
+    # A shell's PYTHONWARNINGS=error would end Jupyter over a deprecation; its log takes what there is to warn.
+    warnings.simplefilter("default")
     try:
         app = _start(root, chosen, browser, console)
         print("Open this address if no browser window appears:" if browser else "Open this address:", file=console)
@@ -193,6 +196,7 @@ def _from_file(console: TextIO) -> None:
     console.flush()
     os.dup2(console.fileno(), 1)
     os.dup2(console.fileno(), 2)
+    console.close()
 
 
 def _stop_database() -> None:
