@@ -480,6 +480,9 @@ def writable():
 
 def clean_environment(more=None):
     keep = dict((key, value) for key, value in os.environ.items() if not UNWANTED.match(key.upper() if WINDOWS else key))
+    # Under LC_ALL=C Python reads the .pth file that names this folder as ASCII, and ends if the folder's name is not.
+    if keep.get("LC_ALL") in ("C", "POSIX"):
+        keep["LC_ALL"] = "C.UTF-8"
     keep.update(more or {})
     return keep
 

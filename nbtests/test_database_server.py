@@ -82,7 +82,7 @@ def test_works_in_a_folder_with_spaces_and_other_letters():
 
 def test_settings_of_somebodys_shell_change_nothing(cache):
     strange = {"PGHOSTADDR": "192.0.2.1", "PGPORT": "1", "PGOPTIONS": "-c nonsense=1", "PGDATA": "/nowhere"}
-    with Client(cache, **strange, PGSSLMODE="require", PGTARGETSESSIONATTRS="standby", LC_ALL="C") as client:
+    with Client(cache, **strange, PGSSLMODE="require", PGTARGETSESSIONATTRS="standby", LANG="C", LC_MESSAGES="C") as client:
         client.start()
         assert client.do("result = describe()['kind']") == "embedded"
 

@@ -211,6 +211,13 @@ def test_a_second_start_sets_nothing_up(way: str, request: pytest.FixtureRequest
     assert (clone / ".venv/loopbound-setup.json").stat().st_mtime_ns == before
 
 
+def test_the_plain_c_locale_reads_a_folder_of_any_name(by_uv) -> None:
+    clone, _ = by_uv
+    assert not str(clone).isascii()
+    done = lab(clone, "lab", "--help", env=surroundings(None, LC_ALL="C"))
+    assert done.returncode == 0 and done.stdout.startswith("usage: loopbound lab"), done.stdout + done.stderr
+
+
 def test_other_words_are_handed_on(by_uv) -> None:
     clone, _ = by_uv
     done = lab(clone, "no-such-command", env=surroundings(None))
