@@ -147,7 +147,9 @@ READY = """async (file) => {
   const panel = app.shell.currentWidget;
   if (!panel || !panel.context || !panel.context.path.endsWith(file)) return false;
   await panel.context.ready; await panel.sessionContext.ready; await panel.revealed;
-  return panel.sessionContext.session?.kernel?.status === 'idle';
+  // After a wanted error "run all" says it is done while the cells behind it still wait: a star stands for them.
+  const prompts = [...panel.node.querySelectorAll('.jp-InputPrompt')].map(item => item.textContent);
+  return panel.sessionContext.session?.kernel?.status === 'idle' && !prompts.some(text => text.includes('*'));
 }"""
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 NOTEBOOK = "() => window.jupyterapp.shell.currentWidget.content.model.toJSON()"
