@@ -3,7 +3,10 @@
 
     python3 lab.py              JupyterLab on the start page
     python3 lab.py test ...     every test of the course (further words go to pytest)
-    python3 lab.py WORD ...     the same as "loopbound WORD ..."
+    python3 lab.py doctor       is this machine fit for the course, and what helps where it is not?
+    python3 lab.py run 03       execute a notebook and compare it with the committed one (--write stores it)
+    python3 lab.py format       write notebooks in their one normal form (--check only looks)
+    python3 lab.py claims       the incident documents' claims, each with its verdict, cell and test
 
 The first start makes .venv from uv.lock, with uv if it is there and else with pip; later starts find it finished.
 Standard library only. The file has to *parse* on every old Python, 2.7 too, so that "too old" is said in a sentence
@@ -84,6 +87,8 @@ def supported():
     """The lowest Python that works and the first one that does not, as (major, minor) pairs, from pyproject.toml."""
     with open(PROJECT) as file:
         found = re.search(r'requires-python = ">=(\d+)\.(\d+),<(\d+)\.(\d+)"', file.read())
+    if not found:
+        raise Problem("pyproject.toml does not say which Pythons will do.\nBring the file back with: git restore pyproject.toml")
     low, high, first, last = (int(text) for text in found.groups())
     return (low, high), (first, last)
 
@@ -154,6 +159,18 @@ def read_mark():
         return {}
 
 
+DAMAGED = "parts of it are gone: %s"
+
+
+def contents():
+    """What lies in .venv's folder of packages, by name. Cheap enough to be looked at on every start."""
+    folder = os.path.join(VENV, "Lib" if WINDOWS else "lib", "" if WINDOWS else "python%d.%d" % sys.version_info[:2], "site-packages")
+    try:
+        return sorted(name for name in os.listdir(folder) if name != "__pycache__")
+    except OSError:
+        return []
+
+
 def why_not_finished(want, mark):
     """None if .venv can be used as it is, else the reason in words."""
     if not os.path.lexists(VENV):
@@ -166,6 +183,9 @@ def why_not_finished(want, mark):
         return "it was made with %s, this is %s" % (mark.get("python"), want["python"])
     if not os.path.exists(venv_python()):
         return "its Python is gone"
+    gone = sorted(set(mark.get("holds", [])) - set(contents()))
+    if gone:
+        return DAMAGED % ", ".join(gone[:3])
     if mark.get("lock") != want["lock"]:
         return "the locked packages changed"
     if not set(want["extras"]) <= set(mark.get("extras", [])):
@@ -186,6 +206,8 @@ def set_up(extras):
         # What an earlier set-up added (the tests' packages, say) stays.
         want["extras"] = sorted(set(want["extras"]) | set(mark.get("extras", [])))
         keep = bool(mark) and all(mark.get(key) == want[key] for key in ("folder", "python")) and os.path.exists(venv_python())
+        # What is missing is not noticed by an installer that finds the rest of the package.
+        keep = keep and not reason.startswith(DAMAGED.split("%")[0])
         steps = Steps()
         steps.say("Setting up .venv (%s)." % reason)
         try:
@@ -194,6 +216,7 @@ def set_up(extras):
             else:
                 clear_venv(steps)
             install(want, steps)
+            want["holds"] = contents()
             with open(MARK + ".partial", "w") as file:
                 json.dump(want, file, indent=1)
             os.replace(MARK + ".partial", MARK)
@@ -201,7 +224,7 @@ def set_up(extras):
             reason = explain(str(error)) or "cannot set up %s: %s" % (VENV, error)
             remove_quietly()
             raise Problem(reason)
-        except (Problem, KeyboardInterrupt):
+        except BaseException:
             remove_quietly()  # it would be made anew anyway; a full disk needs the room now
             raise
         steps.say("Ready.")
@@ -342,7 +365,10 @@ def install_with_pip(want, steps):
                 % ((error.name, base_python()) + sys.version_info[:2])
             )
         steps.run("Making a virtual environment", [base_python(), "-m", "venv", VENV])
-    text, count = requirements(want["extras"])
+    try:
+        text, count = requirements(want["extras"])
+    except (ValueError, KeyError, StopIteration) as error:
+        raise Problem("uv.lock is damaged: %s\nBring the file back with: git restore uv.lock" % error)
     path = os.path.join(VENV, "loopbound-requirements.txt")
     with open(path, "w") as file:
         file.write(text)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -256,6 +257,20 @@ def test_a_killed_keeper_is_replaced_and_the_server_adopted(cache):
     assert gone(cache)
 
 
+@posix
+def test_a_folder_deleted_in_use_is_made_anew_and_orphans_no_server(cache):
+    with Client(cache) as client:
+        client.scratch()
+        (postmaster,) = postmasters(cache)
+        assert eventually(lambda: not shutil.rmtree(cache, ignore_errors=True) and not cache.exists())
+        client.scratch()
+        assert client.do("result = sql('SELECT count(*) FROM users')") == [[3]]
+        assert eventually(lambda: not postmaster.is_running() or postmaster.status() == psutil.STATUS_ZOMBIE)
+        assert eventually(lambda: len(keepers(cache)) == 1 and len(postmasters(cache)) == 1)
+        client.kill()
+    assert gone(cache)
+
+
 def test_an_interrupted_first_start_breaks_no_later_one(cache):
     client = Client(cache)
     client.send("server_address()")
@@ -279,6 +294,20 @@ def test_nothing_is_printed_by_a_program(cache):
         [sys.executable, "-X", "dev", "-c", program], env=environment_for(cache), capture_output=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@posix
+def test_a_forked_child_prints_nothing_and_leaves_the_parents_registration_alone(cache):
+    program = (
+        "import gc, os; from loopbound.database import *; s = scratch_database()\n"
+        "child = os.fork()\n"
+        "if child == 0: gc.collect(); os._exit(0)\n"
+        "os.waitpid(child, 0); s.sessions(); print(len(scratch_database().sessions()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", program], env=environment_for(cache), capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [b"0"], b"")
 
 
 def test_nothing_is_printed_into_a_notebook(cache):

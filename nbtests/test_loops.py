@@ -149,6 +149,25 @@ def test_interrupting_the_caller_cancels_the_step():
     assert seen == ["cancelled"]
 
 
+def test_a_step_that_cannot_be_stopped_gives_the_cell_back_and_is_named():
+    go_on = threading.Event()
+
+    async def block():
+        go_on.wait(30)
+
+    A = NamedLoop("A")
+    interrupt = threading.Timer(0.3, _thread.interrupt_main)
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        A.run(block())
+    with pytest.raises(RuntimeError, match="loop A is still busy with block, which did not stop: restart the kernel"):
+        A.run(here())
+    go_on.set()
+    A._thread.join(0.5)  # the step ends now, and the loop is free again
+    assert A.run(here()) is A.loop
+    A.close()
+
+
 def test_nothing_keeps_a_result_or_an_error_alive():
     class Report:
         pass

@@ -27,10 +27,11 @@ def test_a_wrong_answer_shows_why_it_is_wrong_and_what_is_right():
     assert "✗" in text.splitlines()[0] and WHY["a"] in text and WHY["b"] in text
 
 
-@pytest.mark.parametrize("answer", ["z", "", 3, ["a"][0:0] or "A"])
+@pytest.mark.parametrize("answer", ["z", "", 3, "A", ["a"], {}, {"a"}])
 def test_an_answer_that_is_no_letter_stops_nothing_and_is_named(answer):
     assert f"`{answer}` is none of a, b" in ask(answer)._repr_markdown_()
-    assert "nothing yet" in ask(answer).compare("ok", **WHY)._repr_markdown_()
+    told = ask(answer).compare("ok", **WHY)._repr_markdown_()
+    assert f"**You predicted:** `{answer}`, which is none of a, b" in told and WHY["a"] in told and WHY["b"] in told
 
 
 def test_an_observation_that_no_option_names_is_said_so_and_nothing_is_ticked():

@@ -28,6 +28,8 @@ _named_loops: weakref.WeakSet[NamedLoop] = weakref.WeakSet()
 _unnamed = 0
 _names_lock = threading.Lock()
 
+_PATIENCE = 2.0  # seconds that an interrupted step has to end in
+
 #: Called as ``listener(loop, phase, name, error)`` around every step of every
 #: `NamedLoop`, on that loop's thread; ``phase`` is "begin", "end" or "closed".
 step_listeners: list[Callable[[asyncio.AbstractEventLoop, str, str, BaseException | None], None]] = []
@@ -91,6 +93,7 @@ class NamedLoop:
         self._closing = threading.Lock()
         self._closed = False
         self._step_task: asyncio.Task[Any] | None = None
+        self._left_running: str | None = None  # a step that was interrupted and goes on all the same
         started: Future[asyncio.AbstractEventLoop] = Future()
         # A daemon, so that a forgotten loop cannot keep a kernel from ending;
         # `close` (or the atexit hook below) is what ends it properly.
@@ -129,7 +132,11 @@ class NamedLoop:
             if self._closed:
                 coro.close()
                 raise RuntimeError("Event loop is closed")
-            self._steps.put((coro, step or getattr(coro, "__name__", "step"), outcome))
+            if self._left_running:
+                coro.close()
+                raise RuntimeError(f"loop {self.name} is still busy with {self._left_running}, which did not stop: restart the kernel")
+            step = step or getattr(coro, "__name__", "step")
+            self._steps.put((coro, step, outcome))
         try:
             # In short waits, for on Windows a lock that is waited for cannot be interrupted.
             while not wait([outcome], timeout=0.2).done:
@@ -138,7 +145,10 @@ class NamedLoop:
             # Interrupting the cell must end the step, not leave it running unseen.
             if not outcome.done():
                 self._loop.call_soon_threadsafe(self._cancel_step)
-                wait([outcome])
+                # A step that blocks its thread, or swallows the cancellation, cannot be stopped from outside.
+                if not wait([outcome], timeout=_PATIENCE).done:
+                    self._left_running = step
+                    outcome.add_done_callback(self._stopped_after_all)
             raise
         try:
             return outcome.result()
@@ -154,7 +164,7 @@ class NamedLoop:
             self._closed = True
         if not already:
             self._steps.put(None)
-        if threading.current_thread() is not self._thread:
+        if threading.current_thread() is not self._thread and not self._left_running:
             self._thread.join()
 
     def __enter__(self) -> NamedLoop:
@@ -165,6 +175,9 @@ class NamedLoop:
 
     def __repr__(self) -> str:
         return f"<NamedLoop {self.name} {'closed' if self._closed else 'open'}>"
+
+    def _stopped_after_all(self, outcome: Future[Any]) -> None:
+        self._left_running = None
 
     def _cancel_step(self) -> None:
         task = self._step_task

@@ -46,10 +46,15 @@ class Prediction:
         lines += [f"- **{letter}** – {shown(value)}" for letter, value in self.options.items()]
         return "\n".join([*lines, "", f"*Your answer: {self._choice()}*"])
 
+    @property
+    def chosen(self) -> bool:
+        """Whether the answer is one of the letters. Anything may have been written there, a list too."""
+        return isinstance(self.answer, str) and self.answer in self.options
+
     def _choice(self) -> str:
         if self.answer is None:
             return "none yet. Set `answer=` above to a letter and run this cell again."
-        if self.answer not in self.options:
+        if not self.chosen:
             return f"`{self.answer}` is none of {', '.join(self.options)}. Set `answer=` above and run this cell again."
         return f"{self.answer} – {shown(self.options[self.answer])}"
 
@@ -75,8 +80,9 @@ class Comparison:
         right = self.right
         observed = f"**The run gave:** {shown(self.observed)}"
         observed += f" (option {right})." if right else ", which none of the options names."
-        if choice not in options:
-            told, explained = "**You predicted:** nothing yet, so here is every option.", list(options)
+        if not self.prediction.chosen:
+            told = "nothing yet" if choice is None else f"`{choice}`, which is none of {', '.join(options)}"
+            told, explained = f"**You predicted:** {told}, so here is every option.", list(options)
         else:
             mark = "✓" if choice == right else "✗"
             told = f"**You predicted:** {shown(options[choice])} (option {choice}) {mark}"

@@ -99,6 +99,17 @@ class Folder:
     def registered(self) -> bool:
         return self._mine is not None
 
+    @property
+    def deleted(self) -> bool:
+        """Whether somebody has deleted the folder, or this process's place in it, while it was in use."""
+        return not self.clients.is_dir() or (self._mine is not None and not (self.clients / f"{self._mine[0]}.lock").exists())
+
+    def let_go(self) -> None:
+        """Close what this process holds open here, without a word to others: in a forked child it is the parent's."""
+        if self._mine and self._mine[1].lockfile is not None:
+            self._mine[1].lockfile.close()
+        self._mine = None
+
     def living(self) -> dict[str, list[str]]:
         """Clients and their scratch databases; forgets the ones whose process is gone."""
         found = {}

@@ -28,7 +28,8 @@ def keep(folder: Folder) -> None:
     known: set[str] = set()
     process: psutil.Process | None = None
     alone_since: float | None = None
-    while folder.clients.exists():
+    watched = _identity(folder.clients)
+    while watched and _identity(folder.clients) == watched:
         with folder.locked(wait=False) as held:
             if held:
                 clients = folder.living()
@@ -46,10 +47,17 @@ def keep(folder: Folder) -> None:
                         server.stop()
                         return
         time.sleep(POLL_SECONDS)
-    # Somebody deleted the folder under a running server: nothing is left to be saved.
+    # Somebody deleted the folder under a running server (it may be back, with a keeper of its own): nothing is left to save.
     if process:
         with contextlib.suppress(psutil.Error):
             process.kill()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        state = path.stat()
+        return state.st_dev, state.st_ino
+    return None
 
 
 def _sweep(server: Server, clients: dict[str, list[str]]) -> None:

@@ -134,8 +134,11 @@ def stop_if_unused(timeout: float = 10.0) -> bool:
 
 def _folder() -> Folder:
     wanted = os.environ.get("LOOPBOUND_CACHE", "")
-    if _state.folder is None or _state.cache != wanted:
-        if _state.folder:
+    deleted = _state.folder is not None and _state.folder.deleted
+    if _state.folder is None or _state.cache != wanted or deleted:
+        if deleted:
+            _state.folder.let_go()
+        elif _state.folder:
             _state.folder.unregister()
         _state.folder = open_folder()
         _state.cache = wanted
@@ -151,6 +154,8 @@ def _leave() -> None:
 def _forget_parent() -> None:
     # The parent's registration, its threads' locks and its lock objects mean nothing in a forked child.
     global _state
+    if _state.folder:
+        _state.folder.let_go()
     _state = _State()
 
 
