@@ -39,6 +39,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)  # a stable sort: inside a file nothing moves
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    # A reader who predicted, ran and saved has notebooks that differ from the committed ones, as they should.
+    if terminalreporter.stats.get("failed"):
+        from loopbound.lessons.changed import hint
+
+        if said := hint(Path(__file__).resolve().parents[1]):
+            terminalreporter.write_line(said)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     # xdist's own groups (marks and --dist=loadgroup) do nothing under pytest 9.2: pytest-xdist #1386.

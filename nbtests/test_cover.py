@@ -27,7 +27,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_stale_picture_is_told_and_then_written(copy: Path, capsys: pytest.CaptureFixture[str]):
     (copy / COVER).write_text("<svg/>", encoding="utf-8")
     assert commands.format_command(Namespace(notebooks=[], check=True)) == 1
-    assert "is not lesson 00's picture any more; run: loopbound format" in capsys.readouterr().out
+    assert "is not lesson 00's picture any more; run: python3 lab.py format" in capsys.readouterr().out
     assert (copy / COVER).read_text(encoding="utf-8") == "<svg/>"
     assert commands.format_command(Namespace(notebooks=[], check=False)) == 0
     assert (copy / COVER).read_text(encoding="utf-8") == cover()

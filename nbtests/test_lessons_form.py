@@ -166,3 +166,13 @@ def test_pictures_in_outputs_are_left_alone() -> None:
     html = '<img alt="at 0x7f12ab34cd" src="data:image/svg+xml,0x7f12ab34cd">'
     (output,) = json.loads(text_of(code("figure", "draw()", outputs=[shown({"text/html": html})])))["cells"][0]["outputs"]
     assert output["data"]["text/html"] == ['<img alt="at 0x…" src="data:image/svg+xml,0x7f12ab34cd">']
+
+
+def test_a_cell_without_metadata_is_a_problem_and_no_traceback() -> None:
+    with pytest.raises(Problem, match="x.ipynb is not a valid notebook: cell 1 lacks its type, metadata or source"):
+        normal_form('{"cells": [{"cell_type": "code", "source": []}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}', "x.ipynb")
+
+
+def test_a_broken_notebook_is_told_the_way_back() -> None:
+    with pytest.raises(Problem, match="is not JSON: .*\nTo have the committed one back: git restore notebooks/x.ipynb"):
+        normal_form('{"cells": [', "x.ipynb")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
+_REPAIR = "End the lab, delete the folder .venv and start again with: python3 lab.py"
 DATABASE_SECONDS = 60  # the first start of an embedded server on a slow disk is the longest thing here
 
 
@@ -52,7 +54,7 @@ def _packages() -> Iterator[Row]:
         requirement = Requirement(text)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
-        repair = "End the lab and start it again with: python3 lab.py"
+        repair = _REPAIR
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
@@ -67,7 +69,7 @@ def _packages() -> Iterator[Row]:
 def _database() -> Row:
     from loopbound.problem import Problem
 
-    help = "Unset DATABASE_URL to use the embedded server, or run: python3 lab.py doctor"
+    help = "Unset DATABASE_URL to use the embedded server." if os.environ.get("DATABASE_URL") else _REPAIR
     try:
         return Row("PostgreSQL", _on_own_loop(_server_version))
     except Problem as problem:

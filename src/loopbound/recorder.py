@@ -203,7 +203,12 @@ class Recorder:
         """Stop listening and put everything back. Stopping twice does nothing."""
         if not self._stopped:
             self._stopped = True
-            gc.collect()  # what this recording has orphaned gives its warnings now, not in a later cell
+            # What this recording has orphaned gives its warnings now, not in a later cell. A thread
+            # that waits for a child process (Python 3.11 has one for each) still holds its transport.
+            for thread in threading.enumerate():
+                if "waitpid" in thread.name:
+                    thread.join(5)
+            gc.collect()
             self._stack.close()
         return self
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from loopbound.course.manifest import lesson, lessons, notebooks_folder
 from loopbound.lessons.finding import Finding
+from loopbound.lessons.changed import hint
 from loopbound.lessons.normal_form import form_differences, normal_form
 from loopbound.problem import Problem
 
@@ -56,7 +57,7 @@ def format_command(args: argparse.Namespace) -> int:
             write(path, normal_form(text, path.name))
             print(f"{path.name}: written in normal form")
     if args.check and wrong:
-        print(f"{wrong} {'notebook is' if wrong == 1 else 'notebooks are'} not in normal form; run: loopbound format")
+        print(f"{wrong} {'notebook is' if wrong == 1 else 'notebooks are'} not in normal form; run: python3 lab.py format")
     if not args.notebooks:
         wrong += _cover(args.check)
     return 1 if args.check and wrong else 0
@@ -70,7 +71,7 @@ def _cover(check: bool) -> int:
     if path.is_file() and path.read_text(encoding="utf-8") == svg:
         return 0
     if check:
-        print(f"{COVER.as_posix()} is not lesson 00's picture any more; run: loopbound format")
+        print(f"{COVER.as_posix()} is not lesson 00's picture any more; run: python3 lab.py format")
     else:
         path.parent.mkdir(exist_ok=True)
         write(path, svg)
@@ -112,6 +113,8 @@ def run_command(args: argparse.Namespace) -> int:
     run_notebooks(paths, done=done)
     if failed:
         print(f"{failed} of {len(paths)} notebooks failed" + (" and were not written." if args.write else "."), file=sys.stderr)
+        if not args.write and (said := hint(notebooks_folder().parent)):
+            print(said, file=sys.stderr)
     return 1 if failed else 0
 
 

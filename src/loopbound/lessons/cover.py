@@ -28,4 +28,4 @@ def cover(folder: Path | None = None) -> str:
             html = "".join(output.get("data", {}).get("text/html", ""))
             if found := re.search(r'src="data:image/svg\+xml,([^"]*)"', html):
                 return unquote(unescape(found[1])).replace("> <", ">\n<") + "\n"
-    raise Problem(f"{lesson('00').file}, cell '{CELL}': there is no figure to take for the README; run: loopbound run --write 00")
+    raise Problem(f"{lesson('00').file}, cell '{CELL}': there is no figure to take for the README; run: python3 lab.py run --write 00")

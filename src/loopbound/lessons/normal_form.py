@@ -63,9 +63,12 @@ def _read(text: str, name: str) -> dict[str, Any]:
     try:
         notebook = json.loads(text)
     except ValueError as error:
-        raise Problem(f"{name} is not JSON: {error}") from error
+        raise Problem(f"{name} is not JSON: {error}\nTo have the committed one back: git restore notebooks/{name}") from error
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list) or notebook.get("nbformat") != 4:
         raise Problem(f"{name} is not a notebook of format 4.")
+    for position, cell in enumerate(notebook["cells"], start=1):
+        if not (isinstance(cell, dict) and isinstance(cell.get("metadata"), dict) and "cell_type" in cell and "source" in cell):
+            raise Problem(f"{name} is not a valid notebook: cell {position} lacks its type, metadata or source.")
     # Joins the lists of lines in which sources and texts are stored.
     return nbformat.v4.reads(text)
 

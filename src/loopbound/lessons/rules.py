@@ -365,7 +365,7 @@ def outputs_are_committed(page: Page) -> Iterator[Finding]:
     """A cell that shows something when it runs has its output in the file."""
     for cell in page.of_kind("code"):
         if not cell.get("outputs") and _shows(cell["source"]):
-            yield page.finding(cell, "shows something and has no committed output; run: loopbound run --write")
+            yield page.finding(cell, "shows something and has no committed output; run: python3 lab.py run --write")
 
 
 def _shows(source: str) -> bool:
