@@ -122,6 +122,22 @@ def test_an_engine_binds_at_first_use_not_at_creation(db):
             B.run(engine.dispose())
 
 
+def test_a_pools_queue_binds_when_a_checkout_first_has_to_wait(db):
+    async def two_at_once(engine):
+        return await asyncio.gather(ask(engine), ask(engine), return_exceptions=True)
+
+    def on_b(size):
+        engine = create_async_engine(db.url, pool_recycle=0, pool_size=size, max_overflow=0)
+        with Recorder(engine), NamedLoop("A") as A, NamedLoop("B") as B:
+            assert A.run(two_at_once(engine)) == [1, 1]
+            outcomes = B.run(two_at_once(engine))
+            engine.sync_engine.dispose(close=False)
+        return [symptom_of(outcome) if isinstance(outcome, Exception) else "ok" for outcome in outcomes]
+
+    assert on_b(size=2) == ["ok", "ok"], "nobody had to wait"
+    assert on_b(size=1) == ["ok", "different loop"]
+
+
 @claim(
     "B18",
     verdict="refuted",
