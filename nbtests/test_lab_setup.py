@@ -258,6 +258,30 @@ def test_a_half_made_environment_is_made_anew(own: Path, tools: Path) -> None:
 
 
 @pytest.mark.skipif(not POSIX, reason="kill -9 is POSIX's")
+def test_a_package_that_went_missing_comes_back(own: Path, tools: Path) -> None:
+    (package,) = own.glob(".venv/[Ll]ib/**/site-packages/asyncpg")
+    shutil.rmtree(package)
+    done = lab(own, "lab", "--help", env=surroundings(tools))
+    assert done.returncode == 0 and "parts of it are gone: asyncpg" in done.stdout, done.stdout + done.stderr
+    assert (package / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("damage", [lambda text: text[: len(text) // 2], lambda text: ""], ids=["cut", "empty"])
+def test_a_damaged_lock(repository: Path, tmp_path: Path, damage) -> None:
+    clone = copy_of(repository, tmp_path)
+    text = (clone / "uv.lock").read_text(encoding="utf-8")
+    (clone / "uv.lock").write_text(damage(text), encoding="utf-8")
+    said = refused(lab(clone, "doctor", env=surroundings(None)))
+    assert "uv.lock is damaged" in said and "git restore uv.lock" in said
+    assert not (clone / ".venv").exists()
+
+
+def test_a_damaged_project_file(repository: Path, tmp_path: Path) -> None:
+    clone = copy_of(repository, tmp_path)
+    (clone / "pyproject.toml").write_text("[project]\n", encoding="utf-8")
+    assert "git restore pyproject.toml" in refused(lab(clone, "doctor", env=surroundings(None)))
+
+
 def test_a_killed_set_up_does_not_break_the_next_one(repository: Path, tools: Path, tmp_path: Path) -> None:
     clone = copy_of(repository, tmp_path)
     first = subprocess.Popen(
