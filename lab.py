@@ -159,9 +159,6 @@ def read_mark():
         return {}
 
 
-DAMAGED = "parts of it are gone: %s"
-
-
 def contents():
     """What lies in .venv's folder of packages, by name. Cheap enough to be looked at on every start."""
     folder = os.path.join(VENV, "Lib" if WINDOWS else "lib", "" if WINDOWS else "python%d.%d" % sys.version_info[:2], "site-packages")
@@ -169,6 +166,11 @@ def contents():
         return sorted(name for name in os.listdir(folder) if name != "__pycache__")
     except OSError:
         return []
+
+
+def missing(mark):
+    """What the finished set-up had put there and is there no longer."""
+    return sorted(set(mark.get("holds", [])) - set(contents()))
 
 
 def why_not_finished(want, mark):
@@ -183,9 +185,8 @@ def why_not_finished(want, mark):
         return "it was made with %s, this is %s" % (mark.get("python"), want["python"])
     if not os.path.exists(venv_python()):
         return "its Python is gone"
-    gone = sorted(set(mark.get("holds", [])) - set(contents()))
-    if gone:
-        return DAMAGED % ", ".join(gone[:3])
+    if missing(mark):
+        return "parts of it are gone: %s" % ", ".join(missing(mark)[:3])
     if mark.get("lock") != want["lock"]:
         return "the locked packages changed"
     if not set(want["extras"]) <= set(mark.get("extras", [])):
@@ -206,8 +207,7 @@ def set_up(extras):
         # What an earlier set-up added (the tests' packages, say) stays.
         want["extras"] = sorted(set(want["extras"]) | set(mark.get("extras", [])))
         keep = bool(mark) and all(mark.get(key) == want[key] for key in ("folder", "python")) and os.path.exists(venv_python())
-        # What is missing is not noticed by an installer that finds the rest of the package.
-        keep = keep and not reason.startswith(DAMAGED.split("%")[0])
+        keep = keep and not missing(mark)  # an installer that finds the rest of a package takes it for whole
         steps = Steps()
         steps.say("Setting up .venv (%s)." % reason)
         try:

@@ -115,6 +115,7 @@ class Recorder:
         self._counts: dict[str, int] = {}
         self._seen: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._last_used: dict[str, _Thing] = {}  # loop name -> thing used last in the running step
+        self._threads_before = weakref.WeakSet(threading.enumerate())
         self._stopped = False
         self._stack = contextlib.ExitStack()
         loops.forget_names()
@@ -204,9 +205,10 @@ class Recorder:
         if not self._stopped:
             self._stopped = True
             # What this recording has orphaned gives its warnings now, not in a later cell. A thread
-            # that waits for a child process (Python 3.11 has one for each) still holds its transport.
+            # that waits for a child process (Python 3.11 has one for each) still holds its transport;
+            # one from before the recording is somebody else's, and may wait for long.
             for thread in threading.enumerate():
-                if "waitpid" in thread.name:
+                if "waitpid" in thread.name and thread not in self._threads_before:
                     thread.join(5)
             gc.collect()
             self._stack.close()
@@ -236,10 +238,7 @@ class Recorder:
                 self._settle(self._last_used.get(name), error, name, step)
 
     def _on_connect(self, dbapi_connection: Any, record: Any) -> None:
-        with self._lock:
-            number = self._counts["connection"] = self._counts.get("connection", 0) + 1
-            thing = self._things[dbapi_connection.driver_connection] = _Thing(f"connection {number}", self._loop_name())
-            self._add("born", thing)
+        self.born(dbapi_connection.driver_connection, "connection")
 
     def _on_checkout(self, dbapi_connection: Any, record: Any, proxy: Any) -> None:
         thing = self._thing_of(dbapi_connection)
