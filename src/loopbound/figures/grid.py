@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
+from loopbound.figures.cells import cell, short_word
+from loopbound.figures.style import MUTED, WIDTH, Figure, canvas, finish
 
-from loopbound.figures.style import ALARM, INK, MUTED, PAPER, Figure, canvas, finish, tint
+__all__ = ["outcome_grid", "scope_matrix"]
 
-__all__ = ["outcome_grid"]
-
-_GOOD = "#009E73"
-_DIM = "#56B4E9"
 _ROW, _HEAD, _TOP = 0.36, 0.34, 0.5
 _CHARACTER = 0.078  # inches, a wide letter at 9 points
 
@@ -41,41 +37,77 @@ def outcome_grid(
     for label, outcomes in rows.items():
         if len(outcomes) != len(columns):
             raise ValueError(f"row {label!r} has {len(outcomes)} outcomes for {len(columns)} columns")
-    left = 0.3 + max(len(label) for label in rows) * _CHARACTER
-    longest = max([len(c) for c in columns] + [len(_shown(o)) + 3 for r in rows.values() for o in r])
-    cell = max(0.72, 0.16 + longest * _CHARACTER * 0.92)
-    width, height = max(left + cell * len(columns) + 0.16, 4.2), _TOP + _HEAD + _ROW * len(rows) + 0.16
+    return _grid(rows, columns, title, good, neutral, ("", ""), _in_words(rows, columns, title))
+
+
+def scope_matrix(
+    cells: Mapping[tuple[str, str], str],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str = "",
+    good: str = "ok",
+    neutral: Sequence[str] = ("ScopeMismatch",),
+    headings: tuple[str, str] = ("loop scope\nof the fixture", "loop scope of the test"),
+) -> Figure:
+    """Draw the outcome of every combination of a row's scope with a column's.
+
+    cells
+        (row, column) → outcome; a combination that is missing stays blank.
+    rows, columns
+        The scopes in the order to draw them.
+    good, neutral
+        As for `outcome_grid`: neutral is what was refused before it could fail.
+    headings
+        What the rows are, and what the columns are.
+
+    Raises ValueError for a cell whose row or column is not drawn.
+    """
+    for row, column in cells:
+        if row not in rows or column not in columns:
+            raise ValueError(f"cell {row!r} × {column!r} is in no row and column of the matrix")
+    table = {row: [cells.get((row, column), "") for column in columns] for row in rows}
+    met: dict[str, list[str]] = {}
+    for row, outcomes in table.items():
+        for column, outcome in zip(columns, outcomes):
+            if outcome:
+                met.setdefault(outcome, []).append(f"{row} × {column}")
+    axis = " × ".join(" ".join(heading.split()) for heading in headings)
+    told = "; ".join(f"{outcome} ({len(where)} of {len(cells)}): {', '.join(where)}" for outcome, where in met.items())
+    return _grid(table, columns, title, good, neutral, headings, f"{title or 'Outcomes'}. {axis}. {told}.")
+
+
+def _grid(
+    rows: Mapping[str, Sequence[str]],
+    columns: Sequence[str],
+    title: str,
+    good: str,
+    neutral: Sequence[str],
+    headings: tuple[str, str],
+    alt: str,
+) -> Figure:
+    of_rows, of_columns = headings
+    top = _TOP + (0.24 if of_columns else 0)
+    left = 0.3 + max([len(label) for label in rows] + [len(line) for line in of_rows.split("\n")]) * _CHARACTER
+    longest = max([len(c) for c in columns] + [len(short_word(o)) + 3 for r in rows.values() for o in r])
+    room = max(0.72, 0.16 + longest * _CHARACTER * 0.92)
+    if of_columns:
+        room = min(room, (WIDTH - 0.16 - left) / len(columns))
+    width, height = max(left + room * len(columns) + 0.16, 4.2), top + _HEAD + _ROW * len(rows) + 0.16
     with canvas(width, height) as (figure, axes):
         axes.text(0.16, 0.26, title, fontsize=11, fontweight="bold", va="center")
+        if of_columns:
+            axes.text(left + room * len(columns) / 2, top - 0.05, of_columns, ha="center", va="center", fontsize=8.5)
+            axes.text(left - 0.12, top + _HEAD / 2 - 0.06, of_rows, ha="right", va="center", fontsize=8.5, linespacing=1.15)
         for c, column in enumerate(columns):
-            axes.text(left + (c + 0.5) * cell, _TOP + _HEAD / 2, column, ha="center", va="center", color=MUTED, fontsize=8.5)
+            axes.text(left + (c + 0.5) * room, top + _HEAD / 2, column, ha="center", va="center", color=MUTED, fontsize=8.5)
         for r, (label, outcomes) in enumerate(rows.items()):
-            y = _TOP + _HEAD + r * _ROW
+            y = top + _HEAD + r * _ROW
             axes.text(left - 0.12, y + _ROW / 2, label, ha="right", va="center")
             for c, outcome in enumerate(outcomes):
-                _draw_cell(axes, left + c * cell, y, cell, outcome, good, neutral)
-        return finish(figure, _in_words(rows, columns, title))
-
-
-def _shown(outcome: str) -> str:
-    return {"different loop": "different loop", "operation in progress": "in progress"}.get(outcome, outcome)
-
-
-def _draw_cell(axes: Axes, x: float, y: float, width: float, outcome: str, good: str, neutral: Sequence[str]) -> None:
-    if not outcome:
-        return
-    if outcome == good:
-        face, ink, sign, weight = tint(_GOOD, 0.16), INK, "o", "normal"
-    elif outcome in neutral:
-        face, ink, sign, weight = tint(_DIM, 0.22), INK, "D", "normal"
-    else:
-        face, ink, sign, weight = ALARM, PAPER, "x", "bold"
-    axes.add_patch(
-        FancyBboxPatch((x + 0.03, y + 0.03), width - 0.06, _ROW - 0.06, boxstyle="round,pad=0,rounding_size=0.06",
-                       facecolor=face, edgecolor="none")
-    )
-    axes.plot([x + 0.17], [y + _ROW / 2], marker=sign, ms=5.2, mfc="none", mec=ink if sign != "o" else _GOOD, mew=1.8)
-    axes.text(x + 0.29, y + _ROW / 2, _shown(outcome), va="center", color=ink, fontsize=8.5, fontweight=weight)
+                if outcome:
+                    kind = "good" if outcome == good else "neutral" if outcome in neutral else "alarm"
+                    cell(axes, left + c * room, y, room, _ROW, short_word(outcome), kind)
+        return finish(figure, alt)
 
 
 def _in_words(rows: Mapping[str, Sequence[str]], columns: Sequence[str], title: str) -> str:

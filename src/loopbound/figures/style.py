@@ -23,12 +23,14 @@ MUTED = "#66727F"
 HAIRLINE = "#D5DCE3"
 # A card of its own: an <img> cannot see the page's theme, so the figure brings paper along.
 PAPER = "#FFFFFF"
+WIDTH = 8.2  # inches, what a cell of JupyterLab shows without shrinking it
 
 _SETTINGS = {
     "svg.hashsalt": "loopbound",  # else the ids in the file are random
     "svg.fonttype": "none",  # text stays text: small files, searchable, readable diffs
     "font.family": ["DejaVu Sans"],  # shipped with matplotlib: the same widths everywhere
     "font.size": 9.5,
+    "text.parse_math": False,  # else the $1 and $2 of a statement are taken for a formula
     "text.color": INK,
     "axes.labelcolor": INK,
     "xtick.color": INK,
