@@ -1,0 +1,1 @@
+"""Signal Scanner: which communities talk about a product?"""

@@ -1,0 +1,1 @@
+"""What the backend does, apart from HTTP."""
