@@ -8,6 +8,8 @@ _HOME = {
     "name_of": "loopbound.loops",
     "Recorder": "loopbound.recorder",
     "symptom_of": "loopbound.recorder",
+    "incident": "loopbound.suite",
+    "run_suite": "loopbound.suite",
     "predict": "loopbound.course.predict",
 }
 

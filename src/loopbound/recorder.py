@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from loopbound import loops
 
-__all__ = ["CLOSED", "DIFFERENT", "Event", "IN_PROGRESS", "OK", "Recorder", "symptom_of"]
+__all__ = ["CLOSED", "DIFFERENT", "Event", "IN_PROGRESS", "OK", "Recorder", "symptom_in", "symptom_of"]
 
 OK = "ok"
 DIFFERENT = "different loop"
@@ -43,13 +43,15 @@ _WORDINGS = (
 
 def symptom_of(error: BaseException | None) -> str:
     """The symptom that an exception shows: "ok" for None, one of this module's constants, else its type's name."""
-    if error is None:
-        return OK
-    text = str(error)
+    return OK if error is None else symptom_in(type(error).__name__, str(error))
+
+
+def symptom_in(type_name: str, text: str) -> str:
+    """`symptom_of` for an error of which only the type's name and the text are at hand."""
     for wording, symptom in _WORDINGS:
         if wording in text:
             return symptom
-    return type(error).__name__
+    return type_name
 
 
 @dataclass(frozen=True)

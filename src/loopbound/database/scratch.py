@@ -14,7 +14,7 @@ from ..problem import Problem
 from . import reach
 from .address import Address
 from .sweep import drop, give_up, scratch_name, sweep, take
-from .template import template
+from .template import NO_TABLES, template
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,14 @@ class Session:
     query: str
     """The statement that runs, or the last one."""
     application_name: str
+    wait_event: str | None = None
+    """What exactly it waits for: ``"ClientRead"``, ``"relation"``, ``"transactionid"`` …"""
+    blocked_by: tuple[int, ...] = ()
+    """Process ids of the sessions whose locks it waits for."""
 
 
 class ScratchDatabase:
-    """A database of one's own, with the tables ``users`` (3 rows) and ``reports`` (6 rows); a context manager."""
+    """A database of one's own, with the tables ``users`` (3 rows) and ``reports`` (6 rows) or a schema; a context manager."""
 
     url: str
     """``postgresql+asyncpg://…/name`` for ``create_async_engine``; holds the password, so it is not for printing."""
@@ -50,12 +54,13 @@ class ScratchDatabase:
         """Who is connected to it now, oldest session first. Loopbound's own session is not among them."""
         with _mutex:
             rows = self._owner.connected().execute(
-                "SELECT pid, state, wait_event_type, query, application_name FROM pg_stat_activity"
+                "SELECT pid, state, wait_event_type, query, application_name, wait_event, pg_blocking_pids(pid)"
+                " FROM pg_stat_activity"
                 " WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
                 " ORDER BY backend_start, pid",
                 [self.name],
             )
-            return [Session(*row) for row in rows]
+            return [Session(*row, tuple(blockers)) for *row, blockers in rows]
 
     @property
     def closed(self) -> bool:
@@ -81,7 +86,7 @@ class ScratchDatabase:
         return f"ScratchDatabase({self.name!r})"
 
 
-def scratch_database(label: str = "notebook") -> ScratchDatabase:
+def scratch_database(label: str = "notebook", *, schema: str | None = None) -> ScratchDatabase:
     """Make a database for one experiment.
 
     It is dropped by `ScratchDatabase.close`, at the end of a ``with`` block, when the interpreter ends, or, after a
@@ -89,16 +94,17 @@ def scratch_database(label: str = "notebook") -> ScratchDatabase:
 
     Args:
         label: appears in the database's name; its ASCII letters and digits are kept.
+        schema: SQL statements that make its tables, in place of the course's ``users`` and ``reports``.
 
     Raises:
-        Problem: no server can be had, or it cannot make a database.
+        Problem: no server can be had, it cannot make a database, or it refuses the schema.
     """
     with _mutex:
         address = reach.server_address()
         key = address if address.kind == "url" else None
         owner = _owners.setdefault(key, _Owner(key))
         try:
-            return owner.create(scratch_name(label))
+            return owner.create(scratch_name(label), schema)
         except psycopg.Error as error:
             said = str(error).strip() or type(error).__name__
             raise Problem(
@@ -122,7 +128,7 @@ class _Owner:
         self.names: list[str] = []
         self.connection: psycopg.Connection | None = None
 
-    def create(self, name: str) -> ScratchDatabase:
+    def create(self, name: str, schema: str | None = None) -> ScratchDatabase:
         address = self.given or reach.embedded_address()
         connection = self.connected()
         sweep(connection, self._spared())
@@ -138,6 +144,10 @@ class _Owner:
                     sql.Identifier(name), sql.Identifier(source), sql.SQL(strategy)
                 )
             )
+            if schema is not None:
+                with psycopg.connect(**address.libpq() | {"dbname": name}, autocommit=True) as inside:
+                    inside.execute(NO_TABLES)
+                    inside.execute(schema)
             return ScratchDatabase(name, address.url(name), self)
         except BaseException:
             self.close(name)

@@ -28,6 +28,9 @@ INSERT INTO reports (owner_id, title, status) VALUES
     (3, 'Report list is slow', 'open');
 """
 
+NO_TABLES = "DROP TABLE reports, users"
+"""For a database that brings a schema of its own."""
+
 
 def template(connection: psycopg.Connection, conninfo: dict) -> str:
     """Name of the template, made where it does not exist yet.

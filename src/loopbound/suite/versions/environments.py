@@ -1,0 +1,199 @@
+"""Environments with other versions than the course's own, made by uv from one lock.
+
+They lie below Loopbound's cache folder, in a folder named by the lock's digest and the Python that made them, so that a
+changed lock never meets an old environment. An environment is built under a name of its own and renamed when it is
+whole; whoever comes second waits for it and uses it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import fasteners
+
+from ...database.folder import open_folder
+from ...problem import Problem
+
+FORGET_AFTER_DAYS = 30
+"""An environment that was not used for so long goes when the next one is made."""
+LOCK_SECONDS = 300
+SHOWN = ("pytest", "pytest-asyncio", "sqlalchemy", "asyncpg", "anyio")
+"""The packages whose versions a row carries."""
+
+# What says from where packages come (index, proxy, certificates, cache) is the reader's; what says which, or where to, is not.
+_KEPT = re.compile(r"UV_(CACHE_DIR|NO_CACHE|LINK_MODE|OFFLINE|HTTP_\w+|CONCURRENT_\w+|SYSTEM_CERTS|NATIVE_TLS|INSECURE_HOST|KEYRING_PROVIDER"
+                   r"|\w*INDEX\w*|FIND_LINKS|REQUEST_TIMEOUT)")
+_DROPPED = re.compile(r"UV_|VIRTUAL_ENV|CONDA_|PYTHON(HOME|PATH|WARNINGS|DEVMODE|STARTUP|OPTIMIZE|ASYNCIODEBUG|INSPECT)")
+_NO_NETWORK = re.compile(
+    r"dns error|error sending request|tcp connect error|client error \(Connect\)|[Nn]etwork is unreachable|[Tt]imed out|[Cc]onnection (refused|reset)"
+    r"|[Nn]etwork connectivity is disabled|[Nn]ame resolution|offline"
+)
+
+_ASK = """
+import importlib.metadata, json, sys
+print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:]}))
+"""
+
+
+class NoNetwork(Problem):
+    """The packages of an environment could not be fetched."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment of the versions project.
+
+    Attributes:
+        name: its dependency group, such as ``"asyncio-0-21"``.
+        runs: what is run in it: some of ``"incident"``, ``"matrix"``, ``"plugin"``, ``"pool"``.
+    """
+
+    name: str
+    runs: tuple[str, ...]
+
+
+def project() -> Path:
+    """The folder of the versions project, in the clone that this package is installed from.
+
+    Raises Problem if it is not there.
+    """
+    folder = Path(__file__).resolve().parents[4] / "notebooks" / "signal_scanner" / "versions"
+    if not (folder / "uv.lock").is_file():
+        raise Problem(f"no locked environments in {folder}.\nRun the command in a clone of Loopbound; a lost file comes back with git restore.")
+    return folder
+
+
+def environments() -> list[Environment]:
+    """All of them, in the order in which the project file names them."""
+    runs = tomllib.loads((project() / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["loopbound"]["runs"]
+    return [Environment(name, tuple(topics)) for name, topics in runs.items()]
+
+
+def chosen(names: list[str] | tuple[str, ...]) -> list[Environment]:
+    """The environments of these names; no names mean all.
+
+    Raises Problem for a name that there is not.
+    """
+    known = {environment.name: environment for environment in environments()}
+    for name in names:
+        if name not in known:
+            raise Problem(f"no environment is called {name!r}.\nThere are: {', '.join(known)}.")
+    return [known[name] for name in dict.fromkeys(names)] or list(known.values())
+
+
+def python_of(name: str) -> Path:
+    """The interpreter of an environment, which is made first if need be (a second with packages in uv's cache).
+
+    Raises:
+        NoNetwork: its packages cannot be fetched.
+        Problem: there is no uv, the folder cannot be written, or uv could not make it.
+    """
+    home = _home()
+    target = home / name
+    python = target / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with _locked(home / f"{name}.lock"):
+            if not python.exists():
+                _make(name, target)
+                _sweep(home)
+        os.utime(target)
+    except OSError as error:
+        raise Problem(
+            f"The environment {name} cannot be made in {home}: {(error.strerror or str(error)).lower()}.\n"
+            "Set LOOPBOUND_CACHE to a folder that you can write to."
+        ) from None
+    return python
+
+
+@functools.cache
+def versions_in(python: Path) -> dict[str, str]:
+    """Package → version of `SHOWN`, as ``importlib.metadata`` says in that environment; with ``"python"``, as x.y."""
+    done = subprocess.run([python, "-I", "-c", _ASK, *SHOWN], capture_output=True, text=True, encoding="utf-8")
+    if done.returncode:
+        raise Problem(f"{python} does not work.\nDelete the folder {python.parents[1]}; it is made again.")
+    return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", **json.loads(done.stdout)}
+
+
+def _home() -> Path:
+    """Where the environments of this lock and this Python are."""
+    made_of = hashlib.sha256((project() / "uv.lock").read_bytes())
+    made_of.update(f"{sys.base_prefix} {sys.version} {sys.platform}".encode())
+    return open_folder().path.parent / "versions" / made_of.hexdigest()[:16]
+
+
+def _make(name: str, target: Path) -> None:
+    partial = target.with_name(f"{name}.{secrets.token_hex(4)}.partial")
+    for left in target.parent.glob(f"{name}.*.partial"):  # of a process that was killed: the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)  # one whose interpreter has gone
+    command = [_uv(), "sync", "--quiet", "--frozen", "--no-config", "--no-python-downloads", "--group", name, "--python", sys.executable]
+    environment = {key: value for key, value in os.environ.items() if _KEPT.fullmatch(key) or not _DROPPED.match(key)}
+    try:
+        done = subprocess.run(
+            [*command, "--project", project()], capture_output=True, text=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
+            env=environment | {"UV_PROJECT_ENVIRONMENT": str(partial)},
+        )
+        if done.returncode:
+            raise _problem(name, done.stderr)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _problem(name: str, said: str) -> Problem:
+    if _NO_NETWORK.search(said):
+        return NoNetwork(f"The packages of {name} cannot be fetched: no network.\nConnect once; they are kept after that.")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return Problem(f"uv could not make the environment {name}.\nIt says: {lines[0] if lines else 'nothing'}")
+
+
+def _uv() -> str:
+    """uv's program: of the tests' packages, else on the PATH."""
+    try:
+        from uv import find_uv_bin
+
+        return str(find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv")
+    if not found:
+        raise Problem("uv is not installed, and it makes these environments.\nRun: python3 lab.py versions")
+    return found
+
+
+def _locked(path: Path):
+    lock = fasteners.InterProcessLock(path)
+    if not lock.acquire(blocking=True, timeout=LOCK_SECONDS):
+        raise Problem(f"Another process has been making this environment for {LOCK_SECONDS} s.\nIf none runs any more, delete {path}.")
+    return _Held(lock)
+
+
+class _Held:
+    def __init__(self, lock: fasteners.InterProcessLock) -> None:
+        self.lock = lock
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.lock.release()
+
+
+def _sweep(home: Path) -> None:
+    """Forget environments of other locks that nobody has used for long."""
+    oldest = time.time() - FORGET_AFTER_DAYS * 86400
+    for other in home.parent.iterdir():
+        if other != home and all(path.stat().st_mtime < oldest for path in (other, *other.iterdir())):
+            shutil.rmtree(other, ignore_errors=True)
