@@ -37,7 +37,7 @@ class Settings:
     stream_time_limit: float = 300.0
     """Seconds after which a stream ends even if its task has not; the client may connect again."""
 
-    broker_url: str = field(default_factory=lambda: os.environ.get("SIGNAL_SCANNER_BROKER_URL", "memory://"))
+    broker_url: str = field(default_factory=lambda: os.environ.get("SIGNAL_SCANNER_BROKER_URL", "memory://localhost"))
     celery_eager: bool = field(default_factory=lambda: _flag("SIGNAL_SCANNER_CELERY_EAGER", False))
 
 

@@ -13,6 +13,7 @@ from app.core.security import create_access_token
 from app.db.models import Account
 from app.db.session import session_scope
 from app.main import app
+from app.services.analysis import run_analysis
 
 DESCRIPTION = "An AI-powered note-taking app for research teams"
 
@@ -27,17 +28,20 @@ def _bearer(account_id: UUID, **more: timedelta) -> dict[str, str]:
     return {"Authorization": f"Bearer {create_access_token(account_id, **more)}"}
 
 
-async def test_analyze_accepts_a_description(api: AsyncClient) -> None:
+async def test_analyze_is_accepted_and_completed(api: AsyncClient) -> None:
     async with session_scope() as session:
         account = Account(email=f"{uuid4().hex}@example.org", password_hash="unusable")
         session.add(account)
-    accepted = await api.post("/api/analyze", json={"description": DESCRIPTION}, headers=_bearer(account.id))
+    headers = _bearer(account.id)
+    accepted = await api.post("/api/analyze", json={"description": DESCRIPTION}, headers=headers)
     assert accepted.status_code == 202
-    assert accepted.json()["state"] == "pending"
-    assert accepted.headers["Location"] == f"/api/status/{accepted.json()['task_id']}"
-    status = await api.get(accepted.headers["Location"], headers=_bearer(account.id))
-    assert status.status_code == 200
-    assert status.json()["state"] == "pending"
+    task_id = accepted.json()["task_id"]
+    assert accepted.headers["Location"] == f"/api/status/{task_id}"
+    assert (await api.get(f"/api/status/{task_id}", headers=headers)).json()["state"] == "pending"
+    assert await run_analysis(UUID(task_id)) == "completed"  # what the worker does when the message reaches it
+    report = (await api.get(f"/api/reports/{task_id}", headers=headers)).json()
+    assert report["keywords"][:3] == ["ai-powered", "note-taking", "app"]
+    assert "r/notetaking" in [community["name"] for community in report["communities"]]
 
 
 async def test_analyze_requires_token(api: AsyncClient) -> None:
