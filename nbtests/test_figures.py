@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 from urllib.parse import unquote
 
 import pytest
+from figure_samples import SAMPLES
 
 from loopbound.figures import outcome_grid, schedule, timeline
 from loopbound.figures.style import ALARM, INK, LOOP_COLOURS, MUTED, PAPER
@@ -31,6 +32,7 @@ FIGURES = {
     "grid with gaps": lambda: outcome_grid({"row": ["", "odd"]}, ["A", "B"], neutral=["odd"]),
     "schedule": lambda: schedule(TURNS, "Turns"),
     "empty schedule": lambda: schedule([]),
+    **SAMPLES,
 }
 
 

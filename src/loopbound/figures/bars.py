@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 
 from loopbound.figures.cells import round_box
-from loopbound.figures.lettering import line_height, shorten, width_of, wrap
+from loopbound.figures.lettering import ended, line_height, shorten, width_of, wrap
 from loopbound.figures.style import HAIRLINE, INK, MUTED, PAPER, WIDTH, Figure, canvas, finish, tint
 
 __all__ = ["cost_bars"]
@@ -97,4 +97,4 @@ def _in_words(rows: Mapping[str, tuple[float, float, float]], title: str, unit: 
     told = "; ".join(
         f"{label} {_number(median)} ({_number(low)} to {_number(high)})" for label, (median, low, high) in rows.items()
     )
-    return f"{title or 'What it costs'}. In {unit}, where {floor} is 1; median and, in brackets, {spread}: {told}."
+    return f"{ended(title or 'What it costs')} In {unit}, where {floor} is 1; median and, in brackets, {spread}: {told}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from loopbound.figures.cells import cell, short_word
+from loopbound.figures.lettering import ended
 from loopbound.figures.style import MUTED, WIDTH, Figure, canvas, finish
 
 __all__ = ["outcome_grid", "scope_matrix"]
@@ -73,7 +74,7 @@ def scope_matrix(
                 met.setdefault(outcome, []).append(f"{row} × {column}")
     axis = " × ".join(" ".join(heading.split()) for heading in headings)
     told = "; ".join(f"{outcome} ({len(where)} of {len(cells)}): {', '.join(where)}" for outcome, where in met.items())
-    return _grid(table, columns, title, good, neutral, headings, f"{title or 'Outcomes'}. {axis}. {told}.")
+    return _grid(table, columns, title, good, neutral, headings, f"{ended(title or 'Outcomes')} {axis}. {told}.")
 
 
 def _grid(
@@ -92,7 +93,7 @@ def _grid(
     room = max(0.72, 0.16 + longest * _CHARACTER * 0.92)
     if of_columns:
         room = min(room, (WIDTH - 0.16 - left) / len(columns))
-    width, height = max(left + room * len(columns) + 0.16, 4.2), top + _HEAD + _ROW * len(rows) + 0.16
+    width, height = max(left + room * len(columns) + 0.16, WIDTH if of_columns else 4.2), top + _HEAD + _ROW * len(rows) + 0.16
     with canvas(width, height) as (figure, axes):
         axes.text(0.16, 0.26, title, fontsize=11, fontweight="bold", va="center")
         if of_columns:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-__all__ = ["line_height", "shorten", "width_of", "wrap"]
+__all__ = ["ended", "line_height", "shorten", "width_of", "wrap"]
 
 
 @lru_cache(maxsize=4096)
@@ -53,3 +53,8 @@ def shorten(text: str, inches: float, size: float, weight: str = "normal", keep:
         if width_of(cut, size, weight) <= inches:
             return cut
     return "…"
+
+
+def ended(text: str) -> str:
+    """`text` with a full stop, unless it ends with a mark of its own."""
+    return text if text.endswith((".", "?", "!", "…")) else f"{text}."

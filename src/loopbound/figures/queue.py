@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from loopbound.figures.cells import cell, round_box, short_word
-from loopbound.figures.lettering import shorten, width_of
+from loopbound.figures.lettering import ended, shorten, width_of
 from loopbound.figures.style import HAIRLINE, INK, MUTED, PAPER, WIDTH, Figure, canvas, colours_of, finish, tint
 
 __all__ = ["pool_queue"]
@@ -179,4 +179,4 @@ def _in_words(rows: Sequence[_Row], title: str) -> str:
         number = f"{row.number} " if row.number else ""
         took = f"takes {row.taken}" if row.taken else "takes none"
         parts.append(f"{number}{row.label}: queue {queue}; {took}; {row.verdict}.")
-    return f"{title or 'What stands in the pool’s queue before each test'}. {' '.join(parts)}"
+    return f"{ended(title or 'What stands in the pool’s queue before each test')} {' '.join(parts)}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from matplotlib.axes import Axes
 
 from loopbound.figures.cells import round_box
-from loopbound.figures.lettering import line_height, width_of, wrap
+from loopbound.figures.lettering import ended, line_height, width_of, wrap
 from loopbound.figures.style import INK, MUTED, WIDTH, Figure, canvas, finish, tint
 
 __all__ = ["decision_tree"]
@@ -56,7 +56,7 @@ def decision_tree(root: Tree, title: str = "") -> Figure:
             _draw(axes, tree, question_width, leaf_at, leaf_width, gap)
         else:
             _box(axes, _LEFT, _TOP, WIDTH - 2 * _LEFT, with_boxes.bottom - _TOP, tree, leaf=True)
-        return finish(figure, f"{title or 'Decision tree'}. {' '.join(_in_words(root, ''))}")
+        return finish(figure, f"{ended(title or 'Decision tree')} {' '.join(_in_words(root, ''))}")
 
 
 def _questions(node: Tree, depth: int) -> Iterator[tuple[str, Mapping[str, Tree], int]]:
@@ -156,7 +156,7 @@ def _draw(axes: Axes, question: _Question, width: float, leaf_at: float, leaf_wi
 def _in_words(node: Tree, path: str) -> Iterator[str]:
     """One sentence a path."""
     if isinstance(node, str):
-        yield f"{path}{node.rstrip('.')}."
+        yield f"{path}{ended(node)}"
         return
     question, branches = node
     for answer, subtree in branches.items():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from loopbound.figures.cells import round_box
-from loopbound.figures.lettering import shorten, width_of
+from loopbound.figures.lettering import ended, shorten, width_of
 from loopbound.figures.style import ALARM, INK, MUTED, PAPER, WIDTH, Figure, canvas, finish, tint
 
 __all__ = ["waiting_chain"]
@@ -47,8 +47,8 @@ def waiting_chain(sessions: Sequence[Session], title: str = "") -> Figure:
                 x, y = _LEFT + 0.5, _TOP + b * (_BOX + _GAP)
                 _arrow(axes, (x, y - _GAP), (x, y - 0.03))
                 axes.text(x + 0.12, y - _GAP / 2, "waits for", va="center", fontsize=8, color=ALARM, fontweight="bold")
-        for (a, b), lane in lanes.items():
-            _draw_detour(axes, right, right + 0.12 + _LANE * (lane + 0.5), a, b, detours)
+        for edge in lanes:
+            _draw_detour(axes, right, edge, lanes)
         return finish(figure, _in_words(rows, blockers, title))
 
 
@@ -96,10 +96,9 @@ def _draw_session(axes: Axes, y: float, right: float, row: Session, role: str) -
     round_box(axes, _LEFT, y, right - _LEFT, _BOX, **frame)
     axes.text(_LEFT + 0.14, y + 0.19, name, va="center", fontsize=9.5, fontweight="bold")
     x = _LEFT + 0.14 + width_of(name, 9.5, "bold") + 0.16
-    words = wait if wait else "waits for nothing" if role == _FREE else ""
     room = right - 0.14 - x
-    if words and (role != _FREE or wait):
-        words = shorten(words, room * 0.5, 8.5)
+    if wait:
+        words = shorten(f"wait event {wait}", room * 0.5, 8.5)
         axes.text(right - 0.14, y + 0.19, words, ha="right", va="center", fontsize=8.5, color=MUTED)
         room -= width_of(words, 8.5) + 0.16
     axes.text(x, y + 0.19, shorten(state, room, 9), va="center", fontsize=9)
@@ -108,18 +107,23 @@ def _draw_session(axes: Axes, y: float, right: float, row: Session, role: str) -
               color=INK if query else MUTED)
 
 
-def _draw_detour(axes: Axes, right: float, x: float, a: int, b: int, detours: Sequence[tuple[int, int]]) -> None:
-    start = _TOP + a * (_BOX + _GAP) + _port(a, (a, b), detours)
-    end = _TOP + b * (_BOX + _GAP) + _port(b, (a, b), detours)
+def _draw_detour(axes: Axes, right: float, edge: tuple[int, int], lanes: dict[tuple[int, int], int]) -> None:
+    x = right + 0.12 + _LANE * (lanes[edge] + 0.5)
+    start, end = (_TOP + row * (_BOX + _GAP) + _port(row, edge, lanes) for row in edge)
     _arrow(axes, (right, start), (x, start), (x, end), (right + 0.03, end))
     axes.text(x, (start + end) / 2, "waits for", rotation=90, ha="center", va="center", fontsize=7, color=ALARM, fontweight="bold",
               bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1}, zorder=5)
 
 
-def _port(row: int, edge: tuple[int, int], detours: Sequence[tuple[int, int]]) -> float:
-    """How far below its upper edge an arrow touches a box: each has a place of its own."""
-    touching = sorted(e for e in detours if row in e)
-    return _BOX * (touching.index(edge) + 1) / (len(touching) + 1)
+def _port(row: int, edge: tuple[int, int], lanes: dict[tuple[int, int], int]) -> float:
+    """How far below its upper edge an arrow touches a box: each has a place of its own, in the order that crosses least."""
+
+    def order(touching: tuple[int, int]) -> tuple[bool, int]:
+        other = sum(touching) - row
+        return other > row, lanes[touching] if other < row else -lanes[touching]
+
+    ports = sorted((e for e in lanes if row in e), key=order)
+    return _BOX * (ports.index(edge) + 1) / (len(ports) + 1)
 
 
 def _arrow(axes: Axes, *points: tuple[float, float]) -> None:
@@ -137,4 +141,4 @@ def _in_words(rows: Sequence[Session], blockers: set[str], title: str) -> str:
         else:
             role = "waits for no session and is waited for" if name in blockers else "waits for no session"
         parts.append(f"{name}, {', '.join(filter(None, [state, wait]))}, {role}: {' '.join(query.split()) or 'no query'}.")
-    return f"{title or 'Who waits for whom'}. {' '.join(parts)}"
+    return f"{ended(title or 'Who waits for whom')} {' '.join(parts)}"
