@@ -1,12 +1,25 @@
 """Run a pytest project in a process of its own and give back plain results.
 
->>> run = run_suite({"test_report.py": "def test_title(): assert 'a'.upper() == 'A'"})
+>>> run = run_suite({"test_title.py": "def test_title(): assert 'report'.title() == 'Report'"})
 >>> run.passed
-['test_report.py::test_title']
+['test_title.py::test_title']
 """
 
-from .incident import BACKEND, fixes, incident
+from .alone import run_alone
+from .incident import BACKEND, fixes, incident, incident_job
 from .results import PoolEvent, SuiteRun, TestResult
-from .run import run_suite, run_suites
+from .run import ordered, run_suite, run_suites
 
-__all__ = ["BACKEND", "PoolEvent", "SuiteRun", "TestResult", "fixes", "incident", "run_suite", "run_suites"]
+__all__ = [
+    "BACKEND",
+    "PoolEvent",
+    "SuiteRun",
+    "TestResult",
+    "fixes",
+    "incident",
+    "incident_job",
+    "ordered",
+    "run_alone",
+    "run_suite",
+    "run_suites",
+]

@@ -7,6 +7,7 @@ from typing import Any
 
 from loopbound.problem import Problem
 
+from .alone import run_alone
 from .results import SuiteRun
 from .run import run_suite
 
@@ -20,21 +21,30 @@ def fixes() -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._") if folder.is_dir() else []
 
 
-def overlay_of(fix: str | None) -> Path | None:
-    """The overlay of a fix; None for the backend as found.
+def incident_job(fix: str | None = None, order: str = "default", **more: Any) -> dict[str, Any]:
+    """The arguments of `run_suite` for one run of the backend's suite, to be given to `run_suites`.
 
     Raises:
         Problem: no fix has that name, or there is no backend.
     """
-    if not BACKEND.is_dir():
-        raise Problem(f"The backend is missing: {BACKEND}.\nRestore it: git checkout -- notebooks/signal_scanner")
-    if fix is None:
-        return None
-    if fix not in fixes():
+    if not (BACKEND / "tests").is_dir():
+        raise Problem(f"The incident's backend is missing: {BACKEND}.\nGet it back: git checkout -- notebooks/signal_scanner")
+    if fix is not None and fix not in fixes():
         raise Problem(f"There is no fix {fix!r}; there are: {', '.join(fixes()) or 'none'}.")
-    return BACKEND / "fixes" / fix
+    return {"project": BACKEND, "overlay": fix and BACKEND / "fixes" / fix, "order": order, **more}
 
 
 def incident(fix: str | None = None, order: str = "default", **more: Any) -> SuiteRun:
-    """Run the backend's suite once, as found or with a fix; further arguments as `run_suite`."""
-    return run_suite(BACKEND, overlay=overlay_of(fix), order=order, **more)
+    """Run the backend's suite once, as found or with a fix.
+
+    Args:
+        fix: one of `fixes`; None for the backend as found.
+        order: as in `run_suite`, or "alone": each test in a process of its own.
+        more: as `run_suite`.
+
+    Raises:
+        Problem: no fix has that name; and as `run_suite`.
+    """
+    if order == "alone":
+        return run_alone(**{key: value for key, value in incident_job(fix, **more).items() if key != "order"})
+    return run_suite(**incident_job(fix, order, **more))

@@ -1,81 +1,95 @@
-"""Runs in the suite's own process: pytest with a plugin that reports line by line what happens.
+"""Runs in the suite's own process: pytest, with a plugin that reports line by line what happens.
 
 A program that stands alone: the standard library, pytest and, for a trace, SQLAlchemy, so that an interpreter without
-Loopbound can run it. It is started with
+Loopbound can run it. It starts in the project's folder and is given
 
     stdin   orders from the parent, a line each: "stacks", "go on"; its end means that the parent is gone
-    stdout  the reports, a JSON object a line
+    stdout  takes the reports, a JSON object a line
     stderr  a file, which becomes the standard output and error of pytest
-
-and an argument of JSON: {"order", "trace", "limit", "plugins", "words"}.
+    the name of a file of JSON: {"order", "trace", "limit", "plugins", "words", "stacks"}
 """
 
 import _thread
 import faulthandler
+import importlib
 import importlib.util
+import itertools
 import json
 import os
 import random
 import sys
+import sysconfig
+import threading
 
-LONGEST_TEXT = 60_000  # of one traceback, in characters
-GRACE = 1.0  # seconds after the limit at which faulthandler's own timer fires, should this program's thread be stuck
+LONGEST_TEXT = 60_000  # of one traceback or message, in characters
+GRACE = 1.0  # seconds after the limit: then faulthandler's own timer writes the stacks, should nothing else be able to
+ANSWER_SECONDS = 5.0
 ORPHANED = 4  # exit code
 
 
-def main(given):
-    reports = Reports(os.dup(1))
-    orders = os.dup(0)
+def main(given_in):
+    with open(given_in, encoding="utf-8") as file:
+        given = json.load(file)
+    reports, orders = os.dup(1), os.dup(0)
     os.dup2(2, 1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     sys.path[0] = os.getcwd()  # as `python -m pytest` has it
-    watch = Watch(orders, reports)
+    watch = Watch(orders, Reports(reports), given["stacks"])
+    watch.reports.say("places", paths=[sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")])
     watch.begin(given["limit"] + GRACE)
 
     import pytest
 
-    plugin = Plugin(reports, watch, given["order"], given["trace"])
-    plugin.others = given["plugins"]
-    return pytest.main(given["words"], plugins=[plugin])
+    return pytest.main(given["words"], plugins=[plugin(watch, given)])
 
 
 class Reports:
-    """Lines of JSON, each written at once: what happened before a crash has been said."""
+    """Lines of JSON, written at once: what happened before a crash has been said."""
 
     def __init__(self, descriptor):
         self.descriptor = descriptor
-        self.lock = _thread.allocate_lock()
         self.process = os.getpid()
+        # Garbage may be collected while a line is being written, and the pool then reports from inside.
+        self.lock = threading.RLock()
+        self.waiting = []
+        self.writing = False
 
     def say(self, kind, **more):
         if os.getpid() != self.process:  # a test that forks: its copy has nothing to report
             return
-        left = (json.dumps({"kind": kind, **more}) + "\n").encode()
         with self.lock:
-            while left:
-                left = left[os.write(self.descriptor, left) :]
+            self.waiting.append((json.dumps({"kind": kind, **more}) + "\n").encode())
+            if self.writing:
+                return
+            self.writing = True
+            try:
+                while self.waiting:
+                    line = self.waiting.pop(0)
+                    while line:
+                        line = line[os.write(self.descriptor, line) :]
+            finally:
+                self.writing = False
 
 
 class Watch:
-    """Listens to the parent in a thread that `threading` does not know, so that the suite sees no thread more."""
+    """Listens to the parent, in a thread that `threading` does not know: the suite sees no thread more."""
 
-    def __init__(self, orders, reports):
+    def __init__(self, orders, reports, stacks):
         self.orders = orders
         self.reports = reports
+        self.stacks = open(stacks, "w", encoding="utf-8")
         self.answered = _thread.allocate_lock()
         self.answered.acquire()
 
     def begin(self, seconds):
-        self.stacks = open("../stacks.txt", "w", encoding="utf-8")
         faulthandler.dump_traceback_later(seconds, file=self.stacks)
         _thread.start_new_thread(self.watch, ())
 
     def watch(self):
-        process = os.getpid()
         said = b""
-        while os.getpid() == process:
+        while True:
             more = os.read(self.orders, 100)
             if not more:
                 os._exit(ORPHANED)
@@ -83,15 +97,50 @@ class Watch:
             while b"\n" in said:
                 order, said = said.split(b"\n", 1)
                 if order == b"stacks":
-                    faulthandler.dump_traceback(self.stacks, all_threads=True)
+                    self.write_stacks()
                     self.reports.say("stacks")
                 elif order == b"go on":
                     self.answered.release()
 
-    def ask(self, question, seconds):
+    def write_stacks(self):
+        faulthandler.dump_traceback(self.stacks, all_threads=True)
+        try:
+            self.stacks.write(tasks())
+            self.stacks.flush()
+        except Exception as error:  # tasks may end while one looks at them; the threads' stacks are written
+            self.stacks.write("The tasks could not be read: %r\n" % error)
+            self.stacks.flush()
+
+    def ask(self, question):
         """Say something and wait for the parent's "go on"."""
         self.reports.say(question)
-        self.answered.acquire(timeout=seconds)
+        self.answered.acquire(timeout=ANSWER_SECONDS)
+
+
+def tasks():
+    """Where each task of the running loops waits: a thread's stack shows only that its loop does."""
+    import asyncio
+
+    loops = []
+    for frame in sys._current_frames().values():
+        while frame is not None:
+            if frame.f_code.co_name == "run_forever" and isinstance(frame.f_locals.get("self"), asyncio.AbstractEventLoop):
+                loops.append(frame.f_locals["self"])
+            frame = frame.f_back
+    lines = []
+    for task in sorted((task for loop in loops for task in asyncio.all_tasks(loop)), key=lambda task: task.get_name()):
+        lines.append("\nTask %s (outermost call first):" % task.get_name())
+        waiting = task.get_coro()
+        while waiting is not None:
+            frame = next((f for f in (getattr(waiting, name, None) for name in FRAMES) if f is not None), None)
+            if frame is not None:
+                lines.append('  File "%s", line %d in %s' % (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+            waiting = next((w for w in (getattr(waiting, name, None) for name in AWAITS) if w is not None), None)
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+FRAMES = ("cr_frame", "gi_frame", "ag_frame")
+AWAITS = ("cr_await", "gi_yieldfrom", "ag_await")
 
 
 def ordered(things, order):
@@ -104,129 +153,116 @@ def ordered(things, order):
     return things
 
 
-class Plugin:
-    """What pytest calls."""
+def plugin(watch, given):
+    """The object whose methods pytest calls."""
+    import pytest
 
-    def __init__(self, reports, watch, order, trace):
-        import pytest
+    reports = watch.reports
+    trace = Trace(reports) if given["trace"] else None
 
-        self.reports = reports
-        self.watch = watch
-        self.order = order
-        self.at = ("", "")  # test, phase
-        if trace:
-            self.trace = Trace(self)
-        # Marked here, not by decorators, so that pytest is first imported when the watch has begun.
-        mark = pytest.hookimpl
-        for name in ("pytest_runtest_setup", "pytest_runtest_call", "pytest_runtest_teardown"):
-            mark(tryfirst=True)(getattr(type(self), name))
-        mark(hookwrapper=True, tryfirst=True)(type(self).pytest_runtest_makereport)
-        mark(trylast=True)(type(self).pytest_collection_modifyitems)
-        mark(tryfirst=True)(type(self).pytest_sessionfinish)
+    class Plugin:
+        def pytest_addoption(self, pluginmanager):
+            # By the names that their packages announce, but without a search through everything installed.
+            for name, module in given["plugins"]:
+                if importlib.util.find_spec(module.partition(".")[0]) is not None:
+                    pluginmanager.register(importlib.import_module(module), name)
 
-    def pytest_addoption(self, parser, pluginmanager):
-        # By the names that their packages announce, but without a search through everything installed.
-        for name, module in self.others:
-            if importlib.util.find_spec(module.partition(".")[0]) is not None:
-                pluginmanager.register(importlib.import_module(module), name)
+        @pytest.hookimpl(trylast=True)
+        def pytest_collection_modifyitems(self, items):
+            items[:] = ordered(items, given["order"])
 
-    def pytest_collection_modifyitems(self, items):
-        items[:] = ordered(items, self.order)
+        def pytest_collection_finish(self, session):
+            reports.say("collected", ids=[item.nodeid for item in session.items])
 
-    def pytest_collection_finish(self, session):
-        self.reports.say("collected", ids=[item.nodeid for item in session.items])
+        def pytest_collectreport(self, report):
+            if report.failed:
+                text = report.longreprtext[:LONGEST_TEXT]
+                reports.say("unreadable", id=report.nodeid, traceback=text)
 
-    def pytest_collectreport(self, report):
-        if report.failed:
-            lines = [line[1:].strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
-            error = lines[-1] if lines else (report.longreprtext.strip().splitlines() or ["import failed"])[-1]
-            self.reports.say(
-                "unreadable", id=report.nodeid, error=error[:LONGEST_TEXT], traceback=report.longreprtext[:LONGEST_TEXT]
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_setup(self, item):
+            self.enter(item, "setup")
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_call(self, item):
+            self.enter(item, "call")
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_teardown(self, item):
+            self.enter(item, "teardown")
+
+        def enter(self, item, phase):
+            if trace:
+                trace.at = (item.nodeid, phase)
+            reports.say("begin", id=item.nodeid, phase=phase)
+
+        @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+        def pytest_runtest_makereport(self, item, call):
+            outcome = yield
+            report = outcome.get_result()
+            reports.say(
+                "end",
+                id=item.nodeid,
+                phase=report.when,
+                outcome=report.outcome,
+                seconds=report.duration,
+                errors=[] if call.excinfo is None else chain(call.excinfo.value),
+                traceback="" if report.passed else report.longreprtext[:LONGEST_TEXT],
             )
+            if trace and report.when == "teardown":
+                trace.at = ("", "")
 
-    def pytest_runtest_setup(self, item):
-        self._enter(item, "setup")
+        def pytest_warning_recorded(self, warning_message):
+            message = str(warning_message.message).strip()
+            reports.say("warning", text="%s: %s" % (warning_message.category.__name__, message[:LONGEST_TEXT]))
 
-    def pytest_runtest_call(self, item):
-        self._enter(item, "call")
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_sessionfinish(self):
+            # The last test's fixtures are done with, and this process still lives: what is connected was left behind.
+            watch.ask("last")
 
-    def pytest_runtest_teardown(self, item):
-        self._enter(item, "teardown")
-
-    def _enter(self, item, phase):
-        self.at = (item.nodeid, phase)
-        self.reports.say("begin", id=item.nodeid, phase=phase)
-
-    def pytest_runtest_makereport(self, item, call):
-        outcome = yield
-        report = outcome.get_result()
-        error = call.excinfo.value if call.excinfo is not None else None
-        self.reports.say(
-            "end",
-            id=item.nodeid,
-            phase=report.when,
-            outcome=report.outcome,
-            seconds=report.duration,
-            errors=[] if error is None else chain(error),
-            traceback="" if report.passed else report.longreprtext[:LONGEST_TEXT],
-        )
-        if report.when == "teardown":
-            self.at = ("", "")
-
-    def pytest_warning_recorded(self, warning_message):
-        message = str(warning_message.message).strip()
-        self.reports.say("warning", text="%s: %s" % (warning_message.category.__name__, message[:LONGEST_TEXT]))
-
-    def pytest_sessionfinish(self):
-        # The last test's fixtures are done with, and this process still lives: what is connected now was left behind.
-        self.watch.ask("last", seconds=5)
+    return Plugin()
 
 
 def chain(error):
-    """[type, text] of an error, then of what caused it, of its context, and of a group's members."""
-    found, seen, waiting = [], set(), [error]
+    """[type, text] of an error, then of its cause, its context and a group's members."""
+    found, seen, waiting = [], [], [error]
     while waiting and len(found) < 20:
         one = waiting.pop(0)
-        if one is None or id(one) in seen:
+        if one is None or any(one is other for other in seen):
             continue
-        seen.add(id(one))
+        seen.append(one)
         try:
             text = str(one)
-        except Exception:  # an exception that cannot be printed is still one
+        except Exception:  # one that cannot be printed is an error all the same
             text = ""
         found.append([type(one).__name__, text[:LONGEST_TEXT]])
-        waiting += [one.__cause__, None if one.__suppress_context__ else one.__context__]
-        waiting += getattr(one, "exceptions", ())
+        waiting += [one.__cause__, None if one.__suppress_context__ else one.__context__, *getattr(one, "exceptions", ())]
     return found
 
 
 class Trace:
     """Listens to every connection pool of the process."""
 
-    def __init__(self, plugin):
+    def __init__(self, reports):
         import weakref
 
         from sqlalchemy import event
         from sqlalchemy.engine import Engine
         from sqlalchemy.pool import Pool
 
-        self.plugin = plugin
+        self.reports = reports
+        self.at = ("", "")  # test, phase
         # Never by id(): a dead loop's is given to the next one.
-        self.loops = weakref.WeakKeyDictionary()
-        self.records = weakref.WeakKeyDictionary()
-        self.births = weakref.WeakKeyDictionary()
-        self.counts = {}
+        self.loops, self.records, self.births = (weakref.WeakKeyDictionary() for _ in range(3))
+        self.loop_numbers, self.record_numbers = itertools.count(1), itertools.count(1)
         event.listen(Pool, "connect", lambda connection, record: self.born(record))
         event.listen(Pool, "checkout", lambda connection, record, proxy: self.say("checkout", record))
         event.listen(Pool, "checkin", lambda connection, record: self.say("checkin", record))
+        # A pre-ping that fails announces no checkout, only this.
         event.listen(Pool, "invalidate", lambda connection, record, error: self.gone("invalidate", record))
         event.listen(Pool, "close", lambda connection, record: self.gone("close", record))
         event.listen(Engine, "engine_disposed", lambda engine: self.say("dispose", None))
-
-    def number(self, known, thing):
-        if thing not in known:
-            self.counts[id(known)] = known[thing] = self.counts.get(id(known), 0) + 1
-        return known[thing]
 
     def loop(self):
         import asyncio
@@ -235,7 +271,14 @@ class Trace:
             running = asyncio.get_running_loop()
         except RuntimeError:
             return ""
-        return "loop %d" % self.number(self.loops, running)
+        if running not in self.loops:
+            self.loops[running] = next(self.loop_numbers)
+        return "loop %d" % self.loops[running]
+
+    def number(self, record):
+        if record not in self.records:
+            self.records[record] = next(self.record_numbers)
+        return self.records[record]
 
     def born(self, record):
         self.births[record] = self.loop()
@@ -245,20 +288,10 @@ class Trace:
         self.say(kind, record)
         self.births.pop(record, None)
 
-    def say(self, what, record):
-        test, phase = self.plugin.at
-        self.plugin.reports.say(
-            "pool",
-            event=[
-                test,
-                phase,
-                what,
-                0 if record is None else self.number(self.records, record),
-                self.loop(),
-                "" if record is None else self.births.get(record, ""),
-            ],
-        )
+    def say(self, kind, record):
+        number, born_on = (0, "") if record is None else (self.number(record), self.births.get(record, ""))
+        self.reports.say("pool", event=[*self.at, kind, number, self.loop(), born_on])
 
 
 if __name__ == "__main__":
-    sys.exit(main(json.loads(sys.argv[1])))
+    sys.exit(main(sys.argv[1]))

@@ -7,6 +7,7 @@ whole; whoever comes second waits for it and uses it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -16,8 +17,10 @@ import secrets
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,27 +176,26 @@ def _uv() -> str:
     return found
 
 
-def _locked(path: Path):
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    # The file keeps other processes out; threads of one process share its lock on a file.
     lock = fasteners.InterProcessLock(path)
-    if not lock.acquire(blocking=True, timeout=LOCK_SECONDS):
-        raise Problem(f"Another process has been making this environment for {LOCK_SECONDS} s.\nIf none runs any more, delete {path}.")
-    return _Held(lock)
-
-
-class _Held:
-    def __init__(self, lock: fasteners.InterProcessLock) -> None:
-        self.lock = lock
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.lock.release()
+    with _mutex:
+        if not lock.acquire(blocking=True, timeout=LOCK_SECONDS):
+            raise Problem(f"Another process has been making this environment for {LOCK_SECONDS} s.\nIf none runs any more, delete {path}.")
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _sweep(home: Path) -> None:
     """Forget environments of other locks that nobody has used for long."""
     oldest = time.time() - FORGET_AFTER_DAYS * 86400
-    for other in home.parent.iterdir():
-        if other != home and all(path.stat().st_mtime < oldest for path in (other, *other.iterdir())):
-            shutil.rmtree(other, ignore_errors=True)
+    with contextlib.suppress(OSError):  # somebody else sweeps too
+        for other in home.parent.iterdir():
+            if other != home and all(path.stat().st_mtime < oldest for path in (other, *other.iterdir())):
+                shutil.rmtree(other, ignore_errors=True)
+
+
+_mutex = threading.Lock()
