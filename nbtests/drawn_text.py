@@ -40,7 +40,8 @@ def overlaps(draw: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, slack: fl
         if _shared(one, other, slack)
     ]
     for text, extent in texts.items():
-        found += [f"{text.get_text()!r} and a box's edge" for box in boxes if _shared(extent, box, slack) and not _within(extent, box, slack)]
+        crossed = (box for box in boxes if _shared(extent, box, slack) and not _within(extent, box, slack))
+        found += [f"{text.get_text()!r} and a box's edge" for _ in crossed]
         if not _within(extent, card, slack):
             found.append(f"{text.get_text()!r} and the card's edge")
     found += ["two boxes" for one, other in combinations(boxes, 2) if _shared(one, other, slack)]

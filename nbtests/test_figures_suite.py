@@ -5,16 +5,17 @@ import xml.etree.ElementTree as ET
 import pytest
 from drawn_text import overlaps
 from figure_samples import CHAIN, COSTS, CROWD, MATRIX, QUEUE, SAMPLES, SCOPES, TREE, VERDICTS
-from matplotlib.patches import FancyBboxPatch
 
 from loopbound.figures import cost_bars, decision_tree, pool_queue, scope_matrix, verdict_table, waiting_chain
+from loopbound.figures.cells import round_box
 from loopbound.figures.lettering import shorten, width_of, wrap
 from loopbound.figures.style import PAPER, WIDTH, canvas, finish
 
 
 def words(figure):
     """The texts in the drawing, without the title that only screen readers read."""
-    return [text for node in ET.fromstring(figure.svg).iter() if node.tag.endswith("}text") for text in [" ".join("".join(node.itertext()).split())]]
+    texts = (node for node in ET.fromstring(figure.svg).iter() if node.tag.endswith("}text"))
+    return [" ".join("".join(node.itertext()).split()) for node in texts]
 
 
 def rank(texts, *wanted):
@@ -28,18 +29,27 @@ def test_nothing_overlaps_and_nothing_leaves_the_card(name, monkeypatch):
     assert overlaps(SAMPLES[name], monkeypatch) == []
 
 
-@pytest.mark.parametrize(("x", "what"), [(1.1, "'here' and 'there'"), (0.8, "'here' and a box's edge"), (2.9, "'there' and the card's edge")])
-def test_an_overlap_is_found(x, what, monkeypatch):
+@pytest.mark.parametrize(
+    ("there", "boxes", "what"),
+    [
+        (2.0, [], []),
+        (2.0, [(0.9, 0.8)], []),
+        (1.1, [], ["'here' and 'there'"]),
+        (2.0, [(0.5, 0.6)], ["'here' and a box's edge"]),
+        (2.9, [], ["'there' and the card's edge"]),
+        (2.0, [(0.2, 0.4), (0.4, 0.4)], ["two boxes"]),
+    ],
+)
+def test_an_overlap_is_found(there, boxes, what, monkeypatch):
     def draw():
         with canvas(3, 1) as (figure, axes):
-            here = 1.0 if x < 2.9 else 0.2
-            axes.text(here, 0.5, "here", va="center")
-            axes.text(x if x != 0.8 else 2, 0.5, "there", va="center")
-            if x == 0.8:
-                axes.add_patch(FancyBboxPatch((0.5, 0.3), 0.6, 0.4, boxstyle="round,pad=0", facecolor=PAPER))
+            axes.text(1.0, 0.5, "here", va="center")
+            axes.text(there, 0.5, "there", va="center")
+            for left, width in boxes:
+                round_box(axes, left, 0.3, width, 0.4, facecolor=PAPER)
             return finish(figure, "Two texts.")
 
-    assert what in overlaps(draw, monkeypatch)
+    assert overlaps(draw, monkeypatch) == what
 
 
 @pytest.mark.parametrize("name", SAMPLES)

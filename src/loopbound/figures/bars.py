@@ -42,6 +42,7 @@ def cost_bars(
     for label, (median, low, high) in rows.items():
         if not (0 <= low <= median <= high < math.inf):
             raise ValueError(f"row {label!r}: median {median}, low {low}, high {high} are not 0 <= low <= median <= high")
+    level = [label for label, (_, low, high) in rows.items() if low <= 1 <= high]
     lines = {label: wrap(label, _LABEL, 9) for label in rows}
     left = 0.32 + max([width_of(line, 9) for wrapped in lines.values() for line in wrapped] + [0.5])
     numbers = {label: f"{_number(median)}{'' if unit == '×' else ' '}{unit}" for label, (median, _, _) in rows.items()}
@@ -60,9 +61,8 @@ def cost_bars(
         y = _TOP
         for label, (median, low, high) in rows.items():
             middle = y + heights[label] / 2
-            hollow = low <= 1 <= high
             axes.text(left - 0.14, middle, "\n".join(lines[label]), ha="right", va="center", fontsize=9, linespacing=1.15)
-            style = {"facecolor": PAPER} if hollow else {"facecolor": tint(_COLOUR, 0.75)}
+            style = {"facecolor": PAPER} if label in level else {"facecolor": tint(_COLOUR, 0.75)}
             round_box(axes, left, middle - _BAR / 2, max(median * scale, 0.02), _BAR, 0.03, edgecolor=_COLOUR, lw=1.1, **style)
             axes.plot([left + low * scale, left + high * scale], [middle, middle], color=INK, lw=1.3, zorder=4)
             for end in (low, high):
@@ -71,7 +71,7 @@ def cost_bars(
                       bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})  # the floor's line may run under it
             y += heights[label]
         axes.plot([at_floor, at_floor], [_TOP - 0.07, bottom], color=INK, lw=1.1, dashes=(3, 2), zorder=3)
-        _draw_key(axes, bottom + 0.26, spread, any(low <= 1 <= high for _, low, high in rows.values()), floor)
+        _draw_key(axes, bottom + 0.26, spread, bool(level), floor)
         return finish(figure, _in_words(rows, title, unit, floor, spread))
 
 

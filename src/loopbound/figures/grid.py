@@ -74,7 +74,8 @@ def scope_matrix(
                 met.setdefault(outcome, []).append(f"{row} × {column}")
     axis = " × ".join(" ".join(heading.split()) for heading in headings)
     told = "; ".join(f"{outcome} ({len(where)} of {len(cells)}): {', '.join(where)}" for outcome, where in met.items())
-    return _grid(table, columns, title, good, neutral, headings, f"{ended(title or 'Outcomes')} {axis}. {told}.")
+    title = title or "Which scopes go together"
+    return _grid(table, columns, title, good, neutral, headings, f"{ended(title)} {axis}. {told}.")
 
 
 def _grid(

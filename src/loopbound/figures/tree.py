@@ -111,8 +111,8 @@ def _height(lines: list[str]) -> float:
 
 def _box(axes: Axes, x: float, y: float, width: float, height: float, lines: list[str], leaf: bool) -> None:
     colour = _LEAF if leaf else _QUESTION
-    round_box(axes, x, y, width, height, 0.16 if not leaf else 0.03, facecolor=tint(colour, 0.14 if leaf else 0.07), edgecolor=colour,
-              lw=1.1 if leaf else 1.4, zorder=2)
+    radius, share, line = (0.03, 0.14, 1.1) if leaf else (0.16, 0.07, 1.4)
+    round_box(axes, x, y, width, height, radius, facecolor=tint(colour, share), edgecolor=colour, lw=line, zorder=2)
     axes.text(x + _PAD, y + height / 2, "\n".join(lines), va="center", fontsize=_SIZE, linespacing=1.2, zorder=3,
               fontweight="normal" if leaf else "bold")
 
@@ -123,33 +123,36 @@ def _arrow(axes: Axes, *points: tuple[float, float]) -> None:
     axes.plot([x1 - 0.035 * (x1 > x0)], [y1 - 0.035 * (y1 > y0)], marker=">" if x1 > x0 else "v", ms=5, mfc=INK, mec=INK, zorder=2)
 
 
+def _answer(axes: Axes, x: float, y: float, words: str, ha: str = "left") -> None:
+    axes.text(x, y, words, ha=ha, va="bottom", fontsize=8, fontweight="bold", color=MUTED, linespacing=1.15, zorder=3)
+
+
 def _draw(axes: Axes, question: _Question, width: float, leaf_at: float, leaf_width: float, gap: float) -> None:
     x = _LEFT + question.depth * _INDENT
     right = x + width
     _box(axes, x, question.top, width, question.height, question.lines, leaf=False)
     trunk = x + 0.22
-    exit = question.top + question.height / 2
+    middle_of_it = question.top + question.height / 2
     for answer, lines, top, height in question.leaves:
         middle = top + height / 2
         _box(axes, leaf_at, top, leaf_width, height, lines, leaf=True)
         if lines is question.leaves[0][1]:
-            _arrow(axes, (right, exit), (leaf_at, exit))
+            _arrow(axes, (right, middle_of_it), (leaf_at, middle_of_it))
         else:
-            _arrow(axes, (right + 0.12, exit), (right + 0.12, middle), (leaf_at, middle))
+            _arrow(axes, (right + 0.12, middle_of_it), (right + 0.12, middle), (leaf_at, middle))
         wrapped = wrap(answer, gap - 0.42, 8, "bold")
-        axes.text(leaf_at - 0.16, middle - 0.03, "\n".join(wrapped), ha="right", va="bottom", fontsize=8, fontweight="bold",
-                  color=MUTED, linespacing=1.15, zorder=3)
+        _answer(axes, leaf_at - 0.16, middle - 0.03, "\n".join(wrapped), ha="right")
     for answer, child in question.below:
         words = "\n".join(wrap(answer, width - 0.5, 8, "bold"))
         child_x = _LEFT + child.depth * _INDENT
         foot = question.top + question.height
         if child.depth == question.depth:
             _arrow(axes, (trunk, foot), (trunk, child.top))
-            axes.text(trunk + 0.1, child.top - 0.06, words, va="bottom", fontsize=8, fontweight="bold", color=MUTED, linespacing=1.15)
+            _answer(axes, trunk + 0.1, child.top - 0.06, words)
         else:
             middle = child.top + child.height / 2
             _arrow(axes, (trunk, foot), (trunk, middle), (child_x, middle))
-            axes.text(child_x + 0.1, child.top - 0.06, words, va="bottom", fontsize=8, fontweight="bold", color=MUTED, linespacing=1.15)
+            _answer(axes, child_x + 0.1, child.top - 0.06, words)
         _draw(axes, child, width, leaf_at, leaf_width, gap)
 
 

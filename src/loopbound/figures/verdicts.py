@@ -52,8 +52,8 @@ def verdict_table(rows: Mapping[str, Sequence[Verdict]], columns: Sequence[str],
     with canvas(WIDTH, top + sum(heights.values()) + 0.18) as (figure, axes):
         axes.text(0.16, 0.26, title or "By every measure", fontsize=11, fontweight="bold", va="center")
         for c, lines in enumerate(heads):
-            axes.text(starts[c] + widths[c] / 2, top - 0.07, "\n".join(lines), ha="center", va="bottom", color=MUTED, fontsize=_HEAD,
-                      linespacing=1.15)
+            axes.text(starts[c] + widths[c] / 2, top - 0.07, "\n".join(lines), ha="center", va="bottom", color=MUTED,
+                      fontsize=_HEAD, linespacing=1.15)
         y = top
         for label, row in cells.items():
             height = heights[label]
@@ -63,7 +63,8 @@ def verdict_table(rows: Mapping[str, Sequence[Verdict]], columns: Sequence[str],
                 if kind:
                     cell(axes, starts[c], y, widths[c], height, "\n".join(words), _KINDS[kind], size=_SIZE)
                 elif words != [""]:
-                    axes.text(starts[c] + widths[c] / 2, y + height / 2, "\n".join(words), ha="center", va="center", fontsize=_SIZE)
+                    axes.text(starts[c] + widths[c] / 2, y + height / 2, "\n".join(words), ha="center", va="center",
+                              fontsize=_SIZE)
             y += height
         return finish(figure, _in_words(rows, columns, title))
 
@@ -87,8 +88,8 @@ def _widths(rows: Mapping[str, Sequence[Verdict]], columns: Sequence[str], room:
     for c, column in enumerate(columns):
         texts = [(column, _HEAD, "normal", 0.1)]
         texts += [(words, _SIZE, _weight(kind), _frame(kind)) for kind, words in (_parts(row[c]) for row in rows.values())]
-        least.append(max(width_of(word, size, weight) + frame for text, size, weight, frame in texts for word in [*text.split(), ""]))
-        wish.append(max(width_of(line, size, weight) + frame for text, size, weight, frame in texts for line in text.split("\n")))
+        least.append(max(width_of(word, *font) + frame for text, *font, frame in texts for word in [*text.split(), ""]))
+        wish.append(max(width_of(line, *font) + frame for text, *font, frame in texts for line in text.split("\n")))
     if sum(least) > room:
         return [width * room / sum(least) for width in least]
     widths, rest = list(least), room - sum(least)

@@ -111,8 +111,8 @@ def _draw_detour(axes: Axes, right: float, edge: tuple[int, int], lanes: dict[tu
     x = right + 0.12 + _LANE * (lanes[edge] + 0.5)
     start, end = (_TOP + row * (_BOX + _GAP) + _port(row, edge, lanes) for row in edge)
     _arrow(axes, (right, start), (x, start), (x, end), (right + 0.03, end))
-    axes.text(x, (start + end) / 2, "waits for", rotation=90, ha="center", va="center", fontsize=7, color=ALARM, fontweight="bold",
-              bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1}, zorder=5)
+    axes.text(x, (start + end) / 2, "waits for", rotation=90, ha="center", va="center", fontsize=7, color=ALARM,
+              fontweight="bold", bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1}, zorder=5)
 
 
 def _port(row: int, edge: tuple[int, int], lanes: dict[tuple[int, int], int]) -> float:
@@ -130,7 +130,8 @@ def _arrow(axes: Axes, *points: tuple[float, float]) -> None:
     axes.plot([x for x, _ in points], [y for _, y in points], color=ALARM, lw=1.8, zorder=3, solid_joinstyle="round")
     (x0, y0), (x1, y1) = points[-2:]
     marker = "v" if y1 > y0 else "<"
-    axes.plot([x1 + (0.04 if marker == "<" else 0)], [y1 - (0.04 if marker == "v" else 0)], marker=marker, ms=6, color=ALARM, zorder=4)
+    back = (0, -0.04) if marker == "v" else (0.04, 0)  # the point of the head touches the box
+    axes.plot([x1 + back[0]], [y1 + back[1]], marker=marker, ms=6, color=ALARM, zorder=4)
 
 
 def _in_words(rows: Sequence[Session], blockers: set[str], title: str) -> str:
