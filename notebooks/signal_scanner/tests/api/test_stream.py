@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
@@ -75,7 +76,8 @@ async def test_sse_ends_at_its_time_limit(
     monkeypatch.setattr(settings, "stream_poll_seconds", 0.01)
     monkeypatch.setattr(settings, "stream_time_limit", 0.05)
     task = await _prepare_task(db_session, TaskState.RUNNING)
-    response = await client.get(f"/api/stream/{task.id}", headers=_issue_token(task.owner_id))
+    async with asyncio.timeout(3):  # a stream without an end fails here rather than hangs
+        response = await client.get(f"/api/stream/{task.id}", headers=_issue_token(task.owner_id))
     assert _events(response.text) == ["connected", "timeout"]
 
 
