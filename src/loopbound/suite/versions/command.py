@@ -1,0 +1,124 @@
+"""`loopbound versions`: run the probes in each environment, then compare with what is stored, or store it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ...problem import Problem
+from ..command import write_json
+from .environments import chosen, python_of, versions_in
+from .observed import OBSERVED, stored
+from .running import observe, probes_of
+
+
+def versions_command(names: Sequence[str], target: Path | None, write: bool) -> int:
+    """Observe on these environments (all without a name); returns 1 where something is not as stored, else 0.
+
+    Args:
+        names: of environments.
+        target: where to write what was observed now, as JSON.
+        write: keep it as the new stored rows, instead of comparing.
+
+    Raises:
+        Problem: no such environment, it cannot be made, or a file cannot be written.
+    """
+    wanted = chosen(names)
+    if target and (target.is_dir() or not target.absolute().parent.is_dir()):
+        raise Problem(f"{target} cannot be written: it is a folder, or its folder does not exist.")
+    before = {"environments": {}} if write and not OBSERVED.exists() else stored()
+    found: dict[str, Any] = {"environments": {}}
+    for environment in wanted:
+        found["environments"][environment.name] = observe_one(environment.name, environment.runs)
+    if target:
+        write_json(target, tidy(found))
+    if write:
+        known = {environment.name for environment in chosen(())}
+        kept = {name: rows for name, rows in before["environments"].items() if name in known}
+        write_json(OBSERVED, tidy({"environments": kept | found["environments"]}))
+        print(f"Written: {OBSERVED}")
+        return 0
+    different = differences(before, found)
+    for line in different:
+        print(line)
+    facts = sum(len(rows["observed"]) for rows in found["environments"].values())
+    print(f"{facts} facts on {len(wanted)} environments: {f'{len(different)} differ' if different else 'all as stored'}.")
+    return 1 if different else 0
+
+
+def observe_one(name: str, topics: Sequence[str], fixes: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
+    """Observe in one environment, with progress on stderr.
+
+    Args:
+        name: the environment's.
+        topics: of "incident", "matrix", "plugin", "pool".
+        fixes: the incident's, all by default.
+
+    Returns:
+        ``{"versions": {package: version}, "observed": {fact: text}}``.
+    """
+    began = time.perf_counter()
+    with _Progress(name) as progress:
+        python = python_of(name)
+        versions = versions_in(python)
+        wanted = probes_of(topics, fixes)
+        progress.of = len(wanted)
+        facts = observe(python, wanted, progress.step)
+    print(f"{name}: {len(facts)} facts, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    return {"versions": versions, "observed": facts}
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What is not as it was, a line each, in the environments that `now` has.
+
+    Args:
+        before, now: as `stored` gives them.
+    """
+    lines = []
+    for name, rows in now["environments"].items():
+        old = before["environments"].get(name)
+        if old is None:
+            lines.append(f"{name}: nothing is stored of it")
+            continue
+        for kind, label in (("versions", "version of "), ("observed", "")):
+            for key in sorted(old[kind].keys() | rows[kind].keys()):
+                was, seen = old[kind].get(key, "nothing"), rows[kind].get(key, "nothing")
+                if was != seen:
+                    lines.append(f"{name}: {label}{key}: stored {was!r}, now {seen!r}")
+    return lines
+
+
+def tidy(rows: dict[str, Any]) -> dict[str, Any]:
+    """The same in one order, whatever was run first."""
+    return {key: tidy(value) if isinstance(value, dict) else value for key, value in sorted(rows.items())}
+
+
+class _Progress:
+    """On a terminal a line that moves."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.of = 0
+        self._done = 0
+        self._lock = threading.Lock()
+        self._moves = sys.stderr.isatty()
+
+    def __enter__(self) -> _Progress:
+        self._show(f"{self.name}: making the environment ...")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._show("")
+
+    def step(self) -> None:
+        with self._lock:
+            self._done += 1
+            self._show(f"{self.name}: {self._done} of {self.of} runs")
+
+    def _show(self, text: str) -> None:
+        if self._moves:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
