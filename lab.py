@@ -6,6 +6,8 @@
     python3 lab.py doctor       is this machine fit for the course, and what helps where it is not?
     python3 lab.py run 03       execute a notebook and compare it with the committed one (--write stores it)
     python3 lab.py format       write notebooks in their one normal form (--check only looks)
+    python3 lab.py incident     the incident's suite: 33 tests, five failures (--fix, --order, --repeat, --json)
+    python3 lab.py versions     the same on other versions of pytest-asyncio, SQLAlchemy and asyncpg (--write stores it)
     python3 lab.py claims       the incident documents' claims, each with its verdict, cell and test
 
 The first start makes .venv from uv.lock, with uv if it is there and else with pip; later starts find it finished.
@@ -30,7 +32,7 @@ PROJECT = os.path.join(HERE, "pyproject.toml")
 # The last thing that a set-up writes. A .venv without it is half-made.
 MARK = os.path.join(VENV, "loopbound-setup.json")
 # Words of the command line that need more than a reader's packages.
-EXTRAS = {"test": ["test"]}
+EXTRAS = {"test": ["test"], "versions": ["test"]}
 WINDOWS = os.name == "nt"
 NEEDED_MB = 700
 

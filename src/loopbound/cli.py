@@ -61,6 +61,27 @@ def _parser() -> argparse.ArgumentParser:
     for made in (tidy, execute):
         made.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="default: every lesson")
 
+    incident = command(
+        "incident",
+        _incident,
+        "run the incident's backend suite, as found or with a fix; exit code 0 when it ran, whatever its tests said",
+    )
+    incident.add_argument("--fix", metavar="NAME", help="lay this fix over it first; 'list' names them")
+    incident.add_argument(
+        "--order", default="default", help="default, reverse, random:SEED, or alone: each test in a process of its own"
+    )
+    incident.add_argument("--repeat", type=_count, default=1, metavar="N", help="run it N times (1)")
+    incident.add_argument("--json", type=Path, metavar="FILE", help="also write the outcomes to this file")
+
+    versions = command(
+        "versions",
+        _versions,
+        "run the incident, its fixes and the loop scopes on other versions, and compare with what is stored",
+    )
+    versions.add_argument("names", nargs="*", metavar="NAME", help="an environment, such as asyncio-0-21; default: all")
+    versions.add_argument("--json", type=Path, metavar="FILE", help="also write what was observed to this file")
+    versions.add_argument("--write", action="store_true", help="store what was observed instead of comparing")
+
     command("claims", _claims, "list the claims that the lessons settle: id, verdict, evidence")
     return parser
 
@@ -68,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to 1000, not {text!r}")
     return int(text)
 
 
@@ -99,6 +126,18 @@ def _run(options: argparse.Namespace) -> int:
     from loopbound.lessons.commands import run_command
 
     return run_command(options)
+
+
+def _incident(options: argparse.Namespace) -> int:
+    from loopbound.suite.command import incident_command
+
+    return incident_command(options.fix, options.order, options.repeat, options.json)
+
+
+def _versions(options: argparse.Namespace) -> int:
+    from loopbound.suite.versions.command import versions_command
+
+    return versions_command(options.names, options.json, options.write)
 
 
 def _claims(options: argparse.Namespace) -> int:

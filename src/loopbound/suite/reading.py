@@ -43,7 +43,7 @@ def read(child: Child, copy: Path, secrets: Iterable[str]) -> SuiteRun:
     def clean(text: str) -> str:
         for secret in secrets:
             text = text.replace(secret, "***") if secret else text
-        return shortened.sub("", text)
+        return shortened.sub("", text).replace(str(copy), "project")
 
     output, code = clean(_output(child.output)), child.process.returncode
     turns: dict[str, list[Line]] = {}
@@ -73,7 +73,7 @@ def read(child: Child, copy: Path, secrets: Iterable[str]) -> SuiteRun:
 
 def _shortened(copy: Path, places: list[str]) -> re.Pattern[str]:
     """What is left out of texts: the folders of the project, of the packages and of the standard library."""
-    folders = {str(copy)}
+    folders = {str(copy), str(PROGRAM.parent)}
     for place in places:
         folders |= {place, os.path.realpath(place)}
         with contextlib.suppress(ValueError):  # on another drive of Windows
@@ -138,7 +138,7 @@ def _explain(code: int, output: str) -> None:
 def _reason(output: str) -> str:
     written = [line.rstrip() for line in output.splitlines() if line.strip()]
     internal = [line.removeprefix("INTERNALERROR>").strip() for line in written if line.startswith("INTERNALERROR>")]
-    for pattern in (r"(?:ERROR|.*: error): (.+)", r"E {2,}(.+)"):
+    for pattern in (r"(?:ERROR|.*: error): (?!usage: )(.+)", r"E {2,}(.+)"):
         for line in written:
             if found := re.match(pattern, line):
                 return found[1]

@@ -36,12 +36,14 @@ SHOWN = ("pytest", "pytest-asyncio", "sqlalchemy", "asyncpg", "anyio")
 """The packages whose versions a row carries."""
 
 # What says from where packages come (index, proxy, certificates, cache) is the reader's; what says which, or where to, is not.
-_KEPT = re.compile(r"UV_(CACHE_DIR|NO_CACHE|LINK_MODE|OFFLINE|HTTP_\w+|CONCURRENT_\w+|SYSTEM_CERTS|NATIVE_TLS|INSECURE_HOST|KEYRING_PROVIDER"
-                   r"|\w*INDEX\w*|FIND_LINKS|REQUEST_TIMEOUT)")
+_KEPT = re.compile(
+    r"UV_(CACHE_DIR|NO_CACHE|LINK_MODE|OFFLINE|HTTP_\w+|CONCURRENT_\w+|SYSTEM_CERTS|NATIVE_TLS|INSECURE_HOST"
+    r"|KEYRING_PROVIDER|\w*INDEX\w*|FIND_LINKS|REQUEST_TIMEOUT)"
+)
 _DROPPED = re.compile(r"UV_|VIRTUAL_ENV|CONDA_|PYTHON(HOME|PATH|WARNINGS|DEVMODE|STARTUP|OPTIMIZE|ASYNCIODEBUG|INSPECT)")
 _NO_NETWORK = re.compile(
-    r"dns error|error sending request|tcp connect error|client error \(Connect\)|[Nn]etwork is unreachable|[Tt]imed out|[Cc]onnection (refused|reset)"
-    r"|[Nn]etwork connectivity is disabled|[Nn]ame resolution|offline"
+    r"dns error|error sending request|tcp connect error|client error \(Connect\)|[Nn]etwork is unreachable|[Tt]imed out"
+    r"|[Cc]onnection (refused|reset)|[Nn]etwork connectivity is disabled|[Nn]ame resolution|offline"
 )
 
 _ASK = """
@@ -74,7 +76,7 @@ def project() -> Path:
     """
     folder = Path(__file__).resolve().parents[4] / "notebooks" / "signal_scanner" / "versions"
     if not (folder / "uv.lock").is_file():
-        raise Problem(f"no locked environments in {folder}.\nRun the command in a clone of Loopbound; a lost file comes back with git restore.")
+        raise Problem(f"no locked environments in {folder}.\nRun this in a clone of Loopbound; a lost file comes back with git restore.")
     return folder
 
 
@@ -142,13 +144,15 @@ def _make(name: str, target: Path) -> None:
     for left in target.parent.glob(f"{name}.*.partial"):  # of a process that was killed: the lock is ours
         shutil.rmtree(left, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)  # one whose interpreter has gone
-    command = [_uv(), "sync", "--quiet", "--frozen", "--no-config", "--no-python-downloads", "--group", name, "--python", sys.executable]
+    command = [_uv(), "sync", "--quiet", "--frozen", "--no-config", "--no-python-downloads", "--project", str(project())]
+    command += ["--group", name, "--python", sys.executable]
     environment = {key: value for key, value in os.environ.items() if _KEPT.fullmatch(key) or not _DROPPED.match(key)}
     try:
         done = subprocess.run(
-            [*command, "--project", project()], capture_output=True, text=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
+            command,
+            capture_output=True, text=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
             env=environment | {"UV_PROJECT_ENVIRONMENT": str(partial)},
-        )
+        )  # fmt: skip
         if done.returncode:
             raise _problem(name, done.stderr)
         partial.rename(target)
@@ -182,7 +186,9 @@ def _locked(path: Path) -> Iterator[None]:
     lock = fasteners.InterProcessLock(path)
     with _mutex:
         if not lock.acquire(blocking=True, timeout=LOCK_SECONDS):
-            raise Problem(f"Another process has been making this environment for {LOCK_SECONDS} s.\nIf none runs any more, delete {path}.")
+            raise Problem(
+                f"Another process has been making this environment for {LOCK_SECONDS} s.\nIf none runs any more, delete {path}."
+            )
         try:
             yield
         finally:

@@ -39,12 +39,13 @@ def stored(path: Path = OBSERVED) -> dict[str, Any]:
     Raises:
         Problem: the file is not there or cannot be read.
     """
+    again = "Get it back with git restore, or make it: loopbound versions --write"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise Problem(f"nothing has been observed yet: {path} is missing.\nGet it back with git restore, or make it: loopbound versions --write") from None
+        raise Problem(f"nothing has been observed yet: {path} is missing.\n{again}") from None
     except (OSError, ValueError) as error:
-        raise Problem(f"{path} cannot be read: {error}.\nGet it back with git restore, or make it: loopbound versions --write") from None
+        raise Problem(f"{path} cannot be read: {error}.\n{again}") from None
 
 
 def observed(*facts: str) -> list[Row]:

@@ -155,10 +155,11 @@ _BOTH_OPTIONS = {
 
 
 def _read_options(run: SuiteRun) -> dict[str, str]:
-    return {f"option {name}": "unknown" if f"Unknown config option: {name}" in _said(run) else "known" for name in (FIXTURE_OPTION, TEST_OPTION)}
+    unknown = [name for name in (FIXTURE_OPTION, TEST_OPTION) if f"Unknown config option: {name}" in _said(run)]
+    return {f"option {name}": "unknown" if name in unknown else "known" for name in (FIXTURE_OPTION, TEST_OPTION)}
 
 
-# The first document's advice of old: an event loop for the whole session. A global engine shows whether it took effect.
+# A loop for the whole session, as one wrote it before there were options. A global engine shows whether it takes effect.
 _GLOBAL_ENGINE = """
     import os
     from sqlalchemy import text
@@ -340,6 +341,9 @@ _MODE_IN_CONFIGURE = {
 }
 
 
+_NOTHING = {"test_nothing.py": "def test_nothing(): pass"}
+
+
 def _read_unset(run: SuiteRun) -> dict[str, str]:
     return {"warning about an unset option, with -W default": warning(run, "is unset")}
 
@@ -353,7 +357,7 @@ def plugin() -> list[Probe]:
     return [
         Probe("nothing configured", {"project": _NOTHING_CONFIGURED}, _read_nothing_configured),
         # pytest 8.4 leaves this one to Python's filter, which hides it.
-        Probe("unset option", {"project": {"test_nothing.py": "def test_nothing(): pass"}, "environment": {"PYTHONWARNINGS": "default"}}, _read_unset),
+        Probe("unset option", {"project": _NOTHING, "environment": {"PYTHONWARNINGS": "default"}}, _read_unset),
         Probe("options", {"project": _BOTH_OPTIONS}, _read_options),
         Probe("event_loop", {"project": _EVENT_LOOP}, _read_event_loop),
         Probe("event_loop_policy", {"project": _POLICY}, _read_policy),
@@ -463,7 +467,10 @@ def pool() -> list[Probe]:
         facts[file] = f"{name}, {way}, loop after loop"
 
     def read(run: SuiteRun) -> dict[str, str]:
-        return {fact: ", ".join(_shown(test) for test in run.tests if test.id.startswith(f"{file}::")) for file, fact in facts.items()}
+        return {
+            fact: ", ".join(_shown(test) for test in run.tests if test.id.startswith(f"{file}::"))
+            for file, fact in facts.items()
+        }
 
     return [Probe("pools", {"project": project}, read)]
 
