@@ -13,7 +13,7 @@ from ...problem import Problem
 from ..command import write_json
 from .environments import chosen, python_of, versions_in
 from .observed import OBSERVED, stored
-from .running import observe, probes_of
+from .running import observe
 
 
 def versions_command(names: Sequence[str], target: Path | None, write: bool) -> int:
@@ -65,9 +65,7 @@ def observe_one(name: str, topics: Sequence[str], fixes: Sequence[str] | None = 
     with _Progress(name) as progress:
         python = python_of(name)
         versions = versions_in(python)
-        wanted = probes_of(topics, fixes)
-        progress.of = len(wanted)
-        facts = observe(python, wanted, progress.step)
+        facts = observe(python, topics, fixes, progress.step)
     print(f"{name}: {len(facts)} facts, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     return {"versions": versions, "observed": facts}
 
@@ -102,8 +100,6 @@ class _Progress:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.of = 0
-        self._done = 0
         self._lock = threading.Lock()
         self._moves = sys.stderr.isatty()
 
@@ -114,10 +110,9 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self._show("")
 
-    def step(self) -> None:
+    def step(self, number: int, of: int) -> None:
         with self._lock:
-            self._done += 1
-            self._show(f"{self.name}: {self._done} of {self.of} runs")
+            self._show(f"{self.name}: {number} of {of} runs")
 
     def _show(self, text: str) -> None:
         if self._moves:

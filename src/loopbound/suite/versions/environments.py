@@ -76,7 +76,7 @@ def project() -> Path:
     """
     folder = Path(__file__).resolve().parents[4] / "notebooks" / "signal_scanner" / "versions"
     if not (folder / "uv.lock").is_file():
-        raise Problem(f"no locked environments in {folder}.\nRun this in a clone of Loopbound; a lost file comes back with git restore.")
+        raise Problem(f"there is no lock in {folder}.\nRun this in a clone of Loopbound; git restore brings a lost file back.")
     return folder
 
 

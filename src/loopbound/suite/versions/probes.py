@@ -7,7 +7,7 @@ to report raises `Told`: an outcome alone would not say which.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from ...problem import Problem
@@ -358,7 +358,6 @@ def plugin() -> list[Probe]:
         Probe("nothing configured", {"project": _NOTHING_CONFIGURED}, _read_nothing_configured),
         # pytest 8.4 leaves this one to Python's filter, which hides it.
         Probe("unset option", {"project": _NOTHING, "environment": {"PYTHONWARNINGS": "default"}}, _read_unset),
-        Probe("options", {"project": _BOTH_OPTIONS}, _read_options),
         Probe("event_loop", {"project": _EVENT_LOOP}, _read_event_loop),
         Probe("event_loop_policy", {"project": _POLICY}, _read_policy),
         Probe("loop factories", {"project": _LOOP_FACTORIES}, _read_loop_factories),
@@ -412,21 +411,35 @@ def matrix_fact(fixture: str | None, test: str | None) -> str:
     return f"fixture loop {fixture or 'unset'}, test loop {test or 'unset'}"
 
 
-def matrix() -> list[Probe]:
-    """Each of the 25 cells; and three in which an option is left out."""
+def options() -> Probe:
+    """Which of the two options there are: facts ``option NAME``, "known" or "unknown"."""
+    return Probe("options", {"project": _BOTH_OPTIONS}, _read_options)
+
+
+def matrix(unknown: Collection[str] = ()) -> tuple[list[Probe], dict[str, str]]:
+    """Each of the 25 cells, and three in which an option is left out.
+
+    Args:
+        unknown: options that the environment's plugin does not know. pytest ignores such an option and warns: what a
+            cell with it showed would be the outcome of another cell, so it is not run.
+
+    Returns:
+        The probes, and the facts of the cells that cannot be run.
+    """
     pairs = [(fixture, test) for fixture in SCOPES for test in SCOPES]
     pairs += [(None, None), ("session", None), (None, "session")]
-    return [_cell(fixture, test) for fixture, test in pairs]
+    found, without = [], {}
+    for fixture, test in pairs:
+        if fixture and FIXTURE_OPTION in unknown or test and TEST_OPTION in unknown:
+            without[matrix_fact(fixture, test)] = NO_SUCH_OPTION
+        else:
+            found.append(_cell(fixture, test))
+    return found, without
 
 
 def _cell(fixture: str | None, test: str | None) -> Probe:
     fact = matrix_fact(fixture, test)
-
-    def read(run: SuiteRun) -> dict[str, str]:
-        # pytest ignores an option that it does not know and says so: its outcome would be another cell's.
-        return {fact: NO_SUCH_OPTION if "Unknown config option: asyncio_default" in _said(run) else seen(run)}
-
-    return Probe(fact, {"project": matrix_project(fixture, test)}, read)
+    return Probe(fact, {"project": matrix_project(fixture, test)}, lambda run: {fact: seen(run)})
 
 
 # -- the pool: one engine from loop to loop ------------------------------------------------------------------------

@@ -34,24 +34,19 @@ def incident_probes(named: Sequence[str] | None = None) -> list[Probe]:
     ]
 
 
-def probes_of(topics: Sequence[str], named_fixes: Sequence[str] | None = None) -> list[Probe]:
-    """The probes of these topics: "incident", "matrix", "plugin", "pool"."""
-    by_topic = {
-        "incident": lambda: incident_probes(named_fixes),
-        "matrix": probes.matrix,
-        "plugin": probes.plugin,
-        "pool": probes.pool,
-    }
-    return [probe for topic in topics for probe in by_topic[topic]()]
-
-
-def observe(python: Path, wanted: Sequence[Probe], done: Callable[[], None] = lambda: None) -> dict[str, str]:
-    """Run probes with an interpreter, two at a time, and read them.
+def observe(
+    python: Path,
+    topics: Sequence[str],
+    named_fixes: Sequence[str] | None = None,
+    done: Callable[[int, int], None] = lambda number, of: None,
+) -> dict[str, str]:
+    """Run the probes of some topics with an interpreter, two at a time, and read them.
 
     Args:
         python: the environment's interpreter.
-        wanted: the probes.
-        done: called after each run, perhaps in a thread.
+        topics: of "incident", "matrix", "plugin", "pool".
+        named_fixes: the fixes that "incident" takes, all by default.
+        done: called after each run with its number and how many there are, perhaps in a thread.
 
     Returns:
         {fact: observed}.
@@ -60,19 +55,36 @@ def observe(python: Path, wanted: Sequence[Probe], done: Callable[[], None] = la
         Problem: a suite could not run that should.
     """
     facts: dict[str, str] = {}
+    wanted: list[Probe] = []
+    if {"matrix", "plugin"} & set(topics):
+        options = probes.options()
+        facts |= options.read(run_suite(**_job(options, python)))
+    for topic in topics:
+        if topic == "matrix":
+            cells, without = probes.matrix([fact.removeprefix("option ") for fact, said in facts.items() if said == "unknown"])
+            wanted += cells
+            facts |= without
+        else:
+            makers = {"incident": lambda: incident_probes(named_fixes), "plugin": probes.plugin, "pool": probes.pool}
+            wanted += makers[topic]()
+    numbers = iter(range(1, len(wanted) + 1))
+    # What pytest may refuse is run by itself: in a row of runs a refusal ends the others.
     sure = [probe for probe in wanted if not probe.refusable]
-    runs = run_suites([{"limit": LIMIT, **probe.job, "python": python} for probe in sure], done=lambda run: done())
+    runs = run_suites([_job(probe, python) for probe in sure], done=lambda run: done(next(numbers), len(wanted)))
     for probe, run in zip(sure, runs, strict=True):
         facts |= probe.read(run)
     for probe in wanted:
         if probe.refusable:
             try:
-                run: SuiteRun | Problem = run_suite(**{"limit": LIMIT, **probe.job, "python": python})
+                facts |= probe.read(run_suite(**_job(probe, python)))
             except Problem as refused:
-                run = refused
-            facts |= probe.read(run)
-            done()
+                facts |= probe.read(refused)
+            done(next(numbers), len(wanted))
     return facts
+
+
+def _job(probe: Probe, python: Path) -> dict[str, object]:
+    return {"limit": LIMIT, **probe.job, "python": python}
 
 
 def _read_found(fact: str) -> Callable[[SuiteRun | Problem], dict[str, str]]:
