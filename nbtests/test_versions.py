@@ -62,7 +62,8 @@ def test_every_environment_is_a_group_that_excludes_the_others(lock: dict[str, A
     names = [environment.name for environment in made.environments()]
     assert set(names) == set(project["dependency-groups"]) - {"backend"}
     assert [{"group": name} for name in names] == project["tool"]["uv"]["conflicts"][0]
-    assert {topic for environment in made.environments() for topic in environment.runs} == {"incident", "matrix", "plugin", "pool"}
+    topics = {topic for environment in made.environments() for topic in environment.runs}
+    assert topics == {"incident", "matrix", "plugin", "pool"}
 
 
 def test_the_lock_is_portable_and_has_one_source(lock: dict[str, Any]) -> None:
@@ -78,12 +79,13 @@ def test_the_lock_is_portable_and_has_one_source(lock: dict[str, Any]) -> None:
             wheels = [wheel["url"] for wheel in package["wheels"]]
             for minor in range(11, last + 1):
                 for system in ("win_amd64", "manylinux", "macosx"):
-                    assert any(f"cp3{minor}-" in url and system in url for url in wheels), (name, package["version"], minor, system)
+                    fitting = [url for url in wheels if f"cp3{minor}-" in url and system in url]
+                    assert fitting, f"{name} {package['version']} for {minor}, {system}"
 
 
 def test_the_lock_belongs_to_the_project_file() -> None:
     environment("asyncio-1-5")  # or skipped without a network
-    command = [made._uv(), "lock", "--check", "--no-config", "--project", str(made.project()), "--python", sys.executable]
+    command = [made._uv(), "lock", "--check", "--no-config", "--project", made.project(), "--python", sys.executable]
     done = subprocess.run(command, capture_output=True, text=True)
     if made._NO_NETWORK.search(done.stderr):
         pytest.skip("no network")
@@ -169,6 +171,15 @@ def test_an_unknown_name_names_the_known() -> None:
         made.chosen(["asyncio-9"])
 
 
+def test_one_that_this_python_cannot_have_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert made.Environment("asyncpg-0-30", (), "3.10").fits_here is False
+    assert made.Environment("asyncpg-0-30", (), "3.99").fits_here is True
+    monkeypatch.setattr(made, "environments", lambda: [made.Environment("old", (), "3.10"), made.Environment("any", ())])
+    assert [environment.name for environment in made.chosen([])] == ["any"]
+    with pytest.raises(Problem, match="old has no packages for this Python.\nIts newest is 3.10"):
+        made.chosen(["old"])
+
+
 # -- what is stored ------------------------------------------------------------------------------------------------
 
 
@@ -194,12 +205,14 @@ def test_the_stored_rows_are_whole_and_in_one_form(lock: dict[str, Any]) -> None
 
 
 def test_where_an_option_is_unknown_no_cell_claims_an_outcome() -> None:
-    for row in observed():
-        facts = stored()["environments"][row.environment]["observed"]
-        if row.fact.startswith("fixture loop ") and facts[f"option {TEST_OPTION}"] == "unknown" and "test loop unset" not in row.fact:
-            assert row.observed == NO_SUCH_OPTION
-        if row.fact.startswith("fixture loop s") and facts[f"option {FIXTURE_OPTION}"] == "unknown":
-            assert row.observed == NO_SUCH_OPTION
+    for name, kept in stored()["environments"].items():
+        facts = kept["observed"]
+        for fixture in (*SCOPES, None):
+            for test in (*SCOPES, None):
+                asked = [option for option, scope in ((FIXTURE_OPTION, fixture), (TEST_OPTION, test)) if scope]
+                if matrix_fact(fixture, test) in facts:
+                    unknown = any(facts[f"option {option}"] == "unknown" for option in asked)
+                    assert (facts[matrix_fact(fixture, test)] == NO_SUCH_OPTION) == unknown, (name, fixture, test)
 
 
 def test_rows_of_a_fact_come_oldest_first() -> None:
@@ -211,8 +224,8 @@ def test_rows_of_a_fact_come_oldest_first() -> None:
 
 
 def test_here_takes_the_nearest_that_is_not_newer() -> None:
-    def at(fact: str, **installed: str) -> str:
-        return expect_here(fact, installed={name.replace("_", "-"): version for name, version in installed.items()})[0].environment
+    def at(fact: str, pytest_asyncio: str, **installed: str) -> str:
+        return expect_here(fact, installed={"pytest-asyncio": pytest_asyncio, **installed})[0].environment
 
     today = {"sqlalchemy": "2.1.9", "asyncpg": "0.32.0"}
     assert at("mode when unset", pytest_asyncio="1.5.0", **today) == "asyncio-1-5"
@@ -259,7 +272,8 @@ def test_a_changed_row_is_found() -> None:
 def only(rows: dict[str, Any], name: str, facts: Any) -> dict[str, Any]:
     """The stored rows of one environment, of these facts alone."""
     kept = rows["environments"][name]
-    return {"environments": {name: {**kept, "observed": {key: kept["observed"][key] for key in facts if key in kept["observed"]}}}}
+    chosen = {fact: seen for fact, seen in kept["observed"].items() if fact in facts}
+    return {"environments": {name: {**kept, "observed": chosen}}}
 
 
 @pytest.mark.parametrize(
@@ -297,7 +311,9 @@ def test_the_command_compares_writes_and_names_a_change(
 def test_ctrl_c_ends_what_runs_and_writes_nothing() -> None:
     environment("asyncio-0-26")
     before = OBSERVED.read_bytes()
-    process = subprocess.Popen([*LOOPBOUND, "versions", "asyncio-0-26", "--write"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*LOOPBOUND, "versions", "asyncio-0-26", "--write"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     watched = psutil.Process(process.pid)
     until = time.monotonic() + 60
     children: list[psutil.Process] = []

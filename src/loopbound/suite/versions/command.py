@@ -11,7 +11,7 @@ from typing import Any
 
 from ...problem import Problem
 from ..command import write_json
-from .environments import chosen, python_of, versions_in
+from .environments import chosen, environments, python_of, versions_in
 from .observed import OBSERVED, stored
 from .running import observe
 
@@ -37,7 +37,7 @@ def versions_command(names: Sequence[str], target: Path | None, write: bool) -> 
     if target:
         write_json(target, tidy(found))
     if write:
-        known = {environment.name for environment in chosen(())}
+        known = {environment.name for environment in environments()}
         kept = {name: rows for name, rows in before["environments"].items() if name in known}
         write_json(OBSERVED, tidy({"environments": kept | found["environments"]}))
         print(f"Written: {OBSERVED}")
@@ -71,7 +71,7 @@ def observe_one(name: str, topics: Sequence[str], fixes: Sequence[str] | None = 
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What is not as it was, a line each, in the environments that `now` has.
+    """What is not as it was, a line each, in the environments that `now` has. Another Python alone is no difference.
 
     Args:
         before, now: as `stored` gives them.
@@ -83,7 +83,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
             lines.append(f"{name}: nothing is stored of it")
             continue
         for kind, label in (("versions", "version of "), ("observed", "")):
-            for key in sorted(old[kind].keys() | rows[kind].keys()):
+            for key in sorted((old[kind].keys() | rows[kind].keys()) - {"python"}):
                 was, seen = old[kind].get(key, "nothing"), rows[kind].get(key, "nothing")
                 if was != seen:
                     lines.append(f"{name}: {label}{key}: stored {was!r}, now {seen!r}")

@@ -63,10 +63,17 @@ class Environment:
     Attributes:
         name: its dependency group, such as ``"asyncio-0-21"``.
         runs: what is run in it: some of ``"incident"``, ``"matrix"``, ``"plugin"``, ``"pool"``.
+        newest_python: the newest Python it can have, such as ``"3.13"``; "" for any.
     """
 
     name: str
     runs: tuple[str, ...]
+    newest_python: str = ""
+
+    @property
+    def fits_here(self) -> bool:
+        """Whether the Python that runs this can have it."""
+        return not self.newest_python or sys.version_info[:2] <= tuple(map(int, self.newest_python.split(".")))
 
 
 def project() -> Path:
@@ -82,20 +89,24 @@ def project() -> Path:
 
 def environments() -> list[Environment]:
     """All of them, in the order in which the project file names them."""
-    runs = tomllib.loads((project() / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["loopbound"]["runs"]
-    return [Environment(name, tuple(topics)) for name, topics in runs.items()]
+    said = tomllib.loads((project() / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["loopbound"]
+    return [Environment(name, tuple(topics), said["newest-python"].get(name, "")) for name, topics in said["runs"].items()]
 
 
 def chosen(names: list[str] | tuple[str, ...]) -> list[Environment]:
-    """The environments of these names; no names mean all.
+    """The environments of these names; no names mean all that this Python can have.
 
-    Raises Problem for a name that there is not.
+    Raises Problem for a name that there is not, or whose packages this Python cannot have.
     """
     known = {environment.name: environment for environment in environments()}
     for name in names:
         if name not in known:
             raise Problem(f"no environment is called {name!r}.\nThere are: {', '.join(known)}.")
-    return [known[name] for name in dict.fromkeys(names)] or list(known.values())
+        if not known[name].fits_here:
+            raise Problem(f"{name} has no packages for this Python.\nIts newest is {known[name].newest_python}.")
+    if names:
+        return [known[name] for name in dict.fromkeys(names)]
+    return [environment for environment in known.values() if environment.fits_here]
 
 
 def python_of(name: str) -> Path:

@@ -204,7 +204,7 @@ def _read_event_loop(run: SuiteRun) -> dict[str, str]:
     outcome = seen(run)
     return {
         "event_loop overridden for the session": {"passes": "effective", "different loop": "ignored"}.get(outcome, outcome),
-        "event_loop overridden: warning": warning(run, "event_loop fixture", "event_loop\" fixture", "event_loop' fixture"),
+        "event_loop overridden: warning": warning(run, "event_loop fixture"),
     }
 
 
@@ -235,7 +235,7 @@ _POLICY = {
 def _read_policy(run: SuiteRun) -> dict[str, str]:
     return {
         "event_loop_policy overridden": told(run, "test_policy.py::test_policy"),
-        "event_loop_policy overridden: warning": warning(run, "event_loop_policy"),
+        "event_loop_policy overridden: warning": warning(run, '"event_loop_policy" fixture'),
     }
 
 
