@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.problem import Problem
 
 from .child.loopbound_child import ordered as _ordered
-from .process import Child
+from .process import TURN_SECONDS, Child
 from .project import Project, lay_out
 from .reading import read
 from .results import SuiteRun
@@ -85,6 +85,12 @@ def run_suites(
     with ThreadPoolExecutor(at_once, "suite") as threads:
         futures = [threads.submit(one, job) for job in jobs]
         try:
+            # In turns: Ctrl-C does not reach a thread that waits for a lock, on Windows.
+            while (state := wait(futures, TURN_SECONDS, FIRST_EXCEPTION)).not_done:
+                if any(future.exception() for future in state.done):
+                    break
+            for future in state.done:
+                future.result()
             return [future.result() for future in futures]
         finally:
             stop.set()

@@ -1,0 +1,132 @@
+"""`loopbound incident`: what it prints, writes and refuses, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from loopbound.suite import BACKEND, SuiteRun, TestResult, fixes, incident
+from loopbound.suite.command import table
+
+INCIDENT = [sys.executable, "-m", "loopbound", "incident"]
+AS_FOUND = {
+    "tests/api/test_auth.py::test_register_user_creates_account",
+    "tests/api/test_reports.py::test_get_report_permission_denied",
+    "tests/api/test_reports.py::test_get_report_requires_completion",
+    "tests/api/test_status.py::test_get_status_forbidden",
+    "tests/api/test_stream.py::test_sse_connection_and_completion",
+}
+
+
+def command(*words: object) -> subprocess.CompletedProcess:
+    return subprocess.run([*INCIDENT, *map(str, words)], capture_output=True, text=True, encoding="utf-8", timeout=300)
+
+
+def test_as_found_twice_with_json(tmp_path: Path) -> None:
+    before = sorted(path for path in BACKEND.rglob("*"))
+    target = tmp_path / "out.json"
+    done = command("--repeat", 2, "--json", target)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(target.read_text("utf-8"))
+    assert list(told) == ["fix", "order", "runs"] and (told["fix"], told["order"]) == (None, "default")
+    for run in told["runs"]:
+        assert list(run) == ["passed", "failed", "errors", "hung", "seconds"]
+        assert set(run["failed"]) == AS_FOUND and set(run["failed"].values()) == {"different loop"}
+        assert (len(run["passed"]), run["errors"], run["hung"]) == (28, {}, False)
+    assert done.stdout.rstrip().endswith("28 passed, 5 failed  (2 of 2 runs)")
+    assert "\ntests/api/test_status.py\n" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if "test_get_status_forbidden" in line]
+    assert line.split("  ")[-1] == "failed: different loop"
+    assert len([line for line in done.stderr.splitlines() if line.startswith("run ")]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+    assert sorted(path for path in BACKEND.rglob("*")) == before
+
+
+def test_alone_each_passes() -> None:
+    run = incident(order="alone")
+    assert len(run.passed) == 33 and not run.hung
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--fix", "dispos"], "loopbound: There is no fix 'dispos'; there are: "),
+        (["--order", "random"], "loopbound: There is no order 'random'; there are: default, reverse, random:SEED"),
+        (["--json", "nowhere/out.json"], "loopbound: nowhere/out.json cannot be written"),
+    ],
+)
+def test_what_is_refused(words: list[str], message: str) -> None:
+    done = command(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.replace("\\", "/").startswith(message) and len(done.stderr.splitlines()) <= 3
+
+
+def test_a_number_of_runs_is_a_number() -> None:
+    done = command("--repeat", "0")
+    assert done.returncode == 2 and "a whole number from 1 to 1000, not '0'" in done.stderr
+
+
+def test_the_fixes_are_named() -> None:
+    done = command("--fix", "list")
+    assert done.returncode == 0 and done.stdout.split() == fixes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process of a console")
+def test_ctrl_c_ends_the_suites_and_writes_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    process = subprocess.Popen(
+        [*INCIDENT, "--repeat", "50", "--json", str(target)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+    def suites() -> list[psutil.Process]:
+        children = psutil.Process(process.pid).children()
+        return [child for child in children if "loopbound_child.py" in " ".join(child.cmdline())]
+
+    until = time.monotonic() + 60
+    while not (found := suites()) and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == ""
+    assert "loopbound: stopped." in said and "Traceback" not in said
+    assert found and not [child for child in found if child.is_running()]
+    assert list(tmp_path.iterdir()) == []
+
+
+def run_of(**outcomes: str) -> SuiteRun:
+    tests = tuple(
+        TestResult(f"test_{name[0]}.py::{name}", outcome, "call", "ok" if outcome == "passed" else "different loop", 0.5)
+        for name, outcome in outcomes.items()
+    )
+    return SuiteRun(tests, False, None, 1.0, "", "", (), (), (), (), 0)
+
+
+def test_a_table_of_runs_that_differ() -> None:
+    lines = list(table([run_of(a1="passed", b1="failed"), run_of(a1="failed", b1="failed")]))
+    assert lines == [
+        "\ntest_a.py",
+        "  a1    0.50 s  passed (1 of 2), failed: different loop (1 of 2)",
+        "\ntest_b.py",
+        "  b1    0.50 s  failed: different loop",
+        "",
+        "1 passed, 1 failed  (1 of 2 runs)",
+        "0 passed, 2 failed  (1 of 2 runs)",
+    ]
+
+
+def test_a_table_in_an_order_that_mixes_the_files() -> None:
+    lines = list(table([run_of(a1="passed", b1="passed", a2="passed")]))
+    assert lines == [
+        "  test_a.py::a1    0.50 s  passed",
+        "  test_b.py::b1    0.50 s  passed",
+        "  test_a.py::a2    0.50 s  passed",
+        "",
+        "3 passed",
+    ]

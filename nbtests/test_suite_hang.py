@@ -1,0 +1,202 @@
+"""A suite that does not end: its evidence, and that nothing of it goes on; Ctrl-C and kill -9 while one runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from loopbound import run_suite
+from loopbound.database import scratch_database
+from loopbound.suite import SuiteRun, run_suites
+
+LIMIT = 8.0  # seconds; long enough for a busy machine to come to the test that hangs
+
+# A stream's transaction outlives its loop, and the next test empties the table.
+BLOCKED = """
+import asyncio, os
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+engine = create_async_engine(os.environ["DATABASE_URL"], poolclass=NullPool)
+streams = []
+
+async def stream():
+    connection = await engine.connect()
+    await connection.execute(text("SELECT title FROM reports"))
+    streams.append(connection)
+
+async def empty_table():
+    async with engine.begin() as connection:
+        await connection.execute(text("TRUNCATE reports"))
+
+def test_stream(): asyncio.run(stream())
+def test_reports(): asyncio.run(empty_table())
+def test_later(): pass
+"""
+
+STUBBORN = """
+import signal, subprocess, sys, time
+def test_stubborn():
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(98.5)"
+    subprocess.Popen([sys.executable, "-c", code])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(98.5)
+"""
+
+
+def job(text: str, **more: object) -> dict:
+    return {"project": {"test_hangs.py": text}, "limit": LIMIT, **more}
+
+
+def running(word: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(word in part for part in process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def eventually(condition: Callable[[], object], seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return bool(condition())
+
+
+@pytest.fixture(scope="module")
+def hung() -> dict[str, SuiteRun]:
+    # Two at a time: each of them takes all of its limit.
+    jobs = {
+        "blocked": job(BLOCKED),
+        "teardown": job("import pytest, time\n@pytest.fixture\ndef slow():\n    yield\n    time.sleep(99)\ndef test_a(slow): pass"),
+        "import": job("import time\ntime.sleep(99)\ndef test_a(): pass"),
+        "exit": job("import threading, time\ndef test_a(): threading.Thread(target=time.sleep, args=[99]).start()"),
+        "gil": job("import re\ndef test_a(): re.match('(a+)+$', 'a' * 60 + 'b')"),
+        "stubborn": job(STUBBORN),
+    }
+    return dict(zip(jobs, run_suites(list(jobs.values())), strict=True))
+
+
+def test_a_blocked_truncate_with_its_evidence(hung: dict[str, SuiteRun]) -> None:
+    run = hung["blocked"]
+    assert run.hung and run.hung_test == "test_hangs.py::test_reports"
+    assert [(test.id[15:], test.outcome, test.phase, test.symptom) for test in run.tests] == [
+        ("test_stream", "passed", "call", "ok"),
+        ("test_reports", "hung", "call", "hung"),
+    ]
+    assert run.not_run == ("test_hangs.py::test_later",)
+    holder, waiter = run.sessions
+    assert (holder.state, holder.blocked_by) == ("idle in transaction", ())
+    assert (waiter.state, waiter.wait_event_type, waiter.wait_event) == ("active", "Lock", "relation")
+    assert waiter.query == "TRUNCATE reports" and waiter.blocked_by == (holder.pid,)
+    # The thread's stack shows that its loop waits, the task's what for.
+    assert "in test_reports" in run.stacks and "in select" in run.stacks
+    assert re.search(r"^Task Task-\d+ \(outermost call first\):\n  File .*, line 17 in empty_table\n", run.stacks, re.MULTILINE)
+    assert "in watch" not in run.stacks
+    assert LIMIT <= run.seconds < LIMIT + 10
+    told = run.as_json()
+    assert (told["hung"], told["passed"], told["failed"]) == (True, ["test_hangs.py::test_stream"], {})
+
+
+def test_a_teardown_that_hangs(hung: dict[str, SuiteRun]) -> None:
+    (test,) = hung["teardown"].tests
+    assert (test.outcome, test.phase, test.error) == ("hung", "teardown", "hung in its teardown")
+
+
+def test_an_import_that_hangs(hung: dict[str, SuiteRun]) -> None:
+    run = hung["import"]
+    assert (run.hung, run.hung_test, run.tests) == (True, None, ())
+    assert 'File "test_hangs.py", line 2 in <module>' in run.stacks
+
+
+def test_a_thread_that_outlives_the_tests(hung: dict[str, SuiteRun]) -> None:
+    run = hung["exit"]
+    assert (run.hung, run.hung_test, run.passed) == (True, None, ["test_hangs.py::test_a"])
+    assert "in _shutdown" in run.stacks
+
+
+def test_a_process_that_cannot_answer(hung: dict[str, SuiteRun]) -> None:
+    # A regular expression holds the interpreter's lock: nothing in that process but faulthandler's own timer can write.
+    run = hung["gil"]
+    assert run.hung_test == "test_hangs.py::test_a"
+    assert "in test_a" in run.stacks
+
+
+def test_processes_that_do_not_want_to_end(hung: dict[str, SuiteRun]) -> None:
+    assert hung["stubborn"].hung
+    assert not running("time.sleep(98.5)")
+
+
+def test_nothing_of_a_hung_suite_goes_on(hung: dict[str, SuiteRun]) -> None:
+    assert not [child for child in psutil.Process().children(recursive=True) if "loopbound_child.py" in " ".join(child.cmdline())]
+
+
+@pytest.mark.parametrize("ending", ["ctrl-c", "kill -9"])
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process of a console")
+def test_the_caller_is_ended(tmp_path: Path, ending: str) -> None:
+    code = (
+        "from loopbound import run_suite\n"
+        "text = 'import os, time\\ndef test_a():\\n    print(\"database\", os.environ[\"DATABASE_URL\"].split(\"/\")[-1], flush=True)\\n"
+        "    time.sleep(99)'\n"
+        "run_suite({'test_a.py': text}, options=['-s'])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+    def said() -> str:
+        return "".join(path.read_text("utf-8") for path in tmp_path.glob("loopbound-suite-*/output.txt"))
+
+    assert eventually(lambda: "database loopbound_suite_" in said() and "\n" in said().split("database ")[1])
+    database = said().split("database ")[1].split()[0]
+    child = [one for one in psutil.Process(process.pid).children() if "loopbound_child.py" in " ".join(one.cmdline())]
+    assert len(child) == 1
+    if ending == "ctrl-c":
+        process.send_signal(signal.SIGINT)
+        assert b"KeyboardInterrupt" in process.communicate(timeout=30)[1]
+        assert not child[0].is_running() and list(tmp_path.glob("loopbound-suite-*")) == []
+        assert not _exists(database)
+    else:
+        process.kill()
+        process.communicate(timeout=30)
+        # It hears that nobody listens any more. Folders stay; the database goes with the next sweep.
+        assert eventually(lambda: not child[0].is_running(), 10)
+        assert eventually(lambda: not _exists(database), 30)
+
+
+def test_ctrl_c_ends_suites_in_threads() -> None:
+    code = (
+        "import _thread, threading, time\n"
+        "from loopbound.suite import run_suites\n"
+        "threading.Timer(4, _thread.interrupt_main).start()\n"
+        "job = {'project': {'test_a.py': 'import time\\ndef test_a(): time.sleep(97.5)'}}\n"
+        "began = time.monotonic()\n"
+        "try: run_suites([job] * 5)\n"
+        "except KeyboardInterrupt: print(round(time.monotonic() - began), threading.active_count())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    seconds, threads = done.stdout.split()
+    assert int(seconds) < 30 and threads == "1", done.stderr
+
+
+def test_a_limit_that_is_not_reached_costs_nothing() -> None:
+    run = run_suite({"test_a.py": "def test_a(): pass"}, limit=500)
+    assert not run.hung and run.seconds < 60
+
+
+def _exists(database: str) -> bool:
+    with scratch_database() as scratch, psycopg.connect(scratch.url.replace("+asyncpg", "")) as connection:
+        return connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone() is not None

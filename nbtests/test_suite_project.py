@@ -1,0 +1,151 @@
+"""A suite's copy: what is copied, what an overlay adds, replaces, deletes and takes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loopbound.problem import Problem
+from loopbound.suite.project import lay_out, without
+
+CONFTEST = """\
+import os
+import asyncio, json as reading
+from collections.abc import (
+    AsyncIterator,
+    Iterator,
+)
+
+import pytest
+from app.db.session import SessionFactory, engine
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return os.fspath(tmp_path)
+
+
+@pytest.fixture(scope="function")
+async def db_session() -> AsyncIterator[object]:
+    await asyncio.sleep(0)
+    async with SessionFactory() as session:
+        yield session
+
+
+def db_rows() -> Iterator[int]:
+    return reading.loads("[]")
+"""
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "scanner"
+    for name, text in {
+        "app/session.py": "engine = 1\n",
+        "tests/conftest.py": CONFTEST,
+        "pytest.ini": "[pytest]\n",
+        "fixes/dispose/tests/conftest.py": "",
+        "app/__pycache__/session.pyc": "",
+        ".pytest_cache/README": "",
+        "app/fixes/kept.py": "",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+    return folder
+
+
+def test_a_copy_leaves_out_overlays_and_caches(project: Path, tmp_path: Path) -> None:
+    before = files(project)
+    lay_out(project, None, tmp_path / "copy")
+    assert set(files(tmp_path / "copy")) == {"app/session.py", "app/fixes/kept.py", "tests/conftest.py", "pytest.ini"}
+    assert files(project) == before
+
+
+def test_a_mapping_is_written_without_its_indentation(tmp_path: Path) -> None:
+    text = """
+        def test_title():
+            assert 'ä'
+    """
+    lay_out({"tests/api/test_title.py": text}, None, tmp_path / "copy")
+    assert files(tmp_path / "copy") == {"tests/api/test_title.py": "def test_title():\n    assert 'ä'\n"}
+
+
+@pytest.mark.parametrize("form", ["mapping", "folder"])
+def test_an_overlay_adds_replaces_and_deletes(project: Path, tmp_path: Path, form: str) -> None:
+    overlay: object = {
+        "overlay.toml": 'delete = ["pytest.ini"]\nremove = ["db_session"]',
+        "app/session.py": "engine = 2\n",
+        "tests/more/conftest.py": "def db_session(): pass\n",
+    }
+    if form == "folder":
+        lay_out(overlay | {"overlay.toml": ""}, None, tmp_path / "overlay")
+        (tmp_path / "overlay" / "overlay.toml").write_text(overlay["overlay.toml"])
+        overlay = tmp_path / "overlay"
+    lay_out(project, overlay, tmp_path / "copy")
+    made = files(tmp_path / "copy")
+    assert set(made) == {"app/session.py", "app/fixes/kept.py", "tests/conftest.py", "tests/more/conftest.py"}
+    assert made["app/session.py"] == "engine = 2\n"
+    assert "db_session" not in made["tests/conftest.py"] and "folder" in made["tests/conftest.py"]
+    # What the overlay brings itself stays, whatever its name.
+    assert made["tests/more/conftest.py"] == "def db_session(): pass\n"
+
+
+def test_a_fixture_goes_with_the_imports_that_it_alone_used() -> None:
+    text, found = without(CONFTEST, ["db_session", "db_rows"])
+    assert found == {"db_session"}  # the other one is no fixture
+    assert text == '''\
+import os
+import json as reading
+from collections.abc import Iterator
+
+import pytest
+from app.db.session import engine
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return os.fspath(tmp_path)
+
+
+
+
+def db_rows() -> Iterator[int]:
+    return reading.loads("[]")
+'''.replace("Iterator\n\nimport", "Iterator\n\nimport")
+    compile(text, "conftest.py", "exec")
+
+
+def test_an_import_that_was_unused_before_stays() -> None:
+    # It may be there for what importing it does: `engine` above is used by nobody.
+    assert "engine" in without(CONFTEST, ["db_session"])[0]
+
+
+def test_a_file_without_the_fixture_stays_as_it_is() -> None:
+    assert without("x  =  1\n", ["db_session"]) == ("x  =  1\n", set())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("remove = [", r"overlay\.toml of the overlay cannot be read: "),
+        ("remov = []", "has 'remov'; known are remove and delete"),
+        ('remove = "db_session"', "remove is a list of names"),
+        ('remove = ["db_sessoin"]', "removes db_sessoin: no fixture below tests/ has that name"),
+        ('delete = ["tox.ini"]', r"deletes tox\.ini, which the project does not have"),
+        ('delete = ["../scanner/pytest.ini"]', "is no file below the project"),
+    ],
+)
+def test_an_overlay_that_does_not_fit(project: Path, tmp_path: Path, settings: str, message: str) -> None:
+    with pytest.raises(Problem, match=message):
+        lay_out(project, {"overlay.toml": settings}, tmp_path / "copy")
+    assert (project / "pytest.ini").exists()
+
+
+def test_a_missing_overlay(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="There is no overlay folder"):
+        lay_out(project, tmp_path / "dispos", tmp_path / "copy")
