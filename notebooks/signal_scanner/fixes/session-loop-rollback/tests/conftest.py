@@ -1,7 +1,8 @@
-"""The tests find the application whatever folder pytest is started in, and each leaves the database as it found it."""
+"""The tests find the application whatever folder pytest is started in; each takes back the rows and tasks that it leaves."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,3 +25,15 @@ async def undo_after_test() -> AsyncIterator[None]:
         yield
         SessionFactory.configure(bind=engine, join_transaction_mode="conditional_savepoint")
         await outer.rollback()
+
+
+@pytest.fixture(autouse=True)
+async def no_task_left(undo_after_test: None) -> AsyncIterator[None]:
+    """Fails a test that leaves a task: on the session's loop it would run on, into the tests that follow."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    assert not left, "still running: " + ", ".join(task.get_coro().__qualname__ for task in left)
