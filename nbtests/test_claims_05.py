@@ -1,0 +1,153 @@
+"""What lesson 05 says about the incident documents' claims, executed on the backend's suite."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from claims import claim
+
+from loopbound.suite import SuiteRun, incident, run_suites
+from loopbound.suite.incident import BACKEND, incident_job
+
+FIVE = {
+    "tests/api/test_auth.py::test_register_user_creates_account",
+    "tests/api/test_reports.py::test_get_report_permission_denied",
+    "tests/api/test_reports.py::test_get_report_requires_completion",
+    "tests/api/test_status.py::test_get_status_forbidden",
+    "tests/api/test_stream.py::test_sse_connection_and_completion",
+}
+BEFORE_AUTH = "tests/api/test_analyze.py::test_analyze_is_accepted_and_completed"
+
+
+@pytest.fixture(scope="module")
+def found() -> SuiteRun:
+    return incident(trace=True)
+
+
+def in_file(run: SuiteRun, name: str) -> list[str]:
+    return [test.id for test in run.tests if f"/{name}::" in test.id]
+
+
+@claim(
+    "B03",
+    verdict="holds",
+    observed="ten runs out of ten fail in exactly the five named tests, each with 'attached to a different loop' in its call",
+)
+def test_exactly_the_five_named_tests_fail_ten_times_out_of_ten():
+    for run in run_suites([incident_job() for _ in range(10)]):
+        assert run.failed == dict.fromkeys(FIVE, "different loop")
+        assert len(run.passed) == 28 and not run.errors and not run.hung
+
+
+@claim("B04", verdict="refuted", observed="28 of 33 tests pass and 5 fail, which is 15 %; 18 and 18 % do not add up")
+def test_twenty_eight_pass_and_fifteen_per_cent_fail(found):
+    assert (len(found.passed), len(found.failed), len(found.tests)) == (28, 5, 33)
+    assert round(100 * len(found.failed) / len(found.tests)) == 15
+
+
+@claim("B05", verdict="holds", observed="each of the five passes in a process of its own")
+def test_each_of_the_five_passes_alone():
+    run = incident(order="alone", tests=sorted(FIVE))
+    assert set(run.passed) == FIVE
+
+
+@claim(
+    "B07",
+    verdict="holds with a correction",
+    observed="another order fails in another set, and one order always in the same: nothing about it is random",
+)
+def test_the_failing_set_is_the_orders_and_the_orders_alone(found):
+    runs = run_suites([incident_job(order=order) for order in ("reverse", "reverse", "random:1", "random:1")])
+    sets = [frozenset(run.failed) for run in runs]
+    assert sets[0] == sets[1] and sets[2] == sets[3]
+    assert len({sets[0], sets[2], frozenset(found.failed)}) == 3
+
+
+@claim(
+    "B14",
+    verdict="holds",
+    observed="db_session and client are defined in four test files, and one of the four disposes the engine",
+)
+def test_two_fixtures_stand_in_four_files_and_a_dispose_in_one():
+    files: dict[str, list[str]] = {}
+    for path in sorted((BACKEND / "tests" / "api").glob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.AsyncFunctionDef) and not node.name.startswith("test_"):
+                files.setdefault(node.name, []).append(path.name)
+    four = ["test_auth.py", "test_reports.py", "test_status.py", "test_stream.py"]
+    assert files["db_session"] == files["client"] == four
+    assert files["dispose_engine_after_test"] == ["test_auth.py"]
+
+
+@claim("B15", verdict="holds", observed="after a dispose the next test's first pool event is 'connect', on its own loop")
+def test_after_a_dispose_the_next_test_connects_on_its_own_loop(found):
+    after_dispose = in_file(found, "test_auth.py")[1:]
+    assert len(after_dispose) == 4
+    for test in after_dispose:
+        first = next(event for event in found.trace if event.test == test)
+        assert (first.kind, first.born_on) == ("connect", first.loop)
+
+
+@claim(
+    "B16",
+    verdict="refuted",
+    observed="its first test is one of the five: a dispose after a test cannot help that test; the four behind it are green, "
+    "and without the dispose some of them fail too",
+)
+def test_auth_is_not_green_and_its_dispose_helps_the_tests_behind_the_first(found):
+    first, *others = in_file(found, "test_auth.py")
+    assert first in found.failed and not set(others) & set(found.failed)
+    without = incident(overlay=without_dispose())
+    assert set(in_file(without, "test_auth.py")) & set(without.failed) - {first}
+
+
+def without_dispose() -> dict[str, str]:
+    path = Path("tests/api/test_auth.py")
+    text = (BACKEND / path).read_text(encoding="utf-8")
+    assert text.count("await engine.dispose()") == 1
+    return {path.as_posix(): text.replace("await engine.dispose()", "pass")}
+
+
+@claim("B24", verdict="holds", observed="no synchronous test failed, in the default order, reverse and two random ones")
+def test_synchronous_tests_are_not_affected(found):
+    assert_none_fails(found, "sync")
+
+
+@claim(
+    "B25",
+    verdict="holds with a correction",
+    observed="no async test that takes no connection failed; an asyncio.Lock that is contended on two loops would fail there too (lesson 02)",
+)
+def test_async_tests_without_a_connection_are_not_affected(found):
+    assert_none_fails(found, "async")
+
+
+def assert_none_fails(found: SuiteRun, wanted: str) -> None:
+    taking = {event.test for event in incident("dispose", trace=True).trace if event.kind == "checkout"}
+    kinds = {
+        f"{path.relative_to(BACKEND).as_posix()}::{node.name}": "async" if isinstance(node, ast.AsyncFunctionDef) else "sync"
+        for path in sorted((BACKEND / "tests").rglob("test_*.py"))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    spared = {test.id for test in found.tests if kinds[test.id] == wanted and (wanted == "sync" or test.id not in taking)}
+    assert len(spared) >= 9
+    for run in [found, *run_suites([incident_job(order=order) for order in ("reverse", "random:1", "random:2")])]:
+        assert spared <= set(run.passed)
+
+
+@claim(
+    "B26",
+    verdict="refuted",
+    observed="no dispose runs before test_auth's first test; it meets the connection that test_analyze left, and passes without that test",
+)
+def test_the_first_auth_test_fails_because_of_a_connection_left_before_it(found):
+    first = in_file(found, "test_auth.py")[0]
+    position = [event.test for event in found.trace].index(first)
+    assert {event.kind for event in found.trace[:position]} == {"connect", "checkout", "checkin"}
+    assert {event.test for event in found.trace[:position]} == {BEFORE_AUTH}
+    assert found.trace[position].kind == "invalidate"
+    assert found.trace[position].born_on == found.trace[0].loop != found.trace[position].loop
+    assert first in incident(options=("--deselect", BEFORE_AUTH)).passed
