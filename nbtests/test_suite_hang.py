@@ -104,7 +104,7 @@ def test_a_blocked_truncate_with_its_evidence(hung: dict[str, SuiteRun]) -> None
     assert waiter.query == "TRUNCATE reports" and waiter.blocked_by == (holder.pid,)
     # The thread's stack shows that its loop waits, the task's what for.
     assert "in test_reports" in run.stacks and "in select" in run.stacks
-    assert re.search(r"^Task Task-\d+ \(outermost call first\):\n  File .*, line 17 in empty_table\n", run.stacks, re.MULTILINE)
+    assert re.search(r"^Task Task-\d+ \(outermost call first\):\n  File .*, line 16 in empty_table\n", run.stacks, re.MULTILINE)
     assert "in watch" not in run.stacks
     assert LIMIT <= run.seconds < LIMIT + 10
     told = run.as_json()
@@ -192,9 +192,17 @@ def test_ctrl_c_ends_suites_in_threads() -> None:
     assert int(seconds) < 30 and threads == "1", done.stderr
 
 
-def test_a_limit_that_is_not_reached_costs_nothing() -> None:
-    run = run_suite({"test_a.py": "def test_a(): pass"}, limit=500)
+@pytest.mark.parametrize("method", ["signal", "thread"])
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGALRM")
+def test_a_suites_own_time_out_comes_first(method: str) -> None:
+    text = "import time\ndef test_a(): time.sleep(99)\ndef test_b(): pass"
+    run = run_suite({"test_a.py": text}, options=["--timeout=1", f"--timeout-method={method}"], limit=float("inf"))
     assert not run.hung and run.seconds < 60
+    if method == "signal":
+        assert (run.failed, run.passed) == ({"test_a.py::test_a": "Failed"}, ["test_a.py::test_b"])
+    else:  # it ends the process
+        assert (run.failed, run.not_run) == ({"test_a.py::test_a": "process ended"}, ("test_a.py::test_b",))
+        assert "Stack of MainThread" in run.output
 
 
 def _exists(database: str) -> bool:

@@ -23,6 +23,7 @@ import threading
 
 LONGEST_TEXT = 60_000  # of one traceback or message, in characters
 GRACE = 1.0  # seconds after the limit: then faulthandler's own timer writes the stacks, should nothing else be able to
+LONGEST_TIMER = 1_000_000.0  # seconds that faulthandler accepts everywhere
 ANSWER_SECONDS = 5.0
 ORPHANED = 4  # exit code
 
@@ -84,7 +85,7 @@ class Watch:
         self.answered.acquire()
 
     def begin(self, seconds):
-        faulthandler.dump_traceback_later(seconds, file=self.stacks)
+        faulthandler.dump_traceback_later(min(seconds, LONGEST_TIMER), file=self.stacks)
         _thread.start_new_thread(self.watch, ())
 
     def watch(self):
