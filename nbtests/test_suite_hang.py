@@ -172,8 +172,9 @@ def test_the_caller_is_ended(tmp_path: Path, ending: str) -> None:
     else:
         process.kill()
         process.communicate(timeout=30)
-        # It hears that nobody listens any more. Folders stay; the database goes with the next sweep.
+        # It hears that nobody listens any more. The database goes with the next sweep.
         assert eventually(lambda: not child[0].is_running(), 10)
+        assert list(tmp_path.glob("loopbound-suite-*")) == []
         assert eventually(lambda: not _exists(database), 30)
 
 

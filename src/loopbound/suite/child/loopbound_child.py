@@ -17,6 +17,8 @@ import itertools
 import json
 import os
 import random
+import shutil
+import signal
 import sys
 import sysconfig
 import threading
@@ -37,7 +39,7 @@ def main(given_in):
     os.dup2(nothing, 0)
     os.close(nothing)
     sys.path[0] = os.getcwd()  # as `python -m pytest` has it
-    watch = Watch(orders, Reports(reports), given["stacks"])
+    watch = Watch(orders, Reports(reports), given["stacks"], os.path.dirname(given_in))
     watch.reports.say("places", paths=[sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")])
     watch.begin(given["limit"] + GRACE)
 
@@ -77,9 +79,10 @@ class Reports:
 class Watch:
     """Listens to the parent, in a thread that `threading` does not know: the suite sees no thread more."""
 
-    def __init__(self, orders, reports, stacks):
+    def __init__(self, orders, reports, stacks, folder):
         self.orders = orders
         self.reports = reports
+        self.folder = folder
         self.stacks = open(stacks, "w", encoding="utf-8")
         self.answered = _thread.allocate_lock()
         self.answered.acquire()
@@ -93,7 +96,7 @@ class Watch:
         while True:
             more = os.read(self.orders, 100)
             if not more:
-                os._exit(ORPHANED)
+                self.orphaned()
             said += more
             while b"\n" in said:
                 order, said = said.split(b"\n", 1)
@@ -102,6 +105,13 @@ class Watch:
                     self.reports.say("stacks")
                 elif order == b"go on":
                     self.answered.release()
+
+    def orphaned(self):
+        """The parent was killed: end, with what the suite has started, and take away what it would have taken away."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(ORPHANED)
 
     def write_stacks(self):
         faulthandler.dump_traceback(self.stacks, all_threads=True)
