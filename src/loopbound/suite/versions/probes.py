@@ -481,14 +481,14 @@ def pool() -> list[Probe]:
 
     def read(run: SuiteRun) -> dict[str, str]:
         return {
-            fact: ", ".join(_shown(test) for test in run.tests if test.id.startswith(f"{file}::"))
+            fact: ", ".join(shown(test) for test in run.tests if test.id.startswith(f"{file}::"))
             for file, fact in facts.items()
         }
 
     return [Probe("pools", {"project": project}, read)]
 
 
-def _shown(test: TestResult) -> str:
+def shown(test: TestResult) -> str:
     """What a reader sees first; and the symptom of what stands behind it, if that is another."""
     if test.outcome == "passed":
         return "ok"
@@ -496,7 +496,8 @@ def _shown(test: TestResult) -> str:
     symptom = symptom_in(kind, text)
     if symptom == kind:
         said = re.sub(r"^\([\w.]+\) |<class '[\w.]+'>: ", "", text)
-        said = re.sub(r"0x[0-9a-f]+", "0x...", said)
+        # Neither addresses nor a test's own name: a kind of error is to look the same wherever it comes from.
+        said = re.sub(r"\b0x[0-9a-f]+", "0x...", said).replace(test.id.rpartition("::")[2], "the test")
         symptom = f"{kind}: {said}" if said else kind
     return symptom if test.symptom in (kind, symptom) else f"{symptom} (behind it: {test.symptom})"
 

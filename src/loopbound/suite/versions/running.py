@@ -104,12 +104,9 @@ def outcome(run: SuiteRun | Problem) -> str:
     if isinstance(run, Problem):
         return probes.refused(run)
     said = [f"{len(run.passed)} passed"]
-    for word, found in (("failed", run.failed), ("errors", run.errors)):
-        if found:
-            kinds = Counter(found.values())
-            said.append(f"{len(found)} {word} ({', '.join(kinds if len(kinds) == 1 else _counted(kinds))})")
+    for word, some in (("failed", run.failed), ("errors", run.errors)):
+        if some:
+            kinds = Counter(probes.shown(test) for test in run.tests if test.id in some)
+            each = kinds if len(kinds) == 1 else [f"{count} {kind}" for kind, count in sorted(kinds.items())]
+            said.append(f"{len(some)} {word} ({'; '.join(each)})")
     return ", ".join([*said, f"hung in {run.hung_test}"] if run.hung else said)
-
-
-def _counted(kinds: Counter) -> list[str]:
-    return [f"{count} {kind}" for kind, count in sorted(kinds.items())]
