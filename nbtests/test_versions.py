@@ -219,6 +219,9 @@ def test_rows_of_a_fact_come_oldest_first() -> None:
     rows = observed("mode when unset")
     ages = [number(row.versions["pytest-asyncio"]) for row in rows]
     assert ages == sorted(ages) and len(ages) > 5
+    asked = ["nothing set, two tests", "event_loop fixture asked for"]
+    assert [row.fact for row in observed(*asked)][:4] == asked * 2
+    assert [row.fact for row in expect_here(*asked)] == asked
     with pytest.raises(Problem, match="no such fact: mode of travel"):
         observed("mode of travel")
 

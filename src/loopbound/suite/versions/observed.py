@@ -49,7 +49,7 @@ def stored(path: Path = OBSERVED) -> dict[str, Any]:
 
 
 def observed(*facts: str) -> list[Row]:
-    """Rows of these facts, older versions first; of all facts without one.
+    """Rows of these facts, older versions first and then in the order asked for; of all facts without one.
 
     Raises:
         Problem: a fact that nobody has looked at.
@@ -61,7 +61,10 @@ def observed(*facts: str) -> list[Row]:
     ]
     if unknown := set(facts) - {row.fact for row in found}:
         raise Problem(f"no such fact: {', '.join(sorted(unknown))}.\nobserved() without words gives them all.")
-    return [row for row in found if row.fact in facts] if facts else found
+    if not facts:
+        return found
+    rank = {fact: number for number, fact in enumerate(facts)}
+    return sorted((row for row in found if row.fact in rank), key=lambda row: (_age(row.versions), rank[row.fact]))
 
 
 def expect_here(*facts: str, installed: dict[str, str] | None = None) -> list[Row]:
@@ -74,10 +77,10 @@ def expect_here(*facts: str, installed: dict[str, str] | None = None) -> list[Ro
         installed: package → version, for a look from elsewhere; what is installed here by default.
 
     Returns:
-        A row a fact. Where nothing fits, the row's environment is "" and its ``observed`` says so.
+        A row a fact, in the order asked for. Where nothing fits, the row's environment is "" and its ``observed`` says so.
     """
-    here = installed or _installed()
-    by_fact: dict[str, list[Row]] = {}
+    here = _installed() if installed is None else installed
+    by_fact: dict[str, list[Row]] = {fact: [] for fact in facts}
     for row in observed(*facts):
         by_fact.setdefault(row.fact, []).append(row)
     return [_nearest(fact, rows, here) for fact, rows in by_fact.items()]
