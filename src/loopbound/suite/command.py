@@ -86,8 +86,8 @@ def _file(id: str) -> str:
 def summary(run: SuiteRun) -> str:
     """One line without times: "28 passed, 5 failed"."""
     skipped = [test for test in run.tests if test.outcome == "skipped"]
-    counted = ((run.passed, "passed"), (run.failed, "failed"), (run.errors, "errors"), (skipped, "skipped"), (run.not_run, "not run"))
-    words = [f"{len(some)} {word}" for some, word in counted if some or word == "passed"]
+    counted = {"passed": run.passed, "failed": run.failed, "errors": run.errors, "skipped": skipped, "not run": run.not_run}
+    words = [f"{len(some)} {word}" for word, some in counted.items() if some or word == "passed"]
     return ", ".join([*words, f"hung in {run.hung_test or 'no test'}"] if run.hung else words)
 
 
