@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 # The longest pieces of work, in the order in which they should begin: a worker that starts one of them last makes all wait.
-LONGEST_FIRST = ("test_lab_setup", "test_browser", "test_lessons_run", "test_lab_server", "test_database_server", "test_lessons_")
+LONGEST_FIRST = (
+    "test_lab_setup",
+    "test_browser",
+    "test_lessons_run",
+    "test_pool_model",
+    "test_fixes",
+    "test_suite_hang",
+    "test_incident",
+    "test_claims_0",
+    "test_lab_server",
+    "test_database_server",
+    "test_lessons_",
+)
 # A file's tests share what they set up, so they stay on one worker; except here, where each test is long and alone.
 SPREAD = ("test_lessons_run",)
 
