@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
 
 import pytest
@@ -252,11 +253,13 @@ FORGETFUL = {
     observed="it hides 'coroutine AsyncEngine.dispose was never awaited', and switches filterwarnings = error off: a failing suite passes",
 )
 def test_no_warnings_hides_evidence():
-    told = ran(FORGETFUL, **{FIXTURE: "function"})
+    plain = {FIXTURE: "function"}  # an unset option is a warning too
+    wanted = plain | {"filterwarnings": "error"}
+    told, strict, silenced = run_suites(
+        [suite(FORGETFUL, **options) for options in (plain, wanted, wanted | {"addopts": "-p no:warnings"})]
+    )
     assert len(told.passed) == 1 and "AsyncEngine.dispose' was never awaited" in told.warnings[0]
-    wanted = {FIXTURE: "function", "filterwarnings": "error"}
-    assert len(ran(FORGETFUL, **wanted).failed) == 1
-    silenced = ran(FORGETFUL, **wanted, addopts="-p no:warnings")
+    assert len(strict.failed) == 1
     assert len(silenced.passed) == 1 and not silenced.warnings and "never awaited" not in silenced.output
 
 
@@ -270,8 +273,6 @@ OVERRIDE = """
 
 @pytest.fixture(scope="module")
 def overridden():
-    import textwrap
-
     conftest = textwrap.dedent(LOOPS["conftest.py"]) + textwrap.dedent(OVERRIDE)
     return ran(LOOPS | {"conftest.py": conftest})
 
@@ -346,11 +347,11 @@ ANYIO = {
     "on two loops; the same on every run",
 )
 def test_an_anyio_mark_beside_pytest_asyncio_is_well_defined():
-    def run(mode):
-        return outcomes(ran(ANYIO, asyncio_mode=mode, **{FIXTURE: "function"}))
-
-    assert run("strict") == run("strict") == {"is_run_by_anyio": "passed", "is_at_home": "passed"}
-    assert run("auto") == run("auto") == {"is_run_by_anyio": "failed", "is_at_home": "failed"}
+    modes = ("strict", "strict", "auto", "auto")
+    runs = run_suites([suite(ANYIO, asyncio_mode=mode, **{FIXTURE: "function"}) for mode in modes])
+    *strict, once, again = map(outcomes, runs)
+    assert strict == [{"is_run_by_anyio": "passed", "is_at_home": "passed"}] * 2
+    assert once == again == {"is_run_by_anyio": "failed", "is_at_home": "failed"}
 
 
 HEAD = """
@@ -387,8 +388,10 @@ def with_fix(name, files, **more):
     return {"project": BACKEND, "overlay": overlay | files, **more}
 
 
-def only(name, text):
-    return run_suite(**with_fix(name, {"tests/test_more.py": text}, tests=["tests/test_more.py"]))
+def only(*pairs):
+    """Outcomes of further tests, and of no others, each time with a fix: (its name, the tests' text)."""
+    jobs = [with_fix(name, {"tests/test_more.py": text}, tests=["tests/test_more.py"]) for name, text in pairs]
+    return [outcomes(run) for run in run_suites(jobs)]
 
 
 @claim(
@@ -397,9 +400,10 @@ def only(name, text):
     observed="after a commit the rollback has nothing to undo: the second test sees the first one's account",
 )
 def test_a_rollback_at_the_end_isolates_nothing_after_a_commit():
-    assert outcomes(only("session-loop", KEPT_APART)) == {"registers": "passed", "nobody_is_there": "failed"}
     uncommitted = KEPT_APART.replace("await session.commit()", "pass")
-    assert set(outcomes(only("session-loop", uncommitted)).values()) == {"passed"}, "without a commit the rollback does isolate"
+    with_commit, without = only(("session-loop", KEPT_APART), ("session-loop", uncommitted))
+    assert with_commit == {"registers": "passed", "nobody_is_there": "failed"}
+    assert set(without.values()) == {"passed"}, "without a commit the rollback does isolate"
 
 
 LIMITS = HEAD + """
@@ -428,9 +432,11 @@ LIMITS = HEAD + """
     "and no other connection sees a commit",
 )
 def test_one_loop_and_an_outer_transaction_isolate_at_a_price():
-    assert set(outcomes(only("session-loop-rollback", KEPT_APART)).values()) == {"passed"}
-    assert set(outcomes(only("session-loop", LIMITS)).values()) == {"passed"}
-    assert set(outcomes(only("session-loop-rollback", LIMITS)).values()) == {"failed"}
+    apart, real, saved = only(
+        ("session-loop-rollback", KEPT_APART), ("session-loop", LIMITS), ("session-loop-rollback", LIMITS)
+    )
+    assert set(apart.values()) == set(real.values()) == {"passed"}
+    assert set(saved.values()) == {"failed"}
 
 
 # The two fixes
@@ -447,18 +453,11 @@ async def nothing_left():
         for table in ("analysis_reports", "analysis_tasks", "accounts"):
             assert await connection.scalar(text(f"select count(*) from {table}")) == 0, table
 '''
-ORDERS = ("default", "reverse", "random:1", "random:2")
-
-
-@pytest.mark.parametrize("fix", ["session-loop", "session-loop-rollback"])
-def test_the_fixes_cure_the_backend_in_every_order(fix):
-    for run in run_suites([{"project": BACKEND, "overlay": BACKEND / "fixes" / fix, "order": order} for order in ORDERS]):
-        assert (len(run.passed), run.failed, run.errors, run.warnings) == (33, {}, {}, ())
 
 
 def test_the_rollback_leaves_no_row_behind():
     conftest = (BACKEND / "fixes" / "session-loop-rollback" / "tests" / "conftest.py").read_text(encoding="utf-8")
-    jobs = [with_fix("session-loop-rollback", {"tests/conftest.py": conftest + LEFT}, order=order) for order in ORDERS[:3]]
+    jobs = [with_fix("session-loop-rollback", {"tests/conftest.py": conftest + LEFT}, order=order) for order in ("default", "reverse", "random:1")]
     for run in run_suites(jobs):
         assert (len(run.passed), run.failed, run.errors) == (33, {}, {})
     without = conftest.replace("await outer.rollback()", "await outer.commit()")
