@@ -355,3 +355,10 @@ def test_much_output_is_cut_in_the_middle() -> None:
     run = run_suite({"test_loud.py": text}, options=["-s"])
     assert run.passed and len(run.output) < 1_100_000
     assert "test session starts" in run.output and "the end" in run.output and "bytes are left out" in run.output
+
+
+def test_a_mark_that_nobody_declared_is_named() -> None:
+    run = run_suite({"pytest.ini": "[pytest]\naddopts = --strict-markers\n", "test_report.py": "import pytest\n@pytest.mark.slow\ndef test_title(): pass\n"})
+    (refused,) = run.tests
+    assert (refused.outcome, refused.phase, refused.symptom) == ("error", "collection", "CollectError")
+    assert refused.error == "CollectError: 'slow' not found in `markers` configuration option"

@@ -117,7 +117,9 @@ def _symptom(errors: list[list[str]]) -> str:
 def _unreadable(line: Line, clean: Clean) -> TestResult:
     traceback = clean(line["traceback"])
     said = [found for found in re.findall(r"^(?:E +)?((?:\w+\.)*\w+(?:: .*)?)$", traceback, re.MULTILINE)]
-    error = said[-1] if said else "ImportError"
+    # pytest's own refusals (a mark that nobody declared) have no exception's name: then its words are the error.
+    refusal = next((line for line in traceback.splitlines() if line.strip()), "no reason given")
+    error = said[-1] if said else f"CollectError: {refusal}"
     name, _, text = error.partition(": ")
     return TestResult(line["id"], "error", "collection", symptom_in(name.split(".")[-1], text), 0.0, error, traceback)
 
