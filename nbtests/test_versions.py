@@ -26,7 +26,7 @@ from loopbound.suite.versions import expect_here, observed
 from loopbound.suite.versions import environments as made
 from loopbound.suite.versions.command import differences, observe_one, tidy, versions_command
 from loopbound.suite.versions.observed import OBSERVED, number, stored
-from loopbound.suite.versions.probes import FIXTURE_OPTION, NO_SUCH_OPTION, SCOPES, TEST_OPTION, matrix_fact
+from loopbound.suite.versions.probes import FIXTURE_OPTION, NO_SUCH_OPTION, SCOPES, TEST_OPTION, matrix, matrix_fact
 
 LOOPBOUND = [sys.executable, "-m", "loopbound"]
 
@@ -250,6 +250,14 @@ def test_here_says_so_where_nothing_fits() -> None:
 
 def test_here_fits_what_is_installed() -> None:
     assert all(row.environment for row in expect_here())
+
+
+def test_cells_with_an_unknown_option_are_not_run() -> None:
+    everything, without = matrix()
+    assert len(everything) == 28 and without == {}
+    few, without = matrix([TEST_OPTION])
+    assert [probe.name for probe in few] == [matrix_fact(None, None), matrix_fact("session", None)]
+    assert len(without) == 26 and set(without.values()) == {NO_SUCH_OPTION}
 
 
 # -- comparing -----------------------------------------------------------------------------------------------------
