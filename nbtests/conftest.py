@@ -13,6 +13,7 @@ LONGEST_FIRST = (
     "test_lab_setup",
     "test_browser",
     "test_lessons_run",
+    "test_versions",
     "test_pool_model",
     "test_fixes",
     "test_suite_hang",

@@ -14,7 +14,7 @@ from loopbound.problem import Problem
 Project = str | Path | Mapping[str, str]
 
 # What a copy leaves out at the top of a project: its overlays, and what tools leave behind.
-LEFT_OUT = ("fixes", ".git", ".venv", ".pytest_cache", ".ruff_cache", ".mypy_cache")
+LEFT_OUT = ("fixes", "versions", ".git", ".venv", ".pytest_cache", ".ruff_cache", ".mypy_cache")
 SETTINGS = "overlay.toml"
 
 
