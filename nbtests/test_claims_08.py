@@ -469,7 +469,7 @@ def test_the_rollback_leaves_no_row_behind():
 def test_the_fixes_change_nothing_in_the_backends_settings_but_the_loop_scopes():
     def read(folder):
         text = (folder / "pyproject.toml").read_text(encoding="utf-8")
-        return tomllib.loads(text.replace("pytest-asyncio>=0.24", "pytest-asyncio>=0.26"))
+        return tomllib.loads(text.replace("pytest-asyncio>=0.24", "pytest-asyncio>=1.3"))
 
     expected = read(BACKEND)
     expected["tool"]["pytest"]["ini_options"] |= {FIXTURE: "session", TEST: "session"}
