@@ -1,0 +1,69 @@
+"""What lesson 09 does with files and processes, so that its cells can be about cures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from loopbound import scratch_database
+from loopbound.database import ScratchDatabase
+from loopbound.suite import BACKEND
+
+HERE = Path(__file__).resolve().parent
+FIXES = BACKEND / "fixes"
+
+DATA = """
+    insert into accounts (id, email, password_hash) values (gen_random_uuid(), 'mina@example.org', 'unusable');
+    insert into analysis_tasks (id, owner_id, description)
+    select lpad(to_hex(n), 32, '0')::uuid, accounts.id, 'An app for notes' from accounts, generate_series(1, 40) n;
+"""
+
+
+def tasks_database() -> ScratchDatabase:
+    """A scratch database with the backend's tables, one account, and forty pending tasks whose ids are 1 to 40."""
+    return scratch_database("lesson-09", schema=(BACKEND / "schema.sql").read_text(encoding="utf-8") + DATA)
+
+
+def side_by_side(db: ScratchDatabase, programs: Mapping[str, tuple[str, int, str, str]]) -> dict[str, list[str]]:
+    """Run programs of `programs/`, two at a time, each in a process of its own; the lines that each has printed.
+
+    programs
+        Name of the run → program, number of its first task, its cure ("" for none), the engine's pool ("queue" or "null").
+    """
+
+    def lines(given: tuple[str, int, str, str]) -> list[str]:
+        program, first, cure, pool = given
+        settings = {
+            "DATABASE_URL": db.url,
+            "SIGNAL_SCANNER_POOL": pool,
+            "PYTHONPATH": str(BACKEND),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        command = [sys.executable, str(HERE / "programs" / f"{program}.py"), str(first), cure]
+        return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True).stdout.splitlines()
+
+    with ThreadPoolExecutor(2) as two:
+        return dict(zip(programs, two.map(lines, programs.values())))
+
+
+def files(*folders: Path | str) -> dict[str, str]:
+    """Name → text of the Python and configuration files below folders: of `fixes/`, or of this folder."""
+    found = {}
+    for folder in folders:
+        top = HERE / folder if (HERE / folder).is_dir() else FIXES / folder
+        found |= {
+            path.relative_to(top).as_posix(): path.read_text(encoding="utf-8")
+            for path in sorted(top.rglob("*.*"))
+            if path.suffix in (".py", ".toml", ".ini")
+        }
+    return found
+
+
+def excerpt(text: str, after: str, until: str = "") -> str:
+    """The part of `text` that begins after `after` and ends before `until`."""
+    part = text.partition(after)[2]
+    return (part.partition(until)[0] if until else part).strip("\n")
