@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from loopbound import scratch_database
 from loopbound.database import ScratchDatabase
-from loopbound.suite import BACKEND
+from loopbound.suite import BACKEND, SuiteRun
 
 HERE = Path(__file__).resolve().parent
 FIXES = BACKEND / "fixes"
@@ -67,3 +67,12 @@ def excerpt(text: str, after: str, until: str = "") -> str:
     """The part of `text` that begins after `after` and ends before `until`."""
     part = text.partition(after)[2]
     return (part.partition(until)[0] if until else part).strip("\n")
+
+
+def quickest(runs: Iterable[SuiteRun]) -> dict[str, float]:
+    """Test → its seconds in the run where it was quickest: what else a machine does can only slow a test down."""
+    seconds: dict[str, float] = {}
+    for run in runs:
+        for test in run.tests:
+            seconds[test.id] = min(test.seconds, seconds.get(test.id, test.seconds))
+    return seconds
