@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun, TestResult, fixes, incident
-from loopbound.suite.command import table
+from loopbound.suite.command import _Progress, check_target, table, write_json
 
 INCIDENT = [sys.executable, "-m", "loopbound", "incident"]
 AS_FOUND = {
@@ -98,6 +101,55 @@ def test_ctrl_c_ends_the_suites_and_writes_nothing(tmp_path: Path) -> None:
     assert "loopbound: stopped." in said and "Traceback" not in said
     assert found and not [child for child in found if child.is_running()]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP, and its SIGTERM cannot be heard")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_kill_and_a_closed_terminal_leave_no_folder(number: str, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*INCIDENT, "--repeat", "50"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("*/output.txt")) and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(getattr(signal, number))
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "") and "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders, and links need a right")
+def test_only_a_file_is_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Problem, match="it exists and is no file"):
+        write_json(tmp_path / "pipe", {})
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "real.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("real.json")
+    write_json(tmp_path / "link.json", {"runs": []})
+    assert (tmp_path / "link.json").is_symlink() and json.loads((tmp_path / "real.json").read_text()) == {"runs": []}
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_name_that_is_too_long_is_said_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="cannot be written: ") as caught:
+        check_target(tmp_path / ("a" * 260))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_moving_line_fits_a_small_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "20")
+    with _Progress("the incident with session-loop-rollback, order random:7"):
+        assert sys.stderr.getvalue() == "\r\x1b[Krunning the inciden"
 
 
 def run_of(**outcomes: str) -> SuiteRun:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -37,9 +40,10 @@ def incident_command(fix: str | None, order: str, repeat: int, target: Path | No
     if order != "alone":
         check_order(order)
     incident_job(fix)
-    if target and (target.is_dir() or not target.absolute().parent.is_dir()):
-        raise Problem(f"{target} cannot be written: it is a folder, or its folder does not exist.")
-    runs = _runs(fix, order, repeat)
+    if target:
+        check_target(target)
+    with _ended_in_good_order():
+        runs = _runs(fix, order, repeat)
     print("\n".join(table(runs)))
     if target:
         write_json(target, {"fix": fix, "order": order, "runs": [run.as_json() for run in runs]})
@@ -91,25 +95,75 @@ def summary(run: SuiteRun) -> str:
     return ", ".join([*words, f"hung in {run.hung_test or 'no test'}"] if run.hung else words)
 
 
+def check_target(target: Path) -> None:
+    """Find out, before the first run, whether `write_json` can write there.
+
+    Raises:
+        Problem: it cannot.
+    """
+    if os.path.isdir(target) or not os.path.isdir(target.absolute().parent):
+        raise Problem(f"{target} cannot be written: it is a folder, or its folder does not exist.")
+    # Putting a file in its place would take /dev/null away from the whole machine.
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise Problem(f"{target} cannot be written: it exists and is no file.")
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(target)  # a name that is too long
+        handle, draft = _draft(target)
+        os.close(handle)
+        os.unlink(draft)
+    except OSError as error:
+        raise _unwritable(target, error) from None
+
+
 def write_json(target: Path, data: dict) -> None:
-    """Write a whole file or none.
+    """Write a whole file or none; where `target` is a link, the file that it leads to.
 
     Raises:
         Problem: it cannot be written.
     """
+    check_target(target)
     try:
-        handle, draft = tempfile.mkstemp(dir=target.absolute().parent, prefix=f".{target.name}.")
+        handle, draft = _draft(target)
         try:
             with open(handle, "w", encoding="utf-8") as file:
                 json.dump(data, file, indent=2, ensure_ascii=False)
                 file.write("\n")
             os.chmod(draft, 0o644)
-            os.replace(draft, target)
+            os.replace(draft, os.path.realpath(target))
         except BaseException:
             os.unlink(draft)
             raise
     except OSError as error:
-        raise Problem(f"{target} cannot be written: {(error.strerror or str(error)).lower()}.") from None
+        raise _unwritable(target, error) from None
+
+
+def _draft(target: Path) -> tuple[int, str]:
+    return tempfile.mkstemp(dir=os.path.dirname(os.path.realpath(target)), prefix=".loopbound-")
+
+
+def _unwritable(target: Path, error: OSError) -> Problem:
+    return Problem(f"{target} cannot be written: {(error.strerror or str(error)).lower()}.")
+
+
+@contextlib.contextmanager
+def _ended_in_good_order() -> Iterator[None]:
+    """A terminal that is closed, or `kill`, ends the suites as Ctrl-C does, unless the caller had them ignored."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    changed = []
+    if threading.current_thread() is threading.main_thread():
+        wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        changed = [number for number in wanted if signal.getsignal(number) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _runs(fix: str | None, order: str, repeat: int) -> list[SuiteRun]:
@@ -132,7 +186,7 @@ class _Progress:
     """Says on stderr what goes on: a line a run, and between them a line that moves, where somebody watches."""
 
     def __init__(self, what: str) -> None:
-        self._moves = sys.stderr.isatty()
+        self._moves = sys.stderr is not None and sys.stderr.isatty()
         self._tests = 0
         self._lock = threading.Lock()
         self._show(f"running {what} …", stays=not self._moves)
@@ -156,5 +210,9 @@ class _Progress:
             self._show(f"{f'run {number} of {of}: ' if of > 1 else ''}{summary(run)}, {run.seconds:.1f} s", stays=True)
 
     def _show(self, text: str, stays: bool) -> None:
+        if sys.stderr is None:  # closed by the caller
+            return
         start = "\r\x1b[K" if self._moves else ""
+        if not stays:
+            text = text[: shutil.get_terminal_size().columns - 1]  # a line that wraps could not be taken back
         print(f"{start}{text}", end="\n" if stays else "", file=sys.stderr, flush=True)
