@@ -193,6 +193,35 @@ def test_ctrl_c_ends_suites_in_threads() -> None:
     assert int(seconds) < 30 and threads == "1", done.stderr
 
 
+def test_a_hung_process_keeps_its_exit_code() -> None:
+    # Twice: two threads that wait for one process take turns at random.
+    runs = run_suites([{"project": {"test_a.py": "while True: pass"}, "limit": 1.0}] * 2)
+    assert [run.hung for run in runs] == [True, True] and 0 not in [run.exit_code for run in runs]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no folder that a process is in")
+def test_a_suite_that_writes_while_its_caller_is_killed_leaves_no_folder(tmp_path: Path) -> None:
+    text = """
+    import pathlib, pytest
+    @pytest.mark.parametrize("n", range(10_000))
+    def test_a(n):
+        folder = pathlib.Path(f"page{n % 7}")
+        folder.mkdir(exist_ok=True)
+        (folder / str(n)).touch()
+    """
+    code = f"from loopbound import run_suite; run_suite({{'test_a.py': {text!r}}})"
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)})
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("*/project/page6")) and time.monotonic() < until:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 20
+    while list(tmp_path.iterdir()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("method", ["signal", "thread"])
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGALRM")
 def test_a_suites_own_time_out_comes_first(method: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,30 @@ def test_an_overlay_that_does_not_fit(project: Path, tmp_path: Path, settings: s
 def test_a_missing_overlay(project: Path, tmp_path: Path) -> None:
     with pytest.raises(Problem, match="There is no overlay folder"):
         lay_out(project, tmp_path / "dispos", tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "message"),
+    [
+        ({}, b"# \xe4", "overlay/overlay.toml is not UTF-8"),
+        ({"test_a.py": b"def ("}, b"remove = ['engine']", "removes fixtures, but tests.test_a.py is no Python: invalid syntax"),
+        ({"test_a.py": b"# \xe4"}, b"remove = ['engine']", "tests/test_a.py is not UTF-8"),
+    ],
+)
+def test_what_cannot_be_read_is_named(files: dict[str, bytes], settings: bytes, message: str, tmp_path: Path) -> None:
+    for place in ("project/tests", "overlay"):
+        (tmp_path / place).mkdir(parents=True)
+    for name, data in files.items():
+        (tmp_path / "project" / "tests" / name).write_bytes(data)
+    (tmp_path / "overlay" / "overlay.toml").write_bytes(settings)
+    with pytest.raises(Problem, match=message):
+        lay_out(tmp_path / "project", tmp_path / "overlay", tmp_path / "copy")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right on Windows")
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "lost").symlink_to("nowhere")
+    with pytest.raises(Problem, match=r"cannot be copied for a run: .*lost\nIt says: .*No such file") as caught:
+        lay_out(tmp_path / "project", None, tmp_path / "copy")
+    assert len(str(caught.value).splitlines()) == 2

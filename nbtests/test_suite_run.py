@@ -318,6 +318,8 @@ def test_one_that_cannot_run_ends_the_others() -> None:
         ({"project": {}}, "The project is empty"),
         ({"project": "/no/such/project"}, "There is no project folder"),
         ({"project": {"../up.py": ""}}, "is no file below the project"),
+        ({"project": {"up\0.py": ""}}, "is no file below the project"),
+        ({"project": {"tests": "", "tests/test_a.py": ""}}, "cannot be copied for a run: project.tests\nIt says: "),
         ({"order": "sideways"}, "There is no order 'sideways'; there are: default, reverse, random:SEED"),
         ({"order": "random:x"}, "There is no order 'random:x'"),
         ({"limit": 0}, "a number of seconds above 0"),
@@ -355,6 +357,30 @@ def test_much_output_is_cut_in_the_middle() -> None:
     run = run_suite({"test_loud.py": text}, options=["-s"])
     assert run.passed and len(run.output) < 1_100_000
     assert "test session starts" in run.output and "the end" in run.output and "bytes are left out" in run.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no file that is open")
+def test_a_suite_may_take_its_own_folder_away() -> None:
+    text = "import os, shutil\ndef test_a(): shutil.rmtree(os.path.dirname(os.getcwd()))"
+    assert run_suite({"test_a.py": text}).passed == ["test_a.py::test_a"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the interpreter is a shell script")
+def test_an_interpreter_that_is_none_may_say_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = tmp_path / "python"
+    strange.write_text("#!/bin/sh\necho '{}'\necho 7\n")
+    strange.chmod(0o755)
+    died: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
+    with pytest.raises(Problem, match="could not run the suite"):
+        run_suite(PAGES, python=strange)
+    assert died == []
+
+
+def test_two_files_of_one_name_are_explained() -> None:
+    run = run_suite({"api/test_a.py": "def test_a(): pass", "core/test_a.py": "def test_a(): pass"})
+    (refused,) = run.tests
+    assert (refused.symptom, refused.error) == ("CollectError", "CollectError: import file mismatch")
 
 
 def test_a_mark_that_nobody_declared_is_named() -> None:

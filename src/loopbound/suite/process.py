@@ -93,12 +93,15 @@ class Child:
         """End it and everything that it has started, and let go of it."""
         self.seconds = time.perf_counter() - self._began
         with contextlib.suppress(psutil.Error):
-            parent = psutil.Process(self.process.pid)
-            family = [*parent.children(recursive=True), parent]
-            for member in family:
+            family = psutil.Process(self.process.pid).children(recursive=True)
+            for member in [*family, self.process]:
                 with contextlib.suppress(psutil.Error):
                     member.terminate()
-            for member in psutil.wait_procs(family, timeout=END_SECONDS)[1]:
+            # Its end is waited for in one place only, `_await`: whoever else did could take the exit code away.
+            until = time.perf_counter() + END_SECONDS
+            if not self._ended.wait(END_SECONDS):
+                self.process.kill()
+            for member in psutil.wait_procs(family, timeout=max(until - time.perf_counter(), 0.1))[1]:
                 with contextlib.suppress(psutil.Error):
                     member.kill()
         if os.name == "posix":
@@ -125,6 +128,8 @@ class Child:
             try:
                 said = json.loads(line)
             except ValueError:  # the last line of a process that was ended while it wrote
+                continue
+            if not isinstance(said, dict) or "kind" not in said:  # from an interpreter that is none, or a test
                 continue
             if said["kind"] == "last":
                 self.leftovers = self._settled_sessions()

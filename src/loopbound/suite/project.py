@@ -22,8 +22,18 @@ def lay_out(project: Project, overlay: Project | None, target: Path) -> None:
     """Make `target`: the project's files, then what the overlay deletes, removes, adds and replaces.
 
     Raises:
-        Problem: no such folder, no file in it, or an overlay that does not fit.
+        Problem: no such folder, no file in it, one that cannot be copied, or an overlay that does not fit.
     """
+    try:
+        _lay_out(project, overlay, target)
+    except OSError as error:
+        # copytree goes on after an error and raises a list of them: (from, to, reason)
+        several = isinstance(error, shutil.Error) and isinstance(error.args[0], list)
+        place, reason = error.args[0][0][::2] if several else (error.filename, error.strerror or str(error))
+        raise Problem(f"The project cannot be copied for a run: {str(place).replace(str(target), 'project')}\nIt says: {reason}") from None
+
+
+def _lay_out(project: Project, overlay: Project | None, target: Path) -> None:
     target.mkdir()
     if isinstance(project, Mapping):
         if not project:
@@ -56,7 +66,7 @@ def _write(files: Mapping[str, str], target: Path) -> None:
 
 def _inside(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or ":" in name:
+    if path.is_absolute() or ".." in path.parts or not path.parts or set("\\:\0") & set(name):
         raise Problem(f"{name!r} is no file below the project: write it like 'tests/test_report.py'.")
     return path
 
@@ -70,7 +80,7 @@ def _lay_over(overlay: Project, target: Path) -> None:
             raise Problem(f"There is no overlay folder {folder}.")
         where = str(folder)
         settings = folder / SETTINGS
-        text = settings.read_text(encoding="utf-8") if settings.is_file() else ""
+        text = read_text(settings) if settings.is_file() else ""
     wanted = _settings(text, where)
     # First what goes: a fixture that the overlay brings itself has to stay.
     for name in wanted["delete"]:
@@ -101,13 +111,28 @@ def _settings(text: str, where: str) -> dict[str, list[str]]:
 def _remove_fixtures(names: list[str], target: Path, where: str) -> None:
     missing = set(names)
     for path in sorted((target / "tests").rglob("*.py")) if names else ():
-        text = path.read_text(encoding="utf-8")
-        shorter, found = without(text, names)
+        text = read_text(path)
+        try:
+            shorter, found = without(text, names)
+        except (SyntaxError, ValueError) as error:
+            raise Problem(f"{SETTINGS} of {where} removes fixtures, but {path.relative_to(target)} is no Python: {error}.") from None
         missing -= found
         if found:
             path.write_text(shorter, encoding="utf-8")
     if missing:
         raise Problem(f"{SETTINGS} of {where} removes {', '.join(sorted(missing))}: no fixture below tests/ has that name.")
+
+
+def read_text(path: Path) -> str:
+    """A file's text.
+
+    Raises:
+        Problem: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Problem(f"{path.parent.name}/{path.name} is not UTF-8: {error}.") from None
 
 
 def without(source: str, names: Iterable[str]) -> tuple[str, set[str]]:

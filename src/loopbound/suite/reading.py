@@ -116,10 +116,10 @@ def _symptom(errors: list[list[str]]) -> str:
 
 def _unreadable(line: Line, clean: Clean) -> TestResult:
     traceback = clean(line["traceback"])
-    said = [found for found in re.findall(r"^(?:E +)?((?:\w+\.)*\w+(?:: .*)?)$", traceback, re.MULTILINE)]
+    said = [found for found in re.findall(r"^(?:E +)?(?!HINT: )((?:\w+\.)*\w+(?:: .*)?)$", traceback, re.MULTILINE)]
     # pytest's own refusals (a mark that nobody declared) have no exception's name: then its words are the error.
     refusal = next((line for line in traceback.splitlines() if line.strip()), "no reason given")
-    error = said[-1] if said else f"CollectError: {refusal}"
+    error = said[-1] if said else f"CollectError: {refusal.removesuffix(':')}"
     name, _, text = error.partition(": ")
     return TestResult(line["id"], "error", "collection", symptom_in(name.split(".")[-1], text), 0.0, error, traceback)
 
@@ -148,6 +148,8 @@ def _reason(output: str) -> str:
 
 
 def _output(path: Path) -> str:
+    if not path.is_file():  # a test that removes whatever it finds
+        return ""
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)

@@ -17,7 +17,7 @@ from loopbound.problem import Problem
 
 from .child.loopbound_child import ordered as _ordered
 from .process import TURN_SECONDS, Child
-from .project import Project, lay_out
+from .project import Project, lay_out, read_text
 from .reading import read
 from .results import SuiteRun
 
@@ -162,7 +162,7 @@ def _run(
 
 def _schema(copy: Path) -> str | None:
     path = copy / "schema.sql"
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    return read_text(path) if path.is_file() else None
 
 
 def _interpreter(python: str | Path | None) -> str:

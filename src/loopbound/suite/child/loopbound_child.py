@@ -22,11 +22,13 @@ import signal
 import sys
 import sysconfig
 import threading
+import time
 
 LONGEST_TEXT = 60_000  # of one traceback or message, in characters
 GRACE = 1.0  # seconds after the limit: then faulthandler's own timer writes the stacks, should nothing else be able to
 LONGEST_TIMER = 1_000_000.0  # seconds that faulthandler accepts everywhere
 ANSWER_SECONDS = 5.0
+CLEARING_SECONDS = 2.0
 ORPHANED = 4  # exit code
 
 
@@ -58,6 +60,7 @@ class Reports:
         self.lock = threading.RLock()
         self.waiting = []
         self.writing = False
+        self.unheard = lambda: None
 
     def say(self, kind, **more):
         if os.getpid() != self.process:  # a test that forks: its copy has nothing to report
@@ -72,6 +75,8 @@ class Reports:
                     line = self.waiting.pop(0)
                     while line:
                         line = line[os.write(self.descriptor, line) :]
+            except BrokenPipeError:
+                self.unheard()
             finally:
                 self.writing = False
 
@@ -86,6 +91,8 @@ class Watch:
         self.stacks = open(stacks, "w", encoding="utf-8")
         self.answered = _thread.allocate_lock()
         self.answered.acquire()
+        self.ending = _thread.allocate_lock()
+        reports.unheard = self.orphaned
 
     def begin(self, seconds):
         faulthandler.dump_traceback_later(min(seconds, LONGEST_TIMER), file=self.stacks)
@@ -108,7 +115,10 @@ class Watch:
 
     def orphaned(self):
         """The parent was killed: end, with what the suite has started, and take away what it would have taken away."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.ending.acquire()  # whichever thread notices second waits here for the end
+        until = time.monotonic() + CLEARING_SECONDS
+        while os.path.exists(self.folder) and time.monotonic() < until:  # the suite may still be writing into it
+            shutil.rmtree(self.folder, ignore_errors=True)
         if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
             os.killpg(os.getpid(), signal.SIGKILL)
         os._exit(ORPHANED)
