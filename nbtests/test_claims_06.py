@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.pool.base import _ConnectionFairy
 
 from loopbound import NamedLoop, Recorder, scratch_database, symptom_of
-from loopbound.suite import run_suites
+from loopbound.suite import BACKEND, run_suites
 
 COUNT = text("select count(*) from reports")
 
@@ -201,6 +201,27 @@ async def test_report_arrives():
     await asyncio.Event().wait()
 """
 }
+OVERLAY = {
+    "overlay.toml": 'remove = ["db_session"]',
+    "tests/api/conftest.py": """
+import pytest, sqlalchemy
+from app.db.session import SessionFactory
+
+@pytest.fixture
+async def db_session():
+    return SessionFactory()
+
+@pytest.fixture(autouse=True)
+async def empty_tables():
+    async with SessionFactory() as session, session.begin():
+        await session.execute(sqlalchemy.text("truncate accounts cascade"))
+""",
+}
+CLOSED = OVERLAY | {
+    "tests/api/conftest.py": OVERLAY["tests/api/conftest.py"].replace(
+        "    return SessionFactory()", "    async with SessionFactory() as session:\n        yield session"
+    )
+}
 IN_C = SUITE | {"test_reports.py": "def test_sum():\n    sum(range(10**13))\n"}
 
 
@@ -232,6 +253,10 @@ def runs():
         jobs[f"busy {method}"] = dict(project=BUSY, options=options, limit=12)
         jobs[f"in C {method}"] = dict(project=IN_C, options=options, limit=8)
     jobs["func_only"] = dict(project=SUITE, options=["--timeout=2", "-o", "timeout_func_only=true"], limit=12)
+    jobs["exit_on_timeout"] = dict(project=SUITE, options=["-o", "faulthandler_timeout=2", "-o", "faulthandler_exit_on_timeout=true"])
+    jobs["incident"] = dict(project=BACKEND)
+    jobs["incident hung"] = dict(project=BACKEND, overlay=OVERLAY, limit=20)
+    jobs["incident closed"] = dict(project=BACKEND, overlay=CLOSED)
     for setting in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
         jobs[setting] = dict(project=limited(setting))
     jobs["delete"] = dict(project=changed(("truncate reports", "delete from reports")))
@@ -247,8 +272,9 @@ def symptoms(run):
 @claim(
     "B06",
     verdict="holds with a correction",
-    observed="the suite hangs for as long as it is let, and the cause is a lock: the fixture's TRUNCATE waits for a session that "
-    "is idle in transaction, left open on a loop that is closed; without the open transaction the same suite ends",
+    observed="the suite as found ends; with a db_session that nobody closes and a fixture that truncates it hangs for as long as it "
+    "is let, and the cause here is a lock: TRUNCATE waits for a session that is idle in transaction, left open on a loop that is "
+    "closed; without the open transaction the same suite ends",
 )
 def test_a_suite_hangs_on_a_transaction_whose_loop_is_closed(runs):
     hung = runs["hung"]
@@ -260,6 +286,17 @@ def test_a_suite_hangs_on_a_transaction_whose_loop_is_closed(runs):
     assert "in select" in threads and "no_reports" not in threads and "open_stream" not in threads
     assert "no_reports" in tasks, "the fixture is suspended in a task"
     assert not runs["commit, NullPool"].hung and len(runs["commit, NullPool"].passed) == 3
+
+    incident = runs["incident hung"]
+    assert not runs["incident"].hung and len(runs["incident"].tests) == 33
+    assert incident.hung and len(incident.tests) < 33
+    (waiting,) = [session for session in incident.sessions if session.blocked_by]
+    assert (waiting.wait_event_type, waiting.query) == ("Lock", "truncate accounts cascade")
+    blockers = [session for session in incident.sessions if session.pid in waiting.blocked_by]
+    assert blockers and {session.state for session in blockers} == {"idle in transaction"}
+    threads, _, tasks = incident.stacks.partition("\nTask ")
+    assert "in select" in threads and "empty_tables" not in threads and "empty_tables" in tasks
+    assert not runs["incident closed"].hung and len(runs["incident closed"].tests) == 33
 
 
 @claim(
@@ -283,6 +320,12 @@ def test_the_thread_method_ends_the_process(runs):
     assert symptoms(thread) == ["ok", "process ended"] and thread.not_run == ("test_reports.py::test_title",)
     assert "Stack of MainThread" in thread.output and "1 passed" not in thread.output
     assert not runs["busy thread"].hung and runs["busy thread"].passed == []
+
+
+def test_faulthandlers_time_out_ends_the_process_and_fails_no_single_test(runs):
+    ended = runs["exit_on_timeout"]
+    assert not ended.hung and symptoms(ended) == ["ok", "process ended"]
+    assert ended.not_run == ("test_reports.py::test_title",) and "Timeout (0:00:02)!" in ended.output
 
 
 def test_function_only_leaves_fixtures_without_a_limit(runs):
