@@ -64,6 +64,9 @@ WAYS = {
     ),
     "close=False": (lambda A, B, engine: (A.close(), B.run(engine.dispose(close=False))), None, (2, 2), (0, 0), (0, 0)),
     "sync": (lambda A, B, engine: (A.close(), engine.sync_engine.dispose()), "MissingGreenlet", (2, 2), (0, 0), (0, 0)),
+    "sync, close=False": (
+        lambda A, B, engine: (A.close(), engine.sync_engine.dispose(close=False)), None, (2, 2), (0, 0), (0, 0),
+    ),
 }  # fmt: skip
 
 
@@ -128,9 +131,9 @@ OPTIONS = ["-W", "default", "-o", "log_cli=true", "--log-cli-level=ERROR"]
 
 
 def overlay_with(loop_scope):
-    decorated = NEAR.replace("@pytest.fixture(autouse=True)", f'@pytest_asyncio.fixture(autouse=True, loop_scope="{loop_scope}")')
+    decorated = NEAR.replace("@pytest.fixture(", f'import pytest_asyncio\n\n\n@pytest_asyncio.fixture(loop_scope="{loop_scope}", ')
     assert decorated != NEAR
-    return {"tests/conftest.py": decorated.replace("import pytest\n", "import pytest, pytest_asyncio\n"), "overlay.toml": REMOVE}
+    return {"tests/conftest.py": decorated, "overlay.toml": REMOVE}
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +146,8 @@ def runs():
         "random:7": {"overlay": FIXES / "dispose", "order": "random:7"},
         "session loop": {"overlay": FIXES / "session-loop"},
         "far": {"overlay": overlay_with("session")},
+        "far, unasked": {"overlay": overlay_with("session"), "options": []},
+        "by option": {"overlay": FIXES / "dispose", "options": ["-o", "asyncio_default_fixture_loop_scope=session"]},
         "as written": {"overlay": FIXES / "recipe-1-as-written"},
         "corrected": {"overlay": FIXES / "recipe-1-corrected"},
     }
@@ -174,6 +179,22 @@ def test_dispose_on_the_sessions_loop_is_green_and_closes_nothing(runs):
     assert far.output.count("Exception closing connection") == opened(far) > 0
     assert far.output.count("\nRuntimeError: Event loop is closed\n") >= opened(far), "its owner was closed before"
     assert any("ResourceWarning: unclosed transport" in warning for warning in far.warnings)
+    assert not any(e.loop == e.born_on for e in far.trace if e.kind == "close")
+
+
+def test_nobody_sees_that_without_asking(runs):
+    unasked = runs["far, unasked"]
+    assert len(unasked.passed) == 33 and opened(unasked) == opened(runs["far"])
+    assert not any(e.loop == e.born_on for e in unasked.trace if e.kind == "close")
+    assert unasked.warnings == () and "Exception closing connection" not in unasked.output
+
+
+def test_the_option_moves_the_dispose_fixture_too_and_db_session_with_it(runs):
+    run = runs["by option"]
+    assert (len(run.passed), run.failed, set(run.errors.values())) == (24, {}, {"different loop"})
+    tests = {test.id for test in run.tests if test.outcome == "error"}
+    assert len(tests) == 9 and {test.phase for test in run.tests if test.id in tests} == {"teardown"}
+    assert len({e.loop for e in run.trace if e.kind == "dispose"}) == 1
 
 
 @claim(
@@ -197,7 +218,8 @@ def test_the_first_recipe_as_written(runs):
 @claim(
     "B28",
     verdict="refuted",
-    observed="recipe 1 opens 20 connections for the 33 tests, the session loop 7: the pool is reused within a test, never across tests",
+    observed="its reason does not hold: recipe 1 opens 20 connections for the 33 tests, the session loop 7; "
+    "the pool is reused within a test, never across tests",
 )
 def test_the_first_recipe_does_not_reuse_the_pool_across_tests(runs):
     assert (opened(runs["corrected"]), opened(runs["dispose"]), opened(runs["session loop"])) == (20, 20, 7)
@@ -351,6 +373,7 @@ def test_dispose_by_hand_in_a_test(runs):
 STRICT = "[pytest]\nasyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\naddopts = --strict-markers\n"
 TEST = "async def test_title(): pass\n"
 MARK = "import pytest\npytestmark = pytest.mark.asyncio\n"
+FIXTURE = MARK + "import pytest_asyncio\n@{}\nasync def title(): return 'a'\nasync def test_title(title): assert title == 'a'\n"
 
 
 @pytest.fixture(scope="module")
@@ -361,9 +384,16 @@ def settings():
         "mode": {"conftest.py": 'def pytest_configure(config):\n    config.option.asyncio_mode = "auto"\n', "test_report.py": TEST},
         "mark in conftest": {"conftest.py": MARK, "test_report.py": TEST},
         "mark in file": {"test_report.py": MARK + TEST + "@pytest.mark.anyio\ndef test_plain(): pass\n"},
+        "plain async fixture": {"test_report.py": FIXTURE.format("pytest.fixture")},
+        "pytest_asyncio's fixture": {"test_report.py": FIXTURE.format("pytest_asyncio.fixture")},
         "unknown mark": {"test_report.py": "import pytest\n@pytest.mark.slow\ndef test_plain(): pass\n"},
     }
     return dict(zip(projects, run_suites([{"project": files | {"pytest.ini": STRICT}} for files in projects.values()])))
+
+
+def test_strict_mode_wants_the_fixture_of_pytest_asyncio(settings):
+    assert len(settings["pytest_asyncio's fixture"].passed) == 1
+    assert settings["plain async fixture"].passed == []
 
 
 @claim(
