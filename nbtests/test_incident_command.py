@@ -16,7 +16,7 @@ import pytest
 
 from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun, TestResult, fixes, incident
-from loopbound.suite.command import _Progress, check_target, table, write_json
+from loopbound.suite.command import _Progress, check_target, incident_command, table, write_json
 
 INCIDENT = [sys.executable, "-m", "loopbound", "incident"]
 AS_FOUND = {
@@ -79,6 +79,12 @@ def test_a_number_of_runs_is_a_number() -> None:
 def test_the_fixes_are_named() -> None:
     done = command("--fix", "list")
     assert done.returncode == 0 and done.stdout.split() == fixes()
+
+
+def test_without_a_backend_no_fixes_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["loopbound.suite.incident"], "BACKEND", tmp_path / "signal_scanner")
+    with pytest.raises(Problem, match="The incident's backend is missing"):
+        incident_command("list", "default", 1, None)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process of a console")

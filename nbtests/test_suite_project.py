@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from pathlib import Path
 
@@ -177,3 +178,19 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     with pytest.raises(Problem, match=r"cannot be copied for a run: .*lost\nIt says: .*No such file") as caught:
         lay_out(tmp_path / "project", None, tmp_path / "copy")
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_the_copy_of_a_read_only_project_can_be_changed(tmp_path: Path) -> None:
+    for place in ("project", "overlay"):
+        (tmp_path / place / "tests").mkdir(parents=True)
+        (tmp_path / place / "tests" / "test_a.py").write_text(place)
+    paths = [path for place in ("project", "overlay") for path in (tmp_path / place).rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        lay_out(tmp_path / "project", tmp_path / "overlay", tmp_path / "copy")
+        copied = [tmp_path / "copy" / "tests", tmp_path / "copy" / "tests" / "test_a.py"]
+        assert all(path.stat().st_mode & stat.S_IWUSR for path in copied) and copied[1].read_text() == "overlay"
+    finally:
+        for path in paths:
+            path.chmod(0o755)

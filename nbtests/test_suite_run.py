@@ -328,6 +328,7 @@ def test_one_that_cannot_run_ends_the_others() -> None:
         ({"options": ["--no-such-option"]}, "unrecognized arguments: --no-such-option"),
         ({"options": ["-k", "nothing"]}, "collected none"),
         ({"project": {"conftest.py": "import no_such_module", "test_a.py": ""}}, "No module named 'no_such_module'"),
+        ({"project": {"conftest.py": "def (", "test_a.py": ""}}, "It says: SyntaxError: invalid syntax"),
         ({"project": {"conftest.py": "def pytest_runtestloop(): raise LookupError('lost')", "test_a.py": "def test(): 0"}}, "lost"),
         ({"python": "/no/such/python"}, "The interpreter .* cannot be started: no such file"),
     ],

@@ -35,6 +35,7 @@ def incident_command(fix: str | None, order: str, repeat: int, target: Path | No
         Problem: no such fix or order, or no place for the file.
     """
     if fix == "list":
+        incident_job()  # without a backend there is nothing to list
         print("\n".join(fixes()))
         return 0
     if order != "alone":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import shutil
+import stat
 import textwrap
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -54,6 +55,9 @@ def _copy(folder: Path, target: Path, left_out: Iterable[str] = LEFT_OUT) -> Non
         return [name for name in names if name == "__pycache__" or top and name in left_out]
 
     shutil.copytree(folder, target, ignore=ignored, dirs_exist_ok=True)
+    # A clone may be read-only; its copy is there to be changed.
+    for path in [target, *target.rglob("*")]:
+        path.chmod(path.stat().st_mode | (stat.S_IRWXU if path.is_dir() else stat.S_IRUSR | stat.S_IWUSR))
 
 
 def _write(files: Mapping[str, str], target: Path) -> None:

@@ -140,7 +140,8 @@ def _explain(code: int, output: str) -> None:
 def _reason(output: str) -> str:
     written = [line.rstrip() for line in output.splitlines() if line.strip()]
     internal = [line.removeprefix("INTERNALERROR>").strip() for line in written if line.startswith("INTERNALERROR>")]
-    for pattern in (r"(?:ERROR|.*: error): (?!usage: )(.+)", r"E {2,}(.+)"):
+    # Python tells the place of a syntax error first, and what is wrong there last.
+    for pattern in (r"(?:ERROR|.*: error): (?!usage: )(.+)", r"E {2,}((?:\w+\.)*\w+: .+)", r"E {2,}(.+)"):
         for line in written:
             if found := re.match(pattern, line):
                 return found[1]
