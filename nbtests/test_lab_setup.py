@@ -163,7 +163,7 @@ def test_the_walk_through_the_lock_finds_what_uv_finds(repository: Path, tools: 
 def test_the_tests_packages_are_an_extra(repository: Path) -> None:
     reader = {name for name, _ in walk(repository, [])}
     assert {"jupyterlab", "asyncpg", "sqlalchemy", "matplotlib"} <= reader
-    assert not reader & {"pytest", "playwright", "py-rattler", "jupyter-repo2docker", "uv", "nbgrader", "jupyterhub"}
+    assert not reader & {"pytest-xdist", "playwright", "py-rattler", "jupyter-repo2docker", "uv", "nbgrader", "jupyterhub"}
 
 
 # Both ways to set up ----------------------------------------------------------------------------------------------
