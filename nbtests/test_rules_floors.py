@@ -18,6 +18,7 @@ FLOORS = {
     "course": 6,
     "lessons": 7,
     "checks": 7,
+    "exercises": 8,
     "grading": 8,
     "guard": 9,
     "doctor": 9,

@@ -10,6 +10,10 @@ _HOME = {
     "symptom_of": "loopbound.recorder",
     "incident": "loopbound.suite",
     "run_suite": "loopbound.suite",
+    "check": "loopbound.checks",
+    "hint": "loopbound.checks",
+    "show": "loopbound.checks",
+    "solution": "loopbound.checks",
     "predict": "loopbound.course.predict",
 }
 

@@ -82,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     versions.add_argument("--json", type=Path, metavar="FILE", help="also write what was observed to this file")
     versions.add_argument("--write", action="store_true", help="store what was observed instead of comparing")
 
+    exercises = command("exercises", _exercises, "make the exercises from their solutions")
+    exercises.add_argument("what", choices=["build"], help="build: write every exercise anew")
+    exercises.add_argument("names", nargs="*", metavar="ASSIGNMENT", help="such as 01; default: all")
+    exercises.add_argument("--check", action="store_true", help="change nothing; exit 1 if an exercise would change")
+
     command("claims", _claims, "list the claims that the lessons settle: id, verdict, evidence")
     return parser
 
@@ -138,6 +143,12 @@ def _versions(options: argparse.Namespace) -> int:
     from loopbound.suite.versions.command import versions_command
 
     return versions_command(options.names, options.json, options.write)
+
+
+def _exercises(options: argparse.Namespace) -> int:
+    from loopbound.exercises.command import build_command
+
+    return build_command(options.names, options.check)
 
 
 def _claims(options: argparse.Namespace) -> int:

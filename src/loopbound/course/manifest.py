@@ -43,6 +43,76 @@ class Lesson:
         return f"# {self.number} · {self.title}"
 
 
+@dataclass(frozen=True)
+class Task:
+    """One task of an assignment, with an id such as ``"01.2"``.
+
+    ``kind`` is what the learner does: "write", "predict", "evidence", "suite" or "cure"; ``points`` and ``minutes`` are whole numbers.
+    """
+
+    id: str
+    title: str
+    kind: str
+    points: int
+    minutes: int
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The exercises to one lesson: a folder of this ``name`` in ``solutions/`` and in ``exercises/``, with a notebook of the same name."""
+
+    name: str
+    title: str
+    tasks: tuple[Task, ...]
+
+    @property
+    def number(self) -> str:
+        return self.name[:2]
+
+    @property
+    def minutes(self) -> int:
+        """What its tasks take together."""
+        return sum(task.minutes for task in self.tasks)
+
+    @property
+    def points(self) -> int:
+        """What its tasks give together."""
+        return sum(task.points for task in self.tasks)
+
+    @property
+    def file(self) -> Path:
+        """The notebook's place inside ``solutions/`` or ``exercises/``."""
+        return Path(self.name, f"{self.name}.ipynb")
+
+
+@functools.cache
+def assignments() -> tuple[Assignment, ...]:
+    """All assignments in teaching order."""
+    text = resources.files(__package__).joinpath("course.toml").read_text(encoding="utf-8")
+    return tuple(
+        Assignment(name=row["name"], title=row["title"], tasks=tuple(Task(**task) for task in row["tasks"]))
+        for row in tomllib.loads(text).get("assignment", ())
+    )
+
+
+def assignment(name: str) -> Assignment:
+    """The assignment with this number, name or file name. Raises ``Problem`` where there is none."""
+    wanted = Path(name).name.removesuffix(".ipynb")
+    wanted = wanted.zfill(2) if wanted.isdecimal() else wanted
+    for known in assignments():
+        if wanted in (known.number, known.name):
+            return known
+    raise Problem(f"there is no assignment {name!r}.\nAssignments: {', '.join(known.name for known in assignments())}")
+
+
+def task(identity: str) -> Task:
+    """The task with this id. Raises ``Problem`` where there is none."""
+    known = {each.id: each for row in assignments() for each in row.tasks}
+    if identity not in known:
+        raise Problem(f"there is no task {identity!r}.\nTasks: {', '.join(known)}")
+    return known[identity]
+
+
 @functools.cache
 def lessons() -> tuple[Lesson, ...]:
     """All lessons in teaching order."""

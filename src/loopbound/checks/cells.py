@@ -1,0 +1,101 @@
+"""What a learner calls in a cell: `check`, `hint`, `show`, `solution`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from loopbound.checks.task import judge, observe, task_check
+from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, CheckFailed, Feedback
+from loopbound.course import manifest
+from loopbound.problem import Problem
+
+__all__ = ["Note", "check", "hint", "show", "solution", "solution_source"]
+
+_hints_given: dict[str, int] = {}
+_passed: set[str] = set()
+
+
+class Note:
+    """A text that a notebook shows as Markdown."""
+
+    def __init__(self, markdown: str) -> None:
+        self.markdown = markdown
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+    def __repr__(self) -> str:
+        return self.markdown
+
+
+def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
+    """Run the answers to a task on loops of their own, and say what was observed.
+
+    ``names`` is the namespace with the answers; by default the caller's, which in a notebook is the notebook's.
+
+    Raises
+    ------
+    CheckFailed
+        For every outcome but passed. In a notebook it is shown as feedback, not as a traceback.
+    """
+    task = manifest.task(identity)
+    verdict = judge(identity, observe(identity, _names(names)))
+    if verdict.outcome == PASSED:
+        _passed.add(identity)
+        return Feedback(task, verdict, (f'`solution("{identity}")` shows the course\'s own answer.',))
+    ways_on = [f'`hint("{identity}")` gives a hint.']
+    if verdict.outcome != NOT_ATTEMPTED and task_check(identity).show:
+        ways_on.append(f'`show("{identity}")` draws what your code did.')
+    raise CheckFailed(Feedback(task, verdict, (" ".join(ways_on),))) from None
+
+
+def hint(identity: str) -> Note:
+    """The hints to a task: one the first time, one more each time."""
+    hints = task_check(identity).hints
+    given = _hints_given[identity] = min(_hints_given.get(identity, 0) + 1, len(hints))
+    lines = [f"**Hint {number} of {len(hints)}:** {text}" for number, text in enumerate(hints[:given], start=1)]
+    return Note("\n\n".join(lines))
+
+
+def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:
+    """Run the answers to a task once more and draw what they did."""
+    draw = task_check(identity).show
+    if draw is None:
+        return Note(f"Task {identity} has nothing to draw; `check` says what was observed.")
+    data = observe(identity, _names(names))
+    if "steps" not in data:
+        return Note(judge(identity, data).says)
+    return draw(data)
+
+
+def solution(identity: str, anyway: bool = False) -> Note:
+    """The course's own answer to a task, once `check` has passed; ``anyway=True`` shows it before."""
+    task = manifest.task(identity)
+    if identity not in _passed and not anyway:
+        return Note(
+            f"The solution of {identity} is shown after a pass. `hint(\"{identity}\")` gives a hint; "
+            f"to read it now: `solution(\"{identity}\", anyway=True)`."
+        )
+    return Note(f"**{task.id} {task.title}**\n\n```python\n{solution_source(identity)}\n```")
+
+
+def solution_source(identity: str) -> str:
+    """The code of a task's solution cell, without nbgrader's markers. Raises ``Problem`` without the repository's ``solutions/``."""
+    assignment = manifest.assignment(manifest.task(identity).id[:2])
+    path = manifest.repository() / "solutions" / assignment.file
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    except OSError as error:
+        raise Problem(f"the solutions are not here: {path} cannot be read ({error.strerror}).") from error
+    wanted = f"answer-{identity.replace('.', '-')}"
+    source = next("".join(cell["source"]) for cell in cells if cell["metadata"].get("nbgrader", {}).get("grade_id") == wanted)
+    return re.sub(r"^\s*### (BEGIN|END) SOLUTION\n?", "", source, flags=re.MULTILINE).rstrip()
+
+
+def _names(names: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    # The frame of the cell that called check(): in a notebook its globals are the user's namespace.
+    return sys._getframe(2).f_globals if names is None else names

@@ -1,0 +1,150 @@
+"""What a task is made of: an observation, a judgement, hints. And the one way in which answers are judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from loopbound.checks.plain import told
+from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, Verdict, failed
+from loopbound.checks.watch import DID_NOT_END, RAISED_ERROR, STUB
+from loopbound.course import manifest
+from loopbound.recorder import DIFFERENT
+
+__all__ = ["TaskCheck", "judge", "observe", "task_check"]
+
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TaskCheck:
+    """How one task is checked.
+
+    answers
+        The functions that the learner writes.
+    given
+        Names that the notebook's own cells define and the check uses.
+    observe
+        Runs the answers found in a namespace; returns plain data, nothing else. The first half of a check.
+    judge
+        From those data to a verdict. Pure: it may run in another process, on data that were stored.
+    hints
+        Two or more, each saying more than the one before.
+    explains
+        For errors that say little by themselves: a part of the error's text, the diagnosis, and what to tell.
+    show
+        From the data to a figure of the learner's own run, where loops are involved.
+    """
+
+    answers: tuple[str, ...]
+    observe: Callable[[Mapping[str, Any]], Data]
+    judge: Callable[[Data], Verdict]
+    hints: tuple[str, ...]
+    given: tuple[str, ...] = ()
+    explains: tuple[tuple[str, str, str], ...] = ()
+    show: Callable[[Data], Any] | None = None
+
+
+def task_check(identity: str) -> TaskCheck:
+    """The check of a task. Raises ``Problem`` for a task that there is not."""
+    known = manifest.task(identity)
+    return import_module(f"loopbound.checks.lesson_{known.id[:2]}").CHECKS[known.id]
+
+
+def observe(identity: str, names: Mapping[str, Any]) -> Data:
+    """Run a task's answers and return what happened, as JSON would carry it."""
+    check = task_check(identity)
+    if missing := [name for name in check.given if name not in names]:
+        data: Data = {"missing": missing, "given": True}
+    elif missing := [name for name in check.answers if name not in names]:
+        data = {"missing": missing, "given": False}
+    elif strange := [name for name in check.answers if not callable(names[name])]:
+        data = {"strange": strange[0], "type": type(names[strange[0]]).__name__}
+    else:
+        data = check.observe(names)
+    # Through JSON and back, so that no judgement can come to rely on anything else.
+    return json.loads(json.dumps(data))
+
+
+def judge(identity: str, data: Data) -> Verdict:
+    """The verdict on an observation. What never ran, never ended or left something behind is never right."""
+    check = task_check(identity)
+    if "missing" in data:
+        name = data["missing"][0]
+        if data["given"]:
+            return Verdict(NOT_ATTEMPTED, f"There is no `{name}` here yet. Run the notebook's cells from the top.")
+        return Verdict(NOT_ATTEMPTED, f"There is no `{name}` yet. Write it in the cell above, run that cell, then this one.")
+    if "strange" in data:
+        return failed("not a function", f"`{data['strange']}` is of type {data['type']} here. The task asks for a function of that name.")
+    if any(step["outcome"] == STUB for step in data["steps"]):
+        return Verdict(NOT_ATTEMPTED, f"`{check.answers[0]}` still raises NotImplementedError, as it was handed out.")
+    if raised := next((step for step in data["steps"] if step["outcome"] == RAISED_ERROR), None):
+        return _raised(raised, check)
+    if unfinished := next((step for step in data["steps"] if step["outcome"] == DID_NOT_END), None):
+        return _unfinished(unfinished)
+    verdict = check.judge(data)
+    return verdict if verdict.outcome != PASSED else _left_behind(data) or verdict
+
+
+def _left_behind(data: Data) -> Verdict | None:
+    """What makes any answer wrong, whatever it returned: None where there is nothing of the kind."""
+    if data["never_awaited"]:
+        name = data["never_awaited"][0]
+        return failed("never awaited", f"The coroutine `{name}(…)` was made and never awaited, so nothing of it has run.")
+    for step in data["steps"]:
+        if step["tasks"]:
+            return failed(
+                "left-over task",
+                f"{at(step)} ended while the task `{step['tasks'][0]}` was still pending. Nobody waited for it, and it was cancelled.",
+            )
+    if data["connections"]:
+        count = data["connections"]
+        return failed(
+            "left-over connection",
+            f"When your code had ended, the server still saw {count} open {'connection' if count == 1 else 'connections'} of it.",
+        )
+    return None
+
+
+def _unfinished(step: Data) -> Verdict:
+    """The verdict on a step that had to be ended."""
+    words = f"{at(step)} did not end within the time of the check, and was stopped."
+    if step.get("stuck"):
+        words += " It could not be stopped cleanly: restart the kernel before you go on."
+    return failed("did not end", words)
+
+
+def _raised(step: Data, check: TaskCheck) -> Verdict:
+    where = f", in line {step['line']} of the cell, in `{step['where']}`" if step["line"] else ""
+    words = f"{at(step)} raised `{step['error']}`{where}."
+    for part, diagnosis, told_so in check.explains:
+        if part in step["error"]:
+            return Verdict(RAISED, f"{words}\n{told_so}", diagnosis)
+    if step["symptom"] == DIFFERENT:
+        words += f" It met something that belongs to another loop than {step['loop']}."
+    elif step["error"].startswith("NameError"):
+        words += " Is the cell with the imports above run?"
+    return Verdict(RAISED, words)
+
+
+def at(step: Data) -> str:
+    """The call of a step and its loop, as feedback begins a sentence: "`fetch_all(…)` on loop A"."""
+    return f"`{step['called']}` on loop {step['loop']}" if step["loop"] else f"`{step['called']}`"
+
+
+def value_of(data: Data, position: int = 0) -> Any:
+    """What a step returned, as plain data; None where it returned nothing."""
+    return data["steps"][position].get("value")
+
+
+def is_thing(value: Any, kind: str | None = None) -> bool:
+    """Whether a plain value stands for an object that has no JSON form (of this type)."""
+    return isinstance(value, dict) and list(value) == ["type"] and kind in (None, value["type"])
+
+
+def returned(data: Data, position: int = 0) -> str:
+    """What a step returned, as feedback prints it."""
+    return told(value_of(data, position))

@@ -1,0 +1,93 @@
+"""What a check says about an answer: one of four outcomes, and feedback that names what was observed."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+from loopbound.course.manifest import Task
+
+__all__ = ["NOT_ATTEMPTED", "PASSED", "RAISED", "WRONG", "CheckFailed", "Feedback", "Verdict", "failed", "passed"]
+
+PASSED = "passed"
+WRONG = "wrong"
+RAISED = "raised"
+NOT_ATTEMPTED = "not attempted"
+
+_SIGNS = {PASSED: "✓", WRONG: "✗", RAISED: "✗", NOT_ATTEMPTED: "·"}
+_COLOURS = {PASSED: "32", WRONG: "31", RAISED: "31", NOT_ATTEMPTED: "34"}  # ANSI: green, red, blue
+_COLUMNS = 96
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a check.
+
+    ``outcome`` is ``PASSED``, ``WRONG``, ``RAISED`` or ``NOT_ATTEMPTED``; ``says`` one or a few paragraphs that name
+    what was observed, on which loop and with which input; ``diagnosis`` the short name of a typical mistake, or "".
+    """
+
+    outcome: str
+    says: str
+    diagnosis: str = ""
+
+
+def passed(says: str) -> Verdict:
+    """The answer does what the task asks; ``says`` what was observed."""
+    return Verdict(PASSED, says)
+
+
+def failed(diagnosis: str, says: str) -> Verdict:
+    """The answer ran and is wrong, by a mistake that has a name."""
+    return Verdict(WRONG, says, diagnosis)
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """A verdict with its task, as a reader meets it."""
+
+    task: Task
+    verdict: Verdict
+    ways_on: tuple[str, ...] = ()
+
+    @property
+    def points(self) -> int:
+        """The points that the verdict earns: all of the task's, or none."""
+        return self.task.points if self.verdict.outcome == PASSED else 0
+
+    @property
+    def headline(self) -> str:
+        """``"✗ 01.2 Fetch them all: wrong"``; with the points where it passed."""
+        earned = f", {self.points} {'point' if self.points == 1 else 'points'}" if self.verdict.outcome == PASSED else ""
+        return f"{_SIGNS[self.verdict.outcome]} {self.task.id} {self.task.title}: {self.verdict.outcome}{earned}"
+
+    def text(self, colour: bool = False) -> str:
+        """The feedback in lines that fit a notebook; ``colour`` adds ANSI colours."""
+        headline = f"\x1b[1;{_COLOURS[self.verdict.outcome]}m{self.headline}\x1b[0m" if colour else self.headline
+        paragraphs = [*self.verdict.says.split("\n"), *self.ways_on]
+        wrapped = [textwrap.fill(part, _COLUMNS, break_long_words=False, break_on_hyphens=False) for part in paragraphs if part.strip()]
+        return "\n\n".join([headline, *wrapped])
+
+    def _repr_markdown_(self) -> str:
+        return "\n\n".join([f"**{self.headline}**", *self.verdict.says.split("\n"), *self.ways_on])
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _ipython_display_(self) -> None:
+        # Displayed, not returned as the cell's result: nbgrader reads a result as partial credit.
+        from IPython.display import display
+
+        display({"text/markdown": self._repr_markdown_(), "text/plain": self.text()}, raw=True)
+
+
+class CheckFailed(AssertionError):
+    """Raised by ``check`` for every outcome but passed, so that nbgrader and any runner see the cell fail."""
+
+    def __init__(self, feedback: Feedback) -> None:
+        super().__init__(feedback.text())
+        self.feedback = feedback
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython shows these lines in place of a traceback: where the package raised this helps nobody.
+        return self.feedback.text(colour=True).split("\n")

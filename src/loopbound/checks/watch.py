@@ -1,0 +1,245 @@
+"""Runs a learner's code on named loops of its own, within a limit of time, and notes what it did and what it left.
+
+A check never runs on the kernel's loop: code that works on that one alone is found out, and the check works while it
+runs. What comes out of a `Watch` is plain data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import inspect
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any
+
+from loopbound.checks.plain import plain
+from loopbound.database import ScratchDatabase, scratch_database
+from loopbound.loops import NamedLoop
+from loopbound.recorder import Recorder, symptom_of
+
+__all__ = ["DID_NOT_END", "LIMIT", "RAISED_ERROR", "RETURNED", "STUB", "Watch"]
+
+LIMIT = 5.0  # seconds for one step of a learner's code
+_GRACE = 1.0  # and for what blocks its thread to be ended from outside
+
+RETURNED, RAISED_ERROR, STUB, DID_NOT_END = "returned", "raised", "stub", "did not end"
+
+_NEVER_AWAITED = re.compile(r"coroutine '(?:[^']*\.)?([^'.]+)' was never awaited")
+
+
+class _TakesTooLong(BaseException):
+    """Raised from outside in a thread that a learner's code blocks; ``except Exception`` does not stop it."""
+
+
+class Watch:
+    """A context manager around one observation. Its steps run on named loops, which it closes at its end.
+
+    ``names`` is the learner's namespace: frames that run in it are the learner's own.
+    """
+
+    def __init__(self, names: Mapping[str, Any], limit: float = LIMIT) -> None:
+        self._names = names
+        self._limit = limit
+        self._loops: dict[str, NamedLoop] = {}
+        self._steps: list[dict[str, Any]] = []
+        self._databases: list[ScratchDatabase] = []
+        self._connections = 0
+        self._recorder: Recorder | None = None
+        self._stuck = False
+
+    def __enter__(self) -> Watch:
+        self._recorder = Recorder()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        # While the loops are open: closing one drops its sockets, and a connection that only that closes was left behind.
+        for database in self._databases:
+            self._connections += _settled(database)
+        for loop in self._loops.values():
+            loop.close()
+        assert self._recorder is not None
+        self._recorder.stop()
+        for database in self._databases:
+            database.close()
+
+    def loop(self, name: str) -> NamedLoop:
+        """The loop of this name, made at the first call."""
+        if name not in self._loops:
+            self._loops[name] = NamedLoop(name)
+        return self._loops[name]
+
+    def close(self, name: str) -> None:
+        """Close a loop now, as a test's loop is closed behind it."""
+        self._loops.pop(name).close()
+
+    def database(self) -> ScratchDatabase:
+        """A scratch database; connections to it that are still open at the end are counted."""
+        database = scratch_database("check")
+        self._databases.append(database)
+        return database
+
+    @property
+    def recorder(self) -> Recorder:
+        assert self._recorder is not None
+        return self._recorder
+
+    @property
+    def well(self) -> bool:
+        """Whether every step so far has returned: further ones would only repeat the news."""
+        return all(step["outcome"] == RETURNED for step in self._steps)
+
+    def step(self, loop: str, called: str, call: Callable[[], Any]) -> Any:
+        """Call a function on a loop's thread, await what it returns if that can be awaited, and note how it ended.
+
+        ``called`` is the call as feedback prints it. Gives the value, or None where there is none.
+        """
+        note: dict[str, Any] = {"called": called, "loop": loop, "tasks": []}
+        self._steps.append(note)
+        if self._stuck:
+            note["outcome"] = DID_NOT_END
+            return None
+        value = _bounded(self.loop(loop), self._noted(note, call), note, self._limit + _GRACE)
+        self._stuck = note.get("stuck", False)
+        note.pop("thread", None)
+        return value
+
+    def plain_step(self, called: str, call: Callable[[], Any]) -> Any:
+        """Call a plain function in a thread without a loop, and note how it ended. Gives its value or None."""
+        note: dict[str, Any] = {"called": called, "loop": "", "tasks": []}
+        self._steps.append(note)
+        value = _bounded(None, self._noted(note, call, awaits=False), note, self._limit)
+        note.pop("thread", None)
+        return value
+
+    async def _noted(self, note: dict[str, Any], call: Callable[[], Any], awaits: bool = True) -> Any:
+        note["thread"] = threading.get_ident()
+        value = None
+        try:
+            if awaits:
+                async with asyncio.timeout(self._limit) as limit:
+                    value = call()
+                    if inspect.isawaitable(value):
+                        value = await value
+            else:
+                value = call()
+        except _TakesTooLong:
+            note["outcome"] = DID_NOT_END
+        except BaseException as error:
+            if awaits and isinstance(error, TimeoutError) and limit.expired():
+                note["outcome"] = DID_NOT_END
+            else:
+                self._note_error(note, error)
+        else:
+            note["outcome"] = RETURNED
+            note["value"] = plain(value)
+        if awaits:
+            note["tasks"] = await _left_tasks()
+        return value
+
+    def _note_error(self, note: dict[str, Any], error: BaseException) -> None:
+        frames, here = [], error.__traceback__
+        while here is not None:
+            frames.append((here.tb_frame, here.tb_lineno))
+            here = here.tb_next
+        own = [(frame.f_code.co_name, line) for frame, line in frames if frame.f_globals is self._names]
+        in_own_code = bool(frames) and frames[-1][0].f_globals is self._names
+        if isinstance(error, NotImplementedError) and in_own_code and not error.args:
+            note["outcome"] = STUB
+            return
+        first = str(error).splitlines()
+        note["outcome"] = RAISED_ERROR
+        note["error"] = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+        note["symptom"] = symptom_of(error)
+        note["where"], note["line"] = own[-1] if own else ("", 0)
+
+    def data(self, **more: Any) -> dict[str, Any]:
+        """What was observed, as plain data; for use after the ``with`` block."""
+        warned = [event.text for event in self.recorder.events if event.kind == "warned"]
+        never_awaited = [found[1] for text in warned if (found := _NEVER_AWAITED.search(text))]
+        return {
+            "steps": self._steps,
+            "never_awaited": sorted(set(never_awaited)),
+            "connections": self._connections,
+            "asides": self.recorder.asides,
+            "events": [asdict(event) for event in self.recorder.events if event.kind != "warned"],
+            **more,
+        }
+
+
+async def _left_tasks() -> list[str]:
+    """Names the coroutines of tasks that are still pending on this loop, and cancels them."""
+    await asyncio.sleep(0)  # for what is over but for its last callback
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=1)
+    return sorted(getattr(task.get_coro(), "__name__", "task") for task in left)
+
+
+def _bounded(loop: NamedLoop | None, coro: Any, note: dict[str, Any], seconds: float) -> Any:
+    """Runs a coroutine on a loop (None: a coroutine that never waits, without one) and gives up after some seconds."""
+    outcome: Future[Any] = Future()
+
+    def serve() -> None:
+        try:
+            value = loop.run(coro, step="answer") if loop else _without_loop(coro)
+        except BaseException as error:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(value)
+
+    # A daemon: what cannot be stopped must not keep the kernel from ending.
+    waiter = threading.Thread(target=serve, name="check", daemon=True)
+    waiter.start()
+    until = time.monotonic() + seconds
+    try:
+        while not wait([outcome], timeout=0.2).done:  # short waits: on Windows a longer one cannot be interrupted
+            if time.monotonic() > until:
+                _stop(waiter, outcome, note, loop)
+                break
+    except KeyboardInterrupt:
+        _stop(waiter, outcome, note, loop)
+        raise
+    note.setdefault("outcome", DID_NOT_END)
+    if outcome.done() and outcome.exception() is None:
+        return outcome.result()
+    return None
+
+
+def _stop(waiter: threading.Thread, outcome: Future[Any], note: dict[str, Any], loop: NamedLoop | None) -> None:
+    # First the learner's code itself, which may be a loop without an await; then the step that waits for it.
+    _raise_in(note.get("thread"), _TakesTooLong)
+    if not wait([outcome], timeout=_GRACE).done and loop is not None:
+        _raise_in(waiter.ident, KeyboardInterrupt)
+        wait([outcome], timeout=4)
+    note["stuck"] = not outcome.done() or isinstance(outcome.exception(), KeyboardInterrupt)
+
+
+def _raise_in(thread: int | None, kind: type[BaseException]) -> None:
+    if thread is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
+
+
+def _without_loop(coro: Any) -> Any:
+    with contextlib.closing(coro):
+        try:
+            coro.send(None)
+        except StopIteration as returned:
+            return returned.value
+    raise RuntimeError("a plain step awaited something")
+
+
+def _settled(database: ScratchDatabase) -> int:
+    """How many sessions stay connected; one that was closed a moment ago may still be leaving."""
+    until = time.monotonic() + 0.5
+    while (count := len(database.sessions())) and time.monotonic() < until:
+        time.sleep(0.02)
+    return count

@@ -1,0 +1,1 @@
+"""Exercises: written once in ``solutions/``, released to ``exercises/``, and proven."""
