@@ -40,8 +40,7 @@ def _judge_speakers(data: Data) -> Verdict:
         return failed("missing lines", f"The evening spoke {len(spoken)} lines, each of them once; yours are {len(said)}.")
     place = {line: position for position, line in enumerate(said)}
     right = next(n for n, (mine, theirs) in enumerate(zip(said, spoken, strict=True)) if mine != theirs)
-    words = f"Your first {right} lines are those of the run; " if right else "No line before the first difference is right; "
-    words += f"then you have {said[right]!r}, and the run spoke another."
+    words = f"Line {right + 1} is the first in which you and the run differ: you have {said[right]!r} there."
     if place["report writes"] < place["address found"]:
         return failed("one after the other", f"{words}\nIn your order report ends before mail begins. What does report do at its `await`?")
     if place["backup starts"] < place["mail asks"]:
@@ -239,8 +238,7 @@ CHECKS = {
         observe=_observe_speakers,
         judge=_judge_speakers,
         hints=(
-            "Mark the places where a turn ends: a task that has to wait, or one that returns. There are five of the first kind in the cell's "
-            "functions, or fewer. Does `await address(…)` have anything to wait for?",
+            "Mark the places where a turn ends: where a task has to wait, and where it returns. Does `await address(…)` have anything to wait for?",
             "`gather` starts the three in the order of its arguments. A task that awaits `sleep(0)` is ready again at once, behind those that are ready already.",
             "While mail is inside `time.sleep(0.3)`, both timers run out. The loop looks at its timers after that turn, earliest deadline first.",
         ),
