@@ -96,7 +96,7 @@ def _judge_reports(data: Data) -> Verdict:
         return failed("order of completion", f"{call} returned {told(value)}. All reports are there, in the order in which they came, not in that of the users.")
     if value is None and data["started"]:
         return failed("nothing returned", f"{call} began {len(data['started'])} fetches and returned None.")
-    if value != wanted:
+    if value != wanted or sorted(data["ended"]) != sorted(_USERS):
         return failed("other value", f"{call} returned {told(value)}, after {len(data['ended'])} of 3 fetches had ended.")
     return passed(f"{call}: up to {data['most']} fetches were open at a time, and the reports came back in the order of the users.")
 
