@@ -85,6 +85,10 @@ class Watch:
         self._databases.append(database)
         return database
 
+    def connected(self, database: ScratchDatabase) -> int:
+        """How many sessions the server sees in a database now; one that was closed a moment ago may still be leaving."""
+        return _settled(database)
+
     @property
     def recorder(self) -> Recorder:
         assert self._recorder is not None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loopbound.checks import PASSED, judge, observe
+from loopbound.checks import judge, observe
 from loopbound.checks.verdict import Verdict
 from loopbound.course.manifest import Assignment, assignment, task
 from loopbound.exercises.form import grade_id_of, nbgrader_of
@@ -67,12 +68,7 @@ def answer_of(root: Path, identity: str, stub: bool = False) -> str:
 
 def namespace(root: Path, identity: str, code: str) -> dict[str, Any]:
     """A namespace as a kernel has it after the notebook's own cells and this answer, without the other tasks' answers."""
-    names: dict[str, Any] = {"__name__": "__main__"}
-    which = assignment(task(identity).id[:2])
-    for cell in _cells(root, which):
-        marks = nbgrader_of(cell)
-        if cell["cell_type"] == "code" and not marks.get("solution") and not marks.get("grade"):
-            exec(compile("".join(cell["source"]), f"<{which.name} {cell['id']}>", "exec"), names)
+    names = dict(_given(root, assignment(task(identity).id[:2])))
     # As in a notebook, where a cell whose code does not run leaves nothing behind.
     ast.parse(code)
     exec(compile(code, f"<{identity}>", "exec"), names)
@@ -84,9 +80,14 @@ def verdict_on(root: Path, identity: str, code: str) -> Verdict:
     return judge(identity, observe(identity, namespace(root, identity, code)))
 
 
-def is_right(verdict: Verdict) -> bool:
-    """Whether a verdict gives the task's points."""
-    return verdict.outcome == PASSED
+@functools.cache
+def _given(root: Path, which: Assignment) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in _cells(root, which):
+        marks = nbgrader_of(cell)
+        if cell["cell_type"] == "code" and not marks.get("solution") and not marks.get("grade"):
+            exec(compile("".join(cell["source"]), f"<{which.name} {cell['id']}>", "exec"), names)
+    return names
 
 
 def _cells(root: Path, which: Assignment) -> list[dict[str, Any]]:

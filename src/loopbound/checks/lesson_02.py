@@ -1,0 +1,293 @@
+"""Lesson 02, what binds and when: predict a lock's life, read a message, keep one thing for each loop, carry a value across."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import re
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from loopbound.checks.plain import told
+from loopbound.checks.task import Data, TaskCheck, is_thing, value_of
+from loopbound.checks.verdict import Verdict, failed, passed
+from loopbound.checks.watch import Watch
+from loopbound.loops import NamedLoop
+from loopbound.recorder import DIFFERENT, OK, Event, symptom_of
+
+# 02.1 The life of a lock
+
+_STEPS = (("A", "take"), ("B", "share"), ("A", "take"), ("A", "share"), ("B", "share"))
+
+
+def _observe_lock(names: Mapping[str, Any]) -> Data:
+    outcomes: list[str] = []
+
+    async def made() -> asyncio.Lock:
+        return asyncio.Lock()
+
+    async def attempt(use: Any, lock: asyncio.Lock) -> None:
+        try:
+            await use(lock)
+        except RuntimeError as error:
+            outcomes.append(symptom_of(error))
+        else:
+            outcomes.append(OK)
+
+    with Watch(names) as watch:
+        watch.plain_step("lock_life()", names["lock_life"])
+        if watch.well:
+            lock = watch.loop("A").run(made())
+            for loop, use in _STEPS:
+                watch.step(loop, f"{use}(lock)", lambda use=use: attempt(names[use], lock))
+    return watch.data(outcomes=outcomes)
+
+
+def _judge_lock(data: Data) -> Verdict:
+    said, outcomes = value_of(data), data["outcomes"]
+    if not isinstance(said, list) or len(said) != len(_STEPS) or not set(map(str, said)) <= {OK, DIFFERENT}:
+        return failed("not five words", f'`lock_life()` returned {told(said)}. Wanted is a list of five, each "{OK}" or "{DIFFERENT}".')
+    if said == outcomes:
+        return passed(f"The five steps were run on loops A and B: {' → '.join(outcomes)}. You foretold each of them.")
+    first = next(n for n, (mine, theirs) in enumerate(zip(said, outcomes, strict=True)) if mine != theirs)
+    loop, use = _STEPS[first]
+    words = f"Step {first + 1}, `{use}` on loop {loop}, gave something else than your {said[first]!r}."
+    if set(said) == {OK}:
+        return failed("binds never", f"{words}\nYou expect that a lock belongs to no loop, whatever happens. What does a task need that has to wait for it?")
+    if first == 1:
+        return failed("binds too early", f"{words}\nYou expect that the lock belongs to loop A by then. Had anybody on A had to wait for it?")
+    if first == 2:
+        return failed("free use refused", f"{words}\nThe lock was free and one report took it. Does a task that need not wait ask for the loop?")
+    if first == 3:
+        return failed("first owner unnoticed", f"{words}\nOn which loop did a report first have to wait for this lock?")
+    return failed("binds anew", f"{words}\nYou expect that step 4 changed whose lock it is. A refused wait binds nothing.")
+
+
+# 02.2 Five questions to a message
+
+_MESSAGE = re.compile(
+    r"Task <Task \w+ name='(?P<task>.*?)' coro=<(?P<code>\w+)\(\) .*> got Future "
+    r"<Future (?P<future>\w+) cb=\[(?P<library>[^\s\]]+?)\(\).*\]> attached to a different loop",
+    re.DOTALL,
+)
+_QUESTIONS = ("task", "code", "future", "library", "loops")
+
+
+def _observe_reading(names: Mapping[str, Any]) -> Data:
+    found = _MESSAGE.fullmatch(names["message"]) if isinstance(names["message"], str) else None
+    with Watch(names) as watch:
+        watch.plain_step("reading()", names["reading"])
+    return watch.data(facts=found.groupdict() if found else {})
+
+
+def _judge_reading(data: Data) -> Verdict:
+    said, facts = value_of(data), data["facts"] | {"loops": "neither"}
+    if len(facts) != len(_QUESTIONS):
+        return failed("another message", "`message` does not hold the message any more: run the cell that prints it again.")
+    if not isinstance(said, dict) or sorted(said) != sorted(_QUESTIONS) or not all(isinstance(text, str) for text in said.values()):
+        return failed("not five answers", f"`reading()` returned {told(said)}. Wanted is a dict with a text for each of {', '.join(_QUESTIONS)}.")
+    said = {question: text.strip().removesuffix("()").lower() for question, text in said.items()}
+    wrong = [question for question in _QUESTIONS if said[question] != facts[question].lower()]
+    if not wrong:
+        return passed("Your five answers are what stands in the message of this run.")
+    count = f"{len(wrong)} of 5 answers {'does' if len(wrong) == 1 else 'do'} not fit the message: {', '.join(wrong)}."
+    if "task" in wrong and said["task"] == facts["code"].lower():
+        return failed("code for task", f"{count}\nYou name the coroutine as the task. A task has a name of its own in the message.")
+    if "library" in wrong:
+        return failed("library not in cb", f"{count}\nThe message shows a library's hand in one place: the callback that it has put on the future.")
+    if "loops" in wrong:
+        return failed("loops read into it", f"{count}\nYou say that the message names {said['loops']!r}. Search its text for a loop.")
+    if "future" in wrong:
+        return failed("future's state", f"{count}\nAfter the word `Future` stands its state, in one word. It has no name.")
+    return failed("misread", count)
+
+
+# 02.3 One for each loop
+
+_SHORT_LIVED = 60  # loops that come and go; CPython hands the address of a dead one to the next
+
+
+def _observe_here(names: Mapping[str, Any]) -> Data:
+    seen: dict[str, Any] = {"mailbox": False, "same": None, "apart": None, "stale": 0, "made": 0, "alive": 0}
+    loops: list[weakref.ref[Any]] = []
+
+    class Mailbox:
+        def __init__(self) -> None:
+            self.born_on = weakref.ref(asyncio.get_running_loop())
+            seen["made"] += 1
+
+    def make() -> Mailbox:
+        return watch.recorder.born(Mailbox(), "mailbox")
+
+    async def ask() -> Any:
+        found = here()
+        if isinstance(found, Mailbox):
+            with_loop = asyncio.get_running_loop()
+            if found.born_on() is not with_loop:
+                seen["stale"] += 1
+            with watch.recorder.use(found):
+                pass
+        return found
+
+    def asked(loop: str) -> Any:
+        return watch.step(loop, "here()", ask)
+
+    def short_lived() -> None:
+        loops.append(weakref.ref(watch.loop("brief").loop))
+        asked("brief")
+        watch.close("brief")
+
+    with Watch(names) as watch:
+        here = watch.plain_step("one_for_each_loop(make)", lambda: names["one_for_each_loop"](make))
+        seen["function"] = callable(here)
+        if not seen["function"]:
+            return watch.data(**seen)
+        first, other = asked("A"), asked("B")
+        again = asked("A") if watch.well else None
+        seen["same"], seen["apart"] = again is first, other is not first
+        seen["mailbox"] = isinstance(first, Mailbox)
+        del first, other, again
+        for _ in range(_SHORT_LIVED if watch.well and seen["mailbox"] and seen["apart"] else 0):
+            short_lived()
+            gc.collect()
+        seen["alive"] = sum(loop() is not None for loop in loops)
+    data = watch.data(**seen)
+    data["steps"] = data["steps"][:5]  # the rest is alike
+    data["events"] = data["events"][:40]
+    return data
+
+
+def _judge_here(data: Data) -> Verdict:
+    if not data["function"]:
+        return failed("no function", f"`one_for_each_loop(make)` returned {told(value_of(data))}. Wanted is a function that can be called on every loop.")
+    if not data["mailbox"]:
+        return failed("no mailbox", f"The function returned {told(value_of(data, 1))} on loop A, and not what `make()` gives.")
+    if not data["apart"]:
+        return failed("one for all", "The function was called on loop A, then on loop B, and on B it returned the mailbox that was made on A.")
+    if not data["same"]:
+        return failed("a new one each time", "The function was called twice on loop A, and the second call returned another mailbox than the first.")
+    if data["stale"]:
+        return failed(
+            "the address of a dead loop",
+            f"{_SHORT_LIVED} short-lived loops called the function, one after the other. {data['stale']} of them were handed the mailbox of a loop that had "
+            "died before: your key fitted the new loop too.",
+        )
+    if data["alive"] > 1:
+        return failed(
+            "dead loops kept",
+            f"{_SHORT_LIVED} short-lived loops called the function and were closed. {data['alive']} of them are still in memory, held by your code.",
+        )
+    return passed(f"A and B had a mailbox each, and kept it. {_SHORT_LIVED} short-lived loops had one each too, and none of them was kept alive.")
+
+
+def _draw_events(data: Data) -> Any:
+    from loopbound.figures import timeline
+
+    return timeline([Event(**event) for event in data["events"]], "Your run")
+
+
+# 02.4 Carry the value, not the future
+
+
+def _observe_carry(names: Mapping[str, Any]) -> Data:
+    seen: dict[str, Any] = {"ordered_on": [], "sent_on": [], "sent": None, "pending": None}
+    futures: list[asyncio.Future[str]] = []
+
+    def here() -> str:
+        running = asyncio.get_running_loop()
+        return next((name for name, loop in loops.items() if loop.loop is running), "another loop")
+
+    async def order() -> asyncio.Future[str]:
+        seen["ordered_on"].append(here())
+        future: asyncio.Future[str] = watch.recorder.born(asyncio.get_running_loop().create_future(), "order")
+        future.get_loop().call_later(0.05, lambda: future.done() or future.set_result("report 7"))
+        futures.append(future)
+        return future
+
+    async def send(text: Any) -> str:
+        seen["sent_on"].append(here())
+        seen["sent"] = {"type": type(text).__name__} if type(text) is not str else text
+        if text in futures:
+            with watch.recorder.use(text):  # it is refused here, as any wait for it would be
+                return f"sent {await text}"
+        return f"sent {text}"
+
+    with Watch(names) as watch:
+        loops: dict[str, NamedLoop] = {"A": watch.loop("A"), "B": watch.loop("B")}
+        watch.plain_step("carry(A, B, order, send)", lambda: names["carry"](loops["A"], loops["B"], order, send))
+        seen["pending"] = sum(not future.done() for future in futures)
+    return watch.data(**seen)
+
+
+def _judge_carry(data: Data) -> Verdict:
+    value, sent = value_of(data), data["sent"]
+    if is_thing(value, "coroutine"):
+        return failed("async function", "`carry` is an `async def`: calling it gave a coroutine, and neither loop ran. It is called from a place without a loop.")
+    if not data["ordered_on"]:
+        return failed("nothing ordered", f"`order()` never ran on either loop; `carry` returned {told(value)}.")
+    if data["ordered_on"] != ["A"]:
+        return failed("ordered elsewhere", f"`order()` ran on loop {', then '.join(data['ordered_on'])}; wanted was once, on A.")
+    if not data["sent_on"]:
+        return failed("nothing sent", f"`order()` ran on A, `send` never ran; `carry` returned {told(value)}.")
+    if data["sent_on"] != ["B"]:
+        return failed("sent elsewhere", f"`send` ran on loop {', then '.join(data['sent_on'])}; wanted was once, on B.")
+    if sent != "report 7":
+        return failed("no text sent", f"`send` on loop B was handed {told(sent)}, not the text that the order came to.")
+    if value != "sent report 7":
+        return failed("nothing returned", f"`send` ran on B with the text of the order, and `carry` returned {told(value)}.")
+    return passed("The order was waited for on A, and B was handed its text. Nothing that belongs to A went to B.")
+
+
+CHECKS = {
+    "02.1": TaskCheck(
+        answers=("lock_life",),
+        given=("take", "share"),
+        observe=_observe_lock,
+        judge=_judge_lock,
+        hints=(
+            "For each step ask one question: does a task have to wait for the lock in it? With `take` alone, nobody does.",
+            "The first wait binds the lock, for good. On which loop is it?",
+            "After that, a wait on another loop is refused, and taking the free lock still passes anywhere.",
+        ),
+    ),
+    "02.2": TaskCheck(
+        answers=("reading",),
+        given=("message",),
+        observe=_observe_reading,
+        judge=_judge_reading,
+        hints=(
+            "Read the message from left to right: `name=` belongs to the task, `coro=` to the code that it runs.",
+            "The word after `<Future` is a state. `cb=` lists who wants to be called when the future is done.",
+            "You know the loops' names because you wrote the cell. Does the message know them?",
+        ),
+    ),
+    "02.3": TaskCheck(
+        answers=("one_for_each_loop",),
+        observe=_observe_here,
+        judge=_judge_here,
+        show=_draw_events,
+        hints=(
+            "`asyncio.get_running_loop()` gives the loop that runs the caller. Keep the mailboxes in a dictionary of `one_for_each_loop`, with a key for each loop.",
+            "An `id` is an address, and the address of a dead object is given to a new one. A loop object itself can be a key.",
+            "A plain dictionary keeps its keys alive. `weakref.WeakKeyDictionary()` lets them go.",
+        ),
+        explains=(("no running event loop", "no loop yet", "`one_for_each_loop` is called at import, where no loop runs. Ask for the loop inside the function that you return."),),
+    ),
+    "02.4": TaskCheck(
+        answers=("carry",),
+        observe=_observe_carry,
+        judge=_judge_carry,
+        show=_draw_events,
+        hints=(
+            "`await order()` gives a future, and that future belongs to A. Where can it be awaited?",
+            "A future is awaited on its own loop; what comes out of it is a text, and a text belongs to no loop.",
+            "Write a small coroutine that awaits both on A: `await (await order())`. Hand its result to `send` on B.",
+        ),
+        explains=(
+            ("attached to a different loop", "future crossed", "A future of loop A was awaited on loop B. Wait for it where it was made."),
+            ("Result is not set", "not waited for", "The order was not done yet. Something has to await its future, on loop A, until it is."),
+            ("runs coroutines, not Future", "future run", "`NamedLoop.run` takes a coroutine. A small `async def` that awaits the future is one."),
+        ),
+    ),
+}
