@@ -12,6 +12,7 @@ from loopbound.course.manifest import assignments, repository
 from loopbound.exercises.command import build
 from loopbound.exercises.form import grade_id_of, nbgrader_of
 from loopbound.exercises.proof import WrongAnswer, answer_of, verdict_on, wrong_answers
+from loopbound.lessons.rules import AMERICAN, BANNED
 from loopbound.lessons.text import prose
 
 ROOT = repository()
@@ -83,3 +84,21 @@ def test_an_exercise_holds_no_answer(which) -> None:
     for task in which.tasks:
         answer = answer_of(ROOT, task.id).split("### BEGIN SOLUTION")[1].split("### END SOLUTION")[0].rstrip()
         assert len(answer) > 20 and answer not in sources
+
+
+@ASSIGNMENTS
+def test_the_language_is_that_of_the_lessons(which) -> None:
+    cells = json.loads((ROOT / "solutions" / which.file).read_text(encoding="utf-8"))["cells"]
+    pieces = [piece for cell in cells if cell["cell_type"] == "markdown" for piece in prose("".join(cell["source"])).text]
+    checks = [task_check(task.id) for task in which.tasks]
+    pieces += [text for check in checks for text in (*check.hints, *(told for _, _, told in check.explains))]
+    found = [word[0] for piece in pieces for rule in (BANNED, AMERICAN) for word in rule.finditer(piece)]
+    assert found == []
+
+
+@ASSIGNMENTS
+def test_links_lead_somewhere(which) -> None:
+    folder = (ROOT / "exercises" / which.file).parent
+    cells = json.loads((ROOT / "exercises" / which.file).read_text(encoding="utf-8"))["cells"]
+    links = [link for cell in cells if cell["cell_type"] == "markdown" for link in prose("".join(cell["source"])).links]
+    assert links and [link for link in links if not (folder / link).is_file()] == []
