@@ -108,15 +108,11 @@ def test_the_second_recipe_makes_tests_slower_than_claimed(judged):
     assert tests > 1.1 and tests > command
 
 
-@claim(
-    "B38",
-    verdict="refuted",
-    observed="twenty requests open twenty connections instead of one, thirty at once open more than a pool's fifteen, "
-    "and the application's shutdown finds no engine",
-)
-def test_an_engine_for_each_request_does_not_suit_production(second):
+@pytest.fixture(scope="module")
+def production(second):
+    """Requests and a shutdown: on the pool as found, and on the second recipe's engine for each session."""
     checks = files(CURES / "production")
-    pool, recipe = jobs(
+    return jobs(
         checks,
         checks | {"app/db/session.py": second["app/db/session.py"]},
         tests=list(checks),
@@ -124,6 +120,16 @@ def test_an_engine_for_each_request_does_not_suit_production(second):
         options=["-o", "asyncio_default_test_loop_scope=session"],
         environment={"SIGNAL_SCANNER_PASSWORD_PROFILE": "CHEAPEST"},
     )
+
+
+@claim(
+    "B38",
+    verdict="refuted",
+    observed="as written the application's shutdown finds no engine; and its price, twenty connections for twenty requests and "
+    "more than a pool's fifteen at once, is NullPool's too, which one setting gives",
+)
+def test_an_engine_for_each_request_does_not_suit_production(production):
+    pool, recipe = production
     in_a_row = [connects(run, "thirty", "shutdown") for run in (pool, recipe)]
     assert in_a_row == [1, 20]
     assert [test.symptom for test in pool.tests] == ["ok", "ok", "ok"]
@@ -208,12 +214,12 @@ def test_after_a_cure_that_works_all_pass_in_any_order(judged, third):
 @claim(
     "B44",
     verdict="refuted",
-    observed="the corrected first recipe takes more than 0.6 times as long as the suite as found (2.5 s after 4 s would be 0.6): "
+    observed="the corrected first recipe takes more than 0.7 times as long as the suite as found (2.5 s after 4 s would be 0.6): "
     "failing tests are not the slow ones, and every test now connects afresh",
 )
 def test_the_cure_hardly_makes_the_suite_faster(judged):
     after, before = judged["recipe-1-corrected"], judged[None]
-    assert min(run.seconds for run in after) > 0.65 * min(run.seconds for run in before)
+    assert min(run.seconds for run in after) > 0.7 * min(run.seconds for run in before)
     assert min(map(connects, after)) > max(map(connects, before))
 
 
@@ -225,8 +231,8 @@ def test_the_cure_hardly_makes_the_suite_faster(judged):
 )
 def test_repetition_proves_nothing_about_other_orders():
     patch = CURES / "four-files"
-    alone = run_suites([dict(project=BACKEND, overlay=patch, tests=[test]) for test in sorted(FIVE)])
-    assert [len(run.passed) for run in alone] == [1] * 5
+    alone = run_suite(BACKEND, overlay=patch, tests=sorted(FIVE))
+    assert set(alone.passed) == FIVE
     *ten, other = run_suites([dict(project=BACKEND, overlay=patch)] * 10 + [dict(project=BACKEND, overlay=patch, order="random:1")])
     assert [len(run.passed) for run in ten] == [33] * 10
     assert set(other.failed.values()) == {"different loop"}
@@ -260,19 +266,16 @@ def test_a_new_engine_a_call_leaks():
 
 @claim(
     "B53",
-    verdict="refuted",
-    observed="the recipe ranked fastest opens more than twice the connections of one loop for all tests, the one ranked most "
-    "reliable breaks the application's shutdown, and the third passes nothing",
+    verdict="holds with a correction",
+    observed="by connections the first recipe is cheapest of the three, and one loop for all tests opens less than half of "
+    "them; the recipe ranked most reliable breaks the application's shutdown, and the third passes nothing",
 )
-def test_the_ranking_does_not_hold(judged, third, second):
-    reused, first = judged["session-loop"], judged["recipe-1-corrected"]
-    assert min(map(connects, first)) > 2 * max(map(connects, reused))
+def test_the_ranking_needs_a_correction(judged, third, production):
+    reused, first, second = judged["session-loop"], judged["recipe-1-corrected"], judged["recipe-2-as-written"]
+    assert 2 * max(map(connects, reused)) < min(map(connects, first))
+    assert max(map(connects, first)) < min(map(connects, second))
     assert len(third[0].passed) == 0
-    [shutdown] = jobs(
-        files(CURES / "production") | {"app/db/session.py": second["app/db/session.py"]},
-        tests=["tests/test_production.py::test_shutdown"],
-    )
-    assert set(shutdown.failed.values()) == {"AttributeError"}
+    assert production[1].tests[-1].symptom == "AttributeError"
 
 
 @claim(
@@ -292,13 +295,6 @@ def test_dependency_injection_reaches_only_what_asks():
 
 
 # What the lesson shows besides the claims
-
-
-@pytest.mark.parametrize("order", ["random:3"])
-@pytest.mark.parametrize("fix", ["function-engine", "explicit-loop", "null-pool"])
-def test_a_cure_passes_all_in_any_order_and_leaves_nothing(fix, order):
-    run = incident(fix, order)
-    assert (len(run.passed), run.leftovers, run.warnings) == (33, (), ())
 
 
 def test_only_the_rollback_ends_an_abandoned_transaction():

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from sqlalchemy.ext.asyncio import create_async_engine
+
 from loopbound import scratch_database
 from loopbound.database import ScratchDatabase
+from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun
 
 HERE = Path(__file__).resolve().parent
@@ -44,7 +49,11 @@ def side_by_side(db: ScratchDatabase, programs: Mapping[str, tuple[str, int, str
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         command = [sys.executable, str(HERE / "programs" / f"{program}.py"), str(first), cure]
-        return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True).stdout.splitlines()
+        done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True)
+        if done.returncode != 0:
+            last = (done.stderr.strip() or "It said nothing.").splitlines()[-1]
+            raise Problem(f"cures/programs/{program}.py ended with exit code {done.returncode}.", last)
+        return done.stdout.splitlines()
 
     with ThreadPoolExecutor(2) as two:
         return dict(zip(programs, two.map(lines, programs.values())))
@@ -76,3 +85,25 @@ def quickest(runs: Iterable[SuiteRun]) -> dict[str, float]:
         for test in run.tests:
             seconds[test.id] = min(test.seconds, seconds.get(test.id, test.seconds))
     return seconds
+
+
+def ratios(own: Mapping[str, float], floor: Mapping[str, float], tests: Iterable[str]) -> tuple[float, float, float]:
+    """Median and quartiles (low, high) of the tests' times, each divided by the same test's time on the floor."""
+    low, middle, high = statistics.quantiles([own[test] / floor[test] for test in tests], n=4)
+    return middle, low, high
+
+
+def works(row: list[str] | None) -> str | tuple[str, str]:
+    """A row of outcomes as a cell of a verdict table; a dash where nothing was measured."""
+    return "–" if row is None else ("good", "works") if set(row) == {"ok"} else ("bad", "fails")
+
+
+async def engine_lap(url: str) -> tuple[float, float]:
+    """Milliseconds to make an engine, and to check its first connection out."""
+    begin = time.perf_counter()
+    engine = create_async_engine(url)
+    made = time.perf_counter()
+    async with engine.connect():
+        connected = time.perf_counter()
+    await engine.dispose()
+    return 1000 * (made - begin), 1000 * (connected - made)
