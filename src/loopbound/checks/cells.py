@@ -44,11 +44,15 @@ def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
     """
     task = manifest.task(identity)
     verdict = judge(identity, observe(identity, _names(names)))
+    drawn = task_check(identity).show is not None
     if verdict.outcome == PASSED:
         _passed.add(identity)
-        return Feedback(task, verdict, (f'`solution("{identity}")` shows the course\'s own answer.',))
+        ways_on = [f'`solution("{identity}")` shows the course\'s own answer.']
+        if drawn:
+            ways_on.append(f'`show("{identity}")` draws the run.')
+        return Feedback(task, verdict, (" ".join(ways_on),))
     ways_on = [f'`hint("{identity}")` gives a hint.']
-    if verdict.outcome != NOT_ATTEMPTED and task_check(identity).show:
+    if verdict.outcome != NOT_ATTEMPTED and drawn and task.kind != "predict":
         ways_on.append(f'`show("{identity}")` draws what your code did.')
     raise CheckFailed(Feedback(task, verdict, (" ".join(ways_on),))) from None
 
@@ -66,9 +70,13 @@ def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:
     draw = task_check(identity).show
     if draw is None:
         return Note(f"Task {identity} has nothing to draw; `check` says what was observed.")
+    if manifest.task(identity).kind == "predict" and identity not in _passed:
+        return Note(f"A picture of this run would be the answer to {identity}. It is drawn after a pass.")
     data = observe(identity, _names(names))
-    if "steps" not in data:
-        return Note(judge(identity, data).says)
+    verdict = judge(identity, data)
+    # What never ran has no turns and no events; the check has the words for it.
+    if verdict.outcome == NOT_ATTEMPTED or not data.get("turns", data["events"]):
+        return Note(verdict.says)
     return draw(data)
 
 
