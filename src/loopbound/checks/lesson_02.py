@@ -150,7 +150,8 @@ def _observe_here(names: Mapping[str, Any]) -> Data:
         del first, other, again
         for _ in range(_SHORT_LIVED if watch.well and seen["mailbox"] and seen["apart"] else 0):
             short_lived()
-            gc.collect()
+            gc.collect(1)  # a loop dies young: the whole heap of a kernel need not be searched each time
+        gc.collect()
         seen["alive"] = sum(loop() is not None for loop in loops)
     data = watch.data(**seen)
     data["steps"] = data["steps"][:5]  # the rest is alike
