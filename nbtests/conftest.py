@@ -14,6 +14,7 @@ LONGEST_FIRST = (
     "test_browser",
     "test_lessons_run",
     "test_versions",
+    "test_exercises",
     "test_pool_model",
     "test_fixes",
     "test_suite_hang",
