@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from loopbound import run_suite
+from loopbound.files import check_writable, replace_text
 from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun, fixes
 
@@ -40,6 +41,9 @@ def main() -> int:
     if unknown := set(options.cures) - {AS_FOUND, *fixes()}:
         parser.error(f"no such cure: {', '.join(sorted(unknown))}; there are {', '.join([AS_FOUND, *fixes()])}")
 
+    if options.json:
+        check_writable(options.json)  # before the runs, which take minutes
+
     measured: dict[str, Any] = about()
     print(f"Python {measured['python']}, {sys.platform}, {measured['cores']} cores; floor: {FLOOR} = 1\n")
     for project, rounds in ((backend(1), options.rounds), (backend(REPEATED), options.long_rounds)):
@@ -47,7 +51,7 @@ def main() -> int:
             size, rows = measure(project, options.cures or cures, rounds)
             measured["tests"][size] = rows
     if options.json:
-        options.json.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+        replace_text(options.json, json.dumps(measured, indent=1) + "\n")
     return 0
 
 

@@ -6,18 +6,12 @@ import ast
 from pathlib import Path
 
 import pytest
+from as_found import FIVE
 from claims import claim
 
 from loopbound.suite import SuiteRun, incident, run_suites
 from loopbound.suite.incident import BACKEND, incident_job
 
-FIVE = {
-    "tests/api/test_auth.py::test_register_user_creates_account",
-    "tests/api/test_reports.py::test_get_report_permission_denied",
-    "tests/api/test_reports.py::test_get_report_requires_completion",
-    "tests/api/test_status.py::test_get_status_forbidden",
-    "tests/api/test_stream.py::test_sse_connection_and_completion",
-}
 BEFORE_AUTH = "tests/api/test_analyze.py::test_analyze_is_accepted_and_completed"
 
 

@@ -4,32 +4,22 @@ import gc
 import statistics
 import subprocess
 import sys
-import time
 
 import pytest
+from as_found import FIVE
 from claims import claim
+from cures.helpers import engine_lap, files, side_by_side, tasks_database
 from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from loopbound import NamedLoop, Recorder, incident, run_suite, scratch_database
+from loopbound.problem import Problem
 from loopbound.suite import BACKEND, run_suites
 
 FIXES = BACKEND / "fixes"
 CURES = BACKEND.parent / "cures"
 LINE = "    session.engine = session._create_engine()\n"
-FIVE = {
-    "tests/api/test_auth.py::test_register_user_creates_account",
-    "tests/api/test_reports.py::test_get_report_permission_denied",
-    "tests/api/test_reports.py::test_get_report_requires_completion",
-    "tests/api/test_status.py::test_get_status_forbidden",
-    "tests/api/test_stream.py::test_sse_connection_and_completion",
-}
-
-
-def files(folder):
-    found = [path for path in folder.rglob("*.*") if path.suffix in (".py", ".toml", ".ini")]
-    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in found}
 
 
 def jobs(*overlays, **more):
@@ -79,17 +69,8 @@ def test_the_second_recipe_needs_the_fixtures_deleted(second):
     observed="making an engine takes a fraction of a millisecond; what takes milliseconds is its first connection",
 )
 def test_the_connection_costs_not_the_engine():
-    async def laps(url):
-        begin = time.perf_counter()
-        engine = create_async_engine(url)
-        made = time.perf_counter()
-        async with engine.connect():
-            connected = time.perf_counter()
-        await engine.dispose()
-        return made - begin, connected - made
-
     with scratch_database("claim") as db, NamedLoop("A") as loop:
-        made, connected = zip(*[loop.run(laps(db.url)) for _ in range(20)])
+        made, connected = zip(*[loop.run(engine_lap(db.url)) for _ in range(20)])
     assert statistics.median(made) * 4 < statistics.median(connected)
 
 
@@ -321,12 +302,16 @@ FAILING = ["ok", "different loop", "ok", "different loop"]
         ("thread", "hand it over", "queue", ["ok"] * 4),
     ],
 )
-def test_the_fault_and_its_cures_outside_pytest(program, cure, pool, expected, monkeypatch):
-    monkeypatch.syspath_prepend(str(CURES.parent))
-    from cures.helpers import side_by_side, tasks_database
-
+def test_the_fault_and_its_cures_outside_pytest(program, cure, pool, expected):
     with tasks_database() as db:
         assert side_by_side(db, {"it": (program, 1, cure, pool)}) == {"it": expected}
+
+
+def test_a_program_that_breaks_is_named():
+    with tasks_database() as db, pytest.raises(Problem) as caught:
+        side_by_side(db, {"it": ("no_such_program", 1, "", "queue")})
+    said = str(caught.value).splitlines()
+    assert said[0] == "cures/programs/no_such_program.py ended with exit code 2." and "No such file" in said[1]
 
 
 def test_the_benchmark_says_what_it_measured(tmp_path):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from loopbound.checks import NOT_ATTEMPTED, PASSED, task_check
 from loopbound.course.manifest import assignments, repository
 from loopbound.exercises.command import build
-from loopbound.exercises.form import grade_id_of, nbgrader_of
+from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.exercises.proof import WrongAnswer, answer_of, verdict_on, wrong_answers
 from loopbound.lessons.rules import AMERICAN, BANNED
 from loopbound.lessons.text import prose

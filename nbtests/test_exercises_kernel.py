@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from loopbound.course.manifest import Assignment, assignments, repository
-from loopbound.exercises.form import grade_id_of
+from loopbound.course.solutions import grade_id_of
 from loopbound.lessons.execute import run_notebook
 from loopbound.lessons.stable import without_colour
 

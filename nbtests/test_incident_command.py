@@ -13,19 +13,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from as_found import FIVE
 
+from loopbound.files import check_writable
 from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun, TestResult, fixes, incident
-from loopbound.suite.command import _Progress, check_target, incident_command, table, write_json
+from loopbound.suite.command import incident_command, table, write_json
+from loopbound.suite.terminal import Progress
 
 INCIDENT = [sys.executable, "-m", "loopbound", "incident"]
-AS_FOUND = {
-    "tests/api/test_auth.py::test_register_user_creates_account",
-    "tests/api/test_reports.py::test_get_report_permission_denied",
-    "tests/api/test_reports.py::test_get_report_requires_completion",
-    "tests/api/test_status.py::test_get_status_forbidden",
-    "tests/api/test_stream.py::test_sse_connection_and_completion",
-}
 
 
 def command(*words: object) -> subprocess.CompletedProcess:
@@ -41,7 +37,7 @@ def test_as_found_twice_with_json(tmp_path: Path) -> None:
     assert list(told) == ["fix", "order", "runs"] and (told["fix"], told["order"]) == (None, "default")
     for run in told["runs"]:
         assert list(run) == ["passed", "failed", "errors", "hung", "seconds"]
-        assert set(run["failed"]) == AS_FOUND and set(run["failed"].values()) == {"different loop"}
+        assert set(run["failed"]) == FIVE and set(run["failed"].values()) == {"different loop"}
         assert (len(run["passed"]), run["errors"], run["hung"]) == (28, {}, False)
     assert done.stdout.rstrip().endswith("28 passed, 5 failed  (2 of 2 runs)")
     assert "\ntests/api/test_status.py\n" in done.stdout
@@ -143,7 +139,7 @@ def test_only_a_file_is_replaced(tmp_path: Path) -> None:
 
 def test_a_name_that_is_too_long_is_said_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="cannot be written: ") as caught:
-        check_target(tmp_path / ("a" * 260))
+        check_writable(tmp_path / ("a" * 260))
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -154,7 +150,8 @@ def test_a_moving_line_fits_a_small_terminal(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("COLUMNS", "20")
-    with _Progress("the incident with session-loop-rollback, order random:7"):
+    with Progress() as progress:
+        progress.pass_by("running the incident with session-loop-rollback, order random:7")
         assert sys.stderr.getvalue() == "\r\x1b[Krunning the inciden"
 
 

@@ -91,7 +91,7 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
         (lambda root: _replace(root / "README.md", "[01 What a loop is]", "[01 Loops]"), "its map has lesson 01 as ('Loops', 20)"),
         (lambda root: _replace(root / "README.md", "[01 ", "[02 "), "its map has lesson 01 as None"),
         (lambda root: (root / "README.md").unlink(), "README.md: its map has lesson 00 as None"),
-        (_source("recap", "1. The connection", "| 01 What a loop is | 9 |\n\n1. The connection"), "its map has lesson 01 as ('What a loop is', 9)"),
+        (_source("recap", "1. The connection", "| 01 What a loop is | 9 |\n\n1. The connection"), "cell 'recap': its map has lesson 01 as ('What a loop is', 9)"),
     ],
     "known_tags_only": [
         (_set("run-1", "metadata", {"tags": ["raise-exception"]}), "has the tag 'raise-exception'"),

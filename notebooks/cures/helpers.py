@@ -52,7 +52,7 @@ def side_by_side(db: ScratchDatabase, programs: Mapping[str, tuple[str, int, str
         done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True)
         if done.returncode != 0:
             last = (done.stderr.strip() or "It said nothing.").splitlines()[-1]
-            raise Problem(f"cures/programs/{program}.py ended with exit code {done.returncode}.", last)
+            raise Problem(f"cures/programs/{program}.py ended with exit code {done.returncode}.\nIt says: {last}")
         return done.stdout.splitlines()
 
     with ThreadPoolExecutor(2) as two:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 from loopbound.checks.task import judge, observe, task_check
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, CheckFailed, Feedback
 from loopbound.course import manifest
-from loopbound.problem import Problem
+from loopbound.course.solutions import BEGIN, END, answer_source
 
 __all__ = ["Note", "check", "hint", "show", "solution", "solution_source"]
 
@@ -93,15 +92,8 @@ def solution(identity: str, anyway: bool = False) -> Note:
 
 def solution_source(identity: str) -> str:
     """The code of a task's solution cell, without nbgrader's markers. Raises ``Problem`` without the repository's ``solutions/``."""
-    assignment = manifest.assignment(manifest.task(identity).id[:2])
-    path = manifest.repository() / "solutions" / assignment.file
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except OSError as error:
-        raise Problem(f"the solutions are not here: {path} cannot be read ({error.strerror}).") from error
-    wanted = f"answer-{identity.replace('.', '-')}"
-    source = next("".join(cell["source"]) for cell in cells if cell["metadata"].get("nbgrader", {}).get("grade_id") == wanted)
-    return re.sub(r"^\s*### (BEGIN|END) SOLUTION\n?", "", source, flags=re.MULTILINE).rstrip()
+    source = answer_source(manifest.repository(), identity)
+    return re.sub(rf"^\s*### ({BEGIN}|{END})\n?", "", source, flags=re.MULTILINE).rstrip()
 
 
 def _names(names: Mapping[str, Any] | None) -> Mapping[str, Any]:

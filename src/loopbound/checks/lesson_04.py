@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -28,6 +29,11 @@ async def _outcome(use: Any) -> str:
     except Exception as error:
         return symptom_of(error)
     return OK
+
+
+async def _ask(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.scalar(text("select 1"))
 
 
 def _observe_two(names: Mapping[str, Any]) -> Data:
@@ -136,13 +142,7 @@ def _observe_engine(names: Mapping[str, Any]) -> Data:
     seen: dict[str, Any] = {"driver": "", "outcomes": [], "left": []}
 
     async def twice(engine: AsyncEngine) -> list[str]:
-        from sqlalchemy import text
-
-        async def ask() -> None:
-            async with engine.connect() as connection:
-                await connection.scalar(text("select 1"))
-
-        return [await _outcome(ask()), await _outcome(ask())]
+        return [await _outcome(_ask(engine)), await _outcome(_ask(engine))]
 
     with Watch(names) as watch:
         database = watch.database()
@@ -208,21 +208,14 @@ def four_rows() -> Any:
 
 
 def _observe_engine_row(options: dict[str, Any]) -> Data:
-    from sqlalchemy import text
-
     outcomes: list[str] = []
     with Watch({}) as watch:
         database = watch.database()
         engine = create_async_engine(database.url, **options)
         watch.recorder.watch(engine)
-
-        async def ask() -> None:
-            async with engine.connect() as connection:
-                await connection.scalar(text("select 1"))
-
         for name in "ABCD":
             for _ in range(2):
-                outcomes.append(watch.step(name, "a query", lambda: _outcome(ask())))
+                outcomes.append(watch.step(name, "a query", lambda: _outcome(_ask(engine))))
             if name == "D":
                 left = watch.connected(database)
             watch.close(name)

@@ -62,7 +62,7 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         # While the loops are open: closing one drops its sockets, and a connection that only that closes was left behind.
         for database in self._databases:
-            self._connections += _settled(database)
+            self._connections += self.connected(database)
         for loop in self._loops.values():
             loop.close()
         assert self._recorder is not None
@@ -88,7 +88,7 @@ class Watch:
 
     def connected(self, database: ScratchDatabase) -> int:
         """How many sessions the server sees in a database now; one that was closed a moment ago may still be leaving."""
-        return _settled(database)
+        return len(database.sessions(settle=0.5))
 
     @property
     def recorder(self) -> Recorder:
@@ -240,11 +240,3 @@ def _without_loop(coro: Any) -> Any:
         except StopIteration as returned:
             return returned.value
     raise RuntimeError("a plain step awaited something")
-
-
-def _settled(database: ScratchDatabase) -> int:
-    """How many sessions stay connected; one that was closed a moment ago may still be leaving."""
-    until = time.monotonic() + 0.5
-    while (count := len(database.sessions())) and time.monotonic() < until:
-        time.sleep(0.02)
-    return count

@@ -11,6 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from loopbound.problem import Problem
 
@@ -88,21 +89,15 @@ class Assignment:
 @functools.cache
 def assignments() -> tuple[Assignment, ...]:
     """All assignments in teaching order."""
-    text = resources.files(__package__).joinpath("course.toml").read_text(encoding="utf-8")
     return tuple(
         Assignment(name=row["name"], title=row["title"], tasks=tuple(Task(**task) for task in row["tasks"]))
-        for row in tomllib.loads(text).get("assignment", ())
+        for row in _tables().get("assignment", ())
     )
 
 
 def assignment(name: str) -> Assignment:
     """The assignment with this number, name or file name. Raises ``Problem`` where there is none."""
-    wanted = Path(name).name.removesuffix(".ipynb")
-    wanted = wanted.zfill(2) if wanted.isdecimal() else wanted
-    for known in assignments():
-        if wanted in (known.number, known.name):
-            return known
-    raise Problem(f"there is no assignment {name!r}.\nAssignments: {', '.join(known.name for known in assignments())}")
+    return _called(name, assignments(), "assignment")
 
 
 def task(identity: str) -> Task:
@@ -116,22 +111,29 @@ def task(identity: str) -> Task:
 @functools.cache
 def lessons() -> tuple[Lesson, ...]:
     """All lessons in teaching order."""
-    text = resources.files(__package__).joinpath("course.toml").read_text(encoding="utf-8")
     return tuple(
         Lesson(file=row["file"], title=row["title"], minutes=row["minutes"], claims=tuple(row["claims"]))
-        for row in tomllib.loads(text)["lesson"]
+        for row in _tables()["lesson"]
     )
 
 
 def lesson(name: str) -> Lesson:
     """The lesson with this number (``"03"`` or ``"3"``), name or file name. Raises ``Problem`` where there is none."""
+    return _called(name, lessons(), "lesson")
+
+
+def _called(name: str, all_of_them: tuple[Any, ...], kind: str) -> Any:
     wanted = Path(name).name.removesuffix(".ipynb")
-    if wanted.isdecimal():
-        wanted = wanted.zfill(2)
-    for known in lessons():
+    wanted = wanted.zfill(2) if wanted.isdecimal() else wanted
+    for known in all_of_them:
         if wanted in (known.number, known.name):
             return known
-    raise Problem(f"there is no lesson {name!r}.\nLessons: {', '.join(known.name for known in lessons())}")
+    raise Problem(f"there is no {kind} {name!r}.\n{kind.capitalize()}s: {', '.join(known.name for known in all_of_them)}")
+
+
+@functools.cache
+def _tables() -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath("course.toml").read_text(encoding="utf-8"))
 
 
 def wanted_claims() -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import os
 import threading
+import time
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -50,8 +51,18 @@ class ScratchDatabase:
         self._process = os.getpid()
         self._closed = False
 
-    def sessions(self) -> list[Session]:
-        """Who is connected to it now, oldest session first. Loopbound's own session is not among them."""
+    def sessions(self, settle: float = 0.0) -> list[Session]:
+        """Who is connected to it now, oldest session first. Loopbound's own session is not among them.
+
+        Args:
+            settle: seconds to wait at the most until nobody is: a session that was closed a moment ago may still be shown.
+        """
+        until = time.monotonic() + settle
+        while (found := self._sessions()) and time.monotonic() < until:
+            time.sleep(0.02)
+        return found
+
+    def _sessions(self) -> list[Session]:
         with _mutex:
             rows = self._owner.connected().execute(
                 "SELECT pid, state, wait_event_type, query, application_name, wait_event, pg_blocking_pids(pid)"

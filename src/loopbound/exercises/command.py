@@ -8,7 +8,7 @@ from pathlib import Path
 from loopbound.course.manifest import Assignment, assignment, assignments, repository
 from loopbound.exercises.form import solution_form
 from loopbound.exercises.release import released
-from loopbound.lessons.commands import write
+from loopbound.files import replace_text
 from loopbound.problem import Problem
 
 __all__ = ["build", "build_command"]
@@ -46,7 +46,7 @@ def build(root: Path, which: Assignment, check: bool = False) -> list[str]:
             changed.append(f"{place}: is not what loopbound exercises build makes")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write(path, new)
+            replace_text(path, new)
             changed.append(f"{place}: written")
     return changed
 

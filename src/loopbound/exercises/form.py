@@ -8,7 +8,7 @@ from typing import Any
 from loopbound.lessons.normal_form import normal_form
 from loopbound.problem import Problem
 
-__all__ = ["dumped", "grade_id_of", "nbgrader_of", "solution_form"]
+__all__ = ["dumped", "solution_form"]
 
 SCHEMA = 3
 _FIELDS = ("grade", "grade_id", "locked", "points", "schema_version", "solution", "task")
@@ -33,13 +33,3 @@ def dumped(notebook: dict[str, Any]) -> str:
     import nbformat
 
     return nbformat.writes(nbformat.from_dict(notebook)).rstrip("\n") + "\n"
-
-
-def nbgrader_of(cell: dict[str, Any]) -> dict[str, Any]:
-    """A cell's nbgrader metadata, empty where it has none."""
-    return cell["metadata"].get("nbgrader", {})
-
-
-def grade_id_of(identity: str, role: str) -> str:
-    """The ``grade_id`` of a task's cell: ``"answer-01-2"`` or ``"check-01-2"``."""
-    return f"{role}-{identity.replace('.', '-')}"

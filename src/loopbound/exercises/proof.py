@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from loopbound.checks import judge, observe
 from loopbound.checks.verdict import Verdict
 from loopbound.course.manifest import Assignment, assignment, task
-from loopbound.exercises.form import grade_id_of, nbgrader_of
+from loopbound.course.solutions import answer_source, cells_of, nbgrader_of
 from loopbound.exercises.release import stubbed
 from loopbound.problem import Problem
 
@@ -59,10 +58,7 @@ def wrong_answers(root: Path, which: Assignment) -> list[WrongAnswer]:
 
 def answer_of(root: Path, identity: str, stub: bool = False) -> str:
     """The source of a task's answer cell: the solution, or the stub that a learner finds."""
-    wanted = grade_id_of(identity, "answer")
-    source = next(
-        "".join(cell["source"]) for cell in _cells(root, assignment(identity[:2])) if nbgrader_of(cell).get("grade_id") == wanted
-    )
+    source = answer_source(root, identity)
     return stubbed(source) if stub else source
 
 
@@ -83,16 +79,8 @@ def verdict_on(root: Path, identity: str, code: str) -> Verdict:
 @functools.cache
 def _given(root: Path, which: Assignment) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "__main__"}
-    for cell in _cells(root, which):
+    for cell in cells_of(root, which):
         marks = nbgrader_of(cell)
         if cell["cell_type"] == "code" and not marks.get("solution") and not marks.get("grade"):
             exec(compile("".join(cell["source"]), f"<{which.name} {cell['id']}>", "exec"), names)
     return names
-
-
-def _cells(root: Path, which: Assignment) -> list[dict[str, Any]]:
-    path = root / "solutions" / which.file
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError) as error:
-        raise Problem(f"{path} cannot be read: {error}") from error

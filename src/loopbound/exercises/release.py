@@ -11,12 +11,12 @@ import json
 import re
 from typing import Any
 
-from loopbound.exercises.form import dumped, nbgrader_of
+from loopbound.course.solutions import BEGIN, END, nbgrader_of
+from loopbound.exercises.form import dumped
 from loopbound.problem import Problem
 
 __all__ = ["STUB", "checksum", "released", "stubbed"]
 
-BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"
 STUB = ("# YOUR CODE HERE", "raise NotImplementedError()")
 
 

@@ -98,7 +98,7 @@ def _marked_tests(folder: Path) -> list[tuple[str, str, dict[str, str | None]]]:
     # A process of its own: the same test files may be loaded in this one, by the pytest that asks.
     options = ["--collect-only", "-q", "-p", "loopbound.lessons.collecting", "-p", "no:cacheprovider", "--rootdir", str(folder.parent)]
     options += ["-p", "no:asyncio", "-p", "no:anyio"]  # the lessons' plugins: not for these tests
-    options += ["-o", "addopts=--import-mode=importlib", "-o", f"pythonpath={folder.name}", "-o", "markers=claim: settles a claim"]
+    options += ["-o", "addopts=--import-mode=importlib", "-o", f"pythonpath={folder.name} notebooks", "-o", "markers=claim: settles a claim"]
     with tempfile.TemporaryDirectory() as scratch:
         rows = Path(scratch, "claims.json")
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

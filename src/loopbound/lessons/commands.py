@@ -6,13 +6,13 @@ Each takes the parsed arguments and gives the exit code: 0 when all is well, 1 w
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopbound.course.manifest import lesson, lessons, notebooks_folder
+from loopbound.files import replace_text
 from loopbound.lessons.finding import Finding
 from loopbound.lessons.changed import hint
 from loopbound.lessons.normal_form import form_differences, normal_form
@@ -54,7 +54,7 @@ def format_command(args: argparse.Namespace) -> int:
             for cell, what in differences:
                 print(f"{path.name}: {what}" if cell is None else f"{path.name}, cell '{cell}': {what}")
         else:
-            write(path, normal_form(text, path.name))
+            replace_text(path, normal_form(text, path.name))
             print(f"{path.name}: written in normal form")
     if args.check and wrong:
         print(f"{wrong} {'notebook is' if wrong == 1 else 'notebooks are'} not in normal form; run: python3 lab.py format")
@@ -74,7 +74,7 @@ def _cover(check: bool) -> int:
         print(f"{COVER.as_posix()} is not lesson 00's picture any more; run: python3 lab.py format")
     else:
         path.parent.mkdir(exist_ok=True)
-        write(path, svg)
+        replace_text(path, svg)
         print(f"{COVER.as_posix()}: taken from lesson 00")
     return 1
 
@@ -127,18 +127,6 @@ def claims_command(args: argparse.Namespace) -> int:
     return 0 if complete else 1
 
 
-def write(path: Path, text: str) -> None:
-    """Replaces a file in one step: a reader sees the old or the new one, also when this is interrupted."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(partial, path)
-    except OSError as error:
-        raise Problem(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _write_run(result: RunResult, committed: str) -> bool:
     """Writes the outputs of a run. False when the file holds them already."""
     import nbformat
@@ -157,7 +145,7 @@ def _write_run(result: RunResult, committed: str) -> bool:
     # What the author saved while the kernel ran must not be lost.
     if _text(result.path) != committed:
         raise Problem(f"{result.path} was changed while it ran; it is not written. Run it again.")
-    write(result.path, text)
+    replace_text(result.path, text)
     return True
 
 

@@ -151,16 +151,18 @@ def maps_are_the_manifest(course: Course) -> Iterator[Finding]:
     """The README's table of lessons, and any in a lesson, gives every lesson's title and minutes as the manifest does."""
     wanted = {lesson.number: (lesson.title, lesson.minutes) for lesson in course.lessons}
     # A lesson's map may stand in several cells: a long table is hard to read at once.
-    texts = [(page.file, "\n\n".join(cell["source"] for cell in page.of_kind("markdown"))) for page in course.pages]
+    maps = [(page.file, [(cell.get("id"), cell["source"]) for cell in page.of_kind("markdown")]) for page in course.pages]
     readme = course.root / "README.md"
-    for file, text in [*texts, ("README.md", readme.read_text(encoding="utf-8") if readme.is_file() else "")]:
-        rows = {number: (title, int(minutes)) for number, title, minutes in _MAP_ROW.findall(text)}
-        if not rows and file != "README.md":
+    for file, texts in [*maps, ("README.md", [(None, readme.read_text(encoding="utf-8") if readme.is_file() else "")])]:
+        found = [(cell, *row) for cell, text in texts for row in _MAP_ROW.findall(text)]
+        if not found and file != "README.md":
             continue
+        rows = {number: (title, int(minutes)) for _, number, title, minutes in found}
+        cells = {number: cell for cell, number, *_ in found}
         for number in sorted({*rows, *wanted}):
             if rows.get(number) != wanted.get(number):
                 what = f"its map has lesson {number} as {rows.get(number)}, the manifest as {wanted.get(number)}"
-                yield Finding(file, None, what)
+                yield Finding(file, cells.get(number), what)
 
 
 @_of_each_page

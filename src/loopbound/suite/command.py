@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
-import os
-import shutil
-import signal
-import sys
-import tempfile
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from loopbound.problem import Problem
+from loopbound.files import check_writable, replace_text
 
 from .incident import fixes, incident, incident_job
 from .results import SuiteRun, TestResult
 from .run import check_order, run_suites
+from .terminal import Progress, ended_in_good_order
 
 
 def incident_command(fix: str | None, order: str, repeat: int, target: Path | None) -> int:
@@ -42,13 +37,22 @@ def incident_command(fix: str | None, order: str, repeat: int, target: Path | No
         check_order(order)
     incident_job(fix)
     if target:
-        check_target(target)
-    with _ended_in_good_order():
+        check_writable(target)
+    with ended_in_good_order():
         runs = _runs(fix, order, repeat)
     print("\n".join(table(runs)))
     if target:
         write_json(target, {"fix": fix, "order": order, "runs": [run.as_json() for run in runs]})
     return 0
+
+
+def write_json(target: Path, data: dict[str, Any]) -> None:
+    """Write a whole file of JSON or none.
+
+    Raises:
+        Problem: it cannot be written.
+    """
+    replace_text(target, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 def table(runs: Sequence[SuiteRun]) -> Iterator[str]:
@@ -63,7 +67,7 @@ def table(runs: Sequence[SuiteRun]) -> Iterator[str]:
     for run in runs:
         for test in run.tests:
             turns.setdefault(test.id, []).append(test)
-    files = [file for file, _ in groupby(turns, key=_file)]
+    files = [file for file, _ in itertools.groupby(turns, key=_file)]
     mixed = len(files) > len(set(files))
     names = {id: id if mixed else id.partition("::")[2] or id for id in turns}
     wide = max(map(len, names.values()), default=0)
@@ -96,124 +100,22 @@ def summary(run: SuiteRun) -> str:
     return ", ".join([*words, f"hung in {run.hung_test or 'no test'}"] if run.hung else words)
 
 
-def check_target(target: Path) -> None:
-    """Find out, before the first run, whether `write_json` can write there.
-
-    Raises:
-        Problem: it cannot.
-    """
-    if os.path.isdir(target) or not os.path.isdir(target.absolute().parent):
-        raise Problem(f"{target} cannot be written: it is a folder, or its folder does not exist.")
-    # Putting a file in its place would take /dev/null away from the whole machine.
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise Problem(f"{target} cannot be written: it exists and is no file.")
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            os.stat(target)  # a name that is too long
-        handle, draft = _draft(target)
-        os.close(handle)
-        os.unlink(draft)
-    except OSError as error:
-        raise _unwritable(target, error) from None
-
-
-def write_json(target: Path, data: dict) -> None:
-    """Write a whole file or none; where `target` is a link, the file that it leads to.
-
-    Raises:
-        Problem: it cannot be written.
-    """
-    check_target(target)
-    try:
-        handle, draft = _draft(target)
-        try:
-            with open(handle, "w", encoding="utf-8") as file:
-                json.dump(data, file, indent=2, ensure_ascii=False)
-                file.write("\n")
-            os.chmod(draft, 0o644)
-            os.replace(draft, os.path.realpath(target))
-        except BaseException:
-            os.unlink(draft)
-            raise
-    except OSError as error:
-        raise _unwritable(target, error) from None
-
-
-def _draft(target: Path) -> tuple[int, str]:
-    return tempfile.mkstemp(dir=os.path.dirname(os.path.realpath(target)), prefix=".loopbound-")
-
-
-def _unwritable(target: Path, error: OSError) -> Problem:
-    return Problem(f"{target} cannot be written: {(error.strerror or str(error)).lower()}.")
-
-
-@contextlib.contextmanager
-def _ended_in_good_order() -> Iterator[None]:
-    """A terminal that is closed, or `kill`, ends the suites as Ctrl-C does, unless the caller had them ignored."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    changed = []
-    if threading.current_thread() is threading.main_thread():
-        wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        changed = [number for number in wanted if signal.getsignal(number) is signal.SIG_DFL]
-    for number in changed:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in changed:
-            signal.signal(number, signal.SIG_DFL)
-
-
 def _runs(fix: str | None, order: str, repeat: int) -> list[SuiteRun]:
-    what = f"the incident {f'with {fix}' if fix else 'as found'}, order {order}"
-    with _Progress(what) as progress:
+    what = f"running the incident {f'with {fix}' if fix else 'as found'}, order {order} …"
+    with Progress() as progress:
+        (progress.pass_by if progress.moves else progress.stay)(what)
+
+        def tell(run: SuiteRun, number: int) -> None:
+            of = f"run {number} of {repeat}: " if repeat > 1 else ""
+            progress.stay(f"{of}{summary(run)}, {run.seconds:.1f} s")
+
         if order == "alone":
             runs = []
             for number in range(1, repeat + 1):
-                run = incident(fix, order, done=lambda one: progress.test())
+                tests = itertools.count(1)
+                run = incident(fix, order, done=lambda one: progress.pass_by(f"test {next(tests)} …"))
                 runs.append(run)
-                progress.run(run, number, repeat)
+                tell(run, number)
             return runs
-        finished = iter(range(1, repeat + 1))
-        return run_suites(
-            [incident_job(fix, order)] * repeat, done=lambda run: progress.run(run, next(finished), repeat)
-        )
-
-
-class _Progress:
-    """Says on stderr what goes on: a line a run, and between them a line that moves, where somebody watches."""
-
-    def __init__(self, what: str) -> None:
-        self._moves = sys.stderr is not None and sys.stderr.isatty()
-        self._tests = 0
-        self._lock = threading.Lock()
-        self._show(f"running {what} …", stays=not self._moves)
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._moves:
-            self._show("", stays=False)
-
-    def test(self) -> None:
-        with self._lock:
-            self._tests += 1
-            if self._moves:
-                self._show(f"test {self._tests} …", stays=False)
-
-    def run(self, run: SuiteRun, number: int, of: int) -> None:
-        with self._lock:
-            self._tests = 0
-            self._show(f"{f'run {number} of {of}: ' if of > 1 else ''}{summary(run)}, {run.seconds:.1f} s", stays=True)
-
-    def _show(self, text: str, stays: bool) -> None:
-        if sys.stderr is None:  # closed by the caller
-            return
-        start = "\r\x1b[K" if self._moves else ""
-        if not stays:
-            text = text[: shutil.get_terminal_size().columns - 1]  # a line that wraps could not be taken back
-        print(f"{start}{text}", end="\n" if stays else "", file=sys.stderr, flush=True)
+        numbers = itertools.count(1)
+        return run_suites([incident_job(fix, order)] * repeat, done=lambda run: tell(run, next(numbers)))

@@ -21,6 +21,7 @@ from loopbound.problem import Problem
 
 PROGRAM = Path(__file__).parent / "child" / "loopbound_child.py"
 STACKS_SECONDS = 3.0  # to wait for a hung process to write its stacks
+SETTLE_SECONDS = 0.13  # for connections that the last test has closed to be gone from the server
 END_SECONDS = 3.0  # between asking a process to end and killing it
 TURN_SECONDS = 0.2  # how late Ctrl-C may be heard on Windows
 
@@ -119,9 +120,8 @@ class Child:
         with contextlib.suppress(psycopg.Error):
             self.sessions = self._scratch.sessions()
         self._order("stacks")
-        if not self._wrote_stacks.wait(STACKS_SECONDS):
-            # It did not hear us; faulthandler's own timer has written them by now.
-            self._ended.wait(0)
+        # One that does not hear us has had them written by faulthandler's own timer meanwhile.
+        self._wrote_stacks.wait(STACKS_SECONDS)
 
     def _listen(self) -> None:
         for line in self.process.stdout:
@@ -132,7 +132,8 @@ class Child:
             if not isinstance(said, dict) or "kind" not in said:  # from an interpreter that is none, or a test
                 continue
             if said["kind"] == "last":
-                self.leftovers = self._settled_sessions()
+                with contextlib.suppress(psycopg.Error):
+                    self.leftovers = self._scratch.sessions(SETTLE_SECONDS)
                 self._order("go on")
             elif said["kind"] == "stacks":
                 self._wrote_stacks.set()
@@ -142,17 +143,6 @@ class Child:
     def _await(self) -> None:
         self.process.wait()
         self._ended.set()
-
-    def _settled_sessions(self) -> list[Session]:
-        found: list[Session] = []
-        with contextlib.suppress(psycopg.Error):
-            # A connection that was closed a moment ago may still be shown.
-            for pause in (0, 0.03, 0.1):
-                time.sleep(pause)
-                found = self._scratch.sessions()
-                if not found:
-                    break
-        return found
 
     def _order(self, word: str) -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...problem import Problem
+from ...files import check_writable
 from ..command import write_json
+from ..terminal import Progress, ended_in_good_order
 from .environments import chosen, environments, python_of, versions_in
 from .observed import OBSERVED, stored
 from .running import observe
@@ -28,12 +27,13 @@ def versions_command(names: Sequence[str], target: Path | None, write: bool) -> 
         Problem: no such environment, it cannot be made, or a file cannot be written.
     """
     wanted = chosen(names)
-    if target and (target.is_dir() or not target.absolute().parent.is_dir()):
-        raise Problem(f"{target} cannot be written: it is a folder, or its folder does not exist.")
+    for path in filter(None, (target, OBSERVED if write else None)):
+        check_writable(path)  # before the runs, which take long
     before = {"environments": {}} if write and not OBSERVED.exists() else stored()
     found: dict[str, Any] = {"environments": {}}
-    for environment in wanted:
-        found["environments"][environment.name] = observe_one(environment.name, environment.runs)
+    with ended_in_good_order():
+        for environment in wanted:
+            found["environments"][environment.name] = observe_one(environment.name, environment.runs)
     if target:
         write_json(target, tidy(found))
     if write:
@@ -62,11 +62,12 @@ def observe_one(name: str, topics: Sequence[str], fixes: Sequence[str] | None = 
         ``{"versions": {package: version}, "observed": {fact: text}}``.
     """
     began = time.perf_counter()
-    with _Progress(name) as progress:
+    with Progress() as progress:
+        progress.pass_by(f"{name}: making the environment ...")
         python = python_of(name)
         versions = versions_in(python)
-        facts = observe(python, topics, fixes, progress.step)
-    print(f"{name}: {len(facts)} facts, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+        facts = observe(python, topics, fixes, lambda number, of: progress.pass_by(f"{name}: {number} of {of} runs"))
+        progress.stay(f"{name}: {len(facts)} facts, {time.perf_counter() - began:.0f} s")
     return {"versions": versions, "observed": facts}
 
 
@@ -93,27 +94,3 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def tidy(rows: dict[str, Any]) -> dict[str, Any]:
     """The same in one order, whatever was run first."""
     return {key: tidy(value) if isinstance(value, dict) else value for key, value in sorted(rows.items())}
-
-
-class _Progress:
-    """On a terminal a line that moves."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._lock = threading.Lock()
-        self._moves = sys.stderr.isatty()
-
-    def __enter__(self) -> _Progress:
-        self._show(f"{self.name}: making the environment ...")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._show("")
-
-    def step(self, number: int, of: int) -> None:
-        with self._lock:
-            self._show(f"{self.name}: {number} of {of} runs")
-
-    def _show(self, text: str) -> None:
-        if self._moves:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

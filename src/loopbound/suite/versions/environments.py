@@ -28,12 +28,12 @@ import fasteners
 
 from ...database.folder import open_folder
 from ...problem import Problem
+from ..incident import BACKEND
+from .observed import SHOWN
 
 FORGET_AFTER_DAYS = 30
 """An environment that was not used for so long goes when the next one is made."""
 LOCK_SECONDS = 300
-SHOWN = ("pytest", "pytest-asyncio", "sqlalchemy", "asyncpg", "anyio")
-"""The packages whose versions a row carries."""
 
 # What says from where packages come (index, proxy, certificates, cache) is the reader's; what says which, or where to, is not.
 _KEPT = re.compile(
@@ -81,7 +81,7 @@ def project() -> Path:
 
     Raises Problem if it is not there.
     """
-    folder = Path(__file__).resolve().parents[4] / "notebooks" / "signal_scanner" / "versions"
+    folder = BACKEND / "versions"
     if not (folder / "uv.lock").is_file():
         raise Problem(f"there is no lock in {folder}.\nRun this in a clone of Loopbound; git restore brings a lost file back.")
     return folder

@@ -14,6 +14,8 @@ from ..incident import BACKEND
 
 OBSERVED = BACKEND / "versions" / "observed.json"
 """Where they are stored."""
+SHOWN = ("pytest", "pytest-asyncio", "sqlalchemy", "asyncpg", "anyio")
+"""The packages whose versions a row carries."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _age(versions: dict[str, str]) -> tuple:
 
 def _installed() -> dict[str, str]:
     found = {}
-    for package in ("pytest", "pytest-asyncio", "sqlalchemy", "asyncpg", "anyio"):
+    for package in SHOWN:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

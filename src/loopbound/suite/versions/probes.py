@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...problem import Problem
 from ...recorder import symptom_in
@@ -34,7 +34,7 @@ class Probe:
     name: str
     job: Mapping[str, object]
     read: Callable[[SuiteRun | Problem], dict[str, str]]
-    refusable: bool = field(default=False)
+    refusable: bool = False
 
 
 # -- the plugin: modes, options, marks, overrides ------------------------------------------------------------------
