@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
@@ -222,8 +223,6 @@ def test_a_server_that_is_too_old_is_named(own):
 
 
 def test_a_server_that_talks_something_else_is_named():
-    import threading
-
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
