@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from loopbound.checks.task import judge, observe, task_check
+from loopbound.checks.task import judge, observed, task_check
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, CheckFailed, Feedback
 from loopbound.course import manifest
 from loopbound.course.solutions import BEGIN, END, answer_source
@@ -42,7 +42,7 @@ def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
         For every outcome but passed. In a notebook it is shown as feedback, not as a traceback.
     """
     task = manifest.task(identity)
-    verdict = judge(identity, observe(identity, _names(names)))
+    verdict = judge(identity, observed(identity, _names(names)))
     drawn = task_check(identity).show is not None
     if verdict.outcome == PASSED:
         _passed.add(identity)
@@ -71,7 +71,7 @@ def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:
         return Note(f"Task {identity} has nothing to draw; `check` says what was observed.")
     if manifest.task(identity).kind == "predict" and identity not in _passed:
         return Note(f"A picture of this run would be the answer to {identity}. It is drawn after a pass.")
-    data = observe(identity, _names(names))
+    data = observed(identity, _names(names))
     verdict = judge(identity, data)
     # What never ran has no turns and no events; the check has the words for it.
     if verdict.outcome == NOT_ATTEMPTED or not data.get("turns", data["events"]):

@@ -17,13 +17,17 @@ from loopbound.checks.watch import Watch
 
 
 def _observe_speakers(names: Mapping[str, Any]) -> Data:
-    spoken: list[str] = []
     with Watch(names) as watch:
         watch.plain_step("speakers()", names["speakers"])
-        # The evening itself, run anew on a loop of its own: what the notebook says is what is compared with.
-        if watch.well:
-            watch.step("A", "evening(say)", lambda: names["evening"](spoken.append))
-    return watch.data(spoken=spoken)
+    return watch.data()
+
+
+def _spoken(given: Mapping[str, Any]) -> Data:
+    # The evening itself, run anew on a loop of its own: what the notebook says is what is compared with.
+    spoken: list[str] = []
+    with Watch(given) as watch:
+        watch.step("A", "evening(say)", lambda: given["evening"](spoken.append))
+    return {"spoken": spoken}
 
 
 def _judge_speakers(data: Data) -> Verdict:
@@ -236,6 +240,7 @@ CHECKS = {
         answers=("speakers",),
         given=("evening",),
         observe=_observe_speakers,
+        facts=_spoken,
         judge=_judge_speakers,
         hints=(
             "Mark the places where a turn ends: where a task has to wait, and where it returns. Does `await address(…)` have anything to wait for?",

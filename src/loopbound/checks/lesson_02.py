@@ -22,6 +22,12 @@ _STEPS = (("A", "take"), ("B", "share"), ("A", "take"), ("A", "share"), ("B", "s
 
 
 def _observe_lock(names: Mapping[str, Any]) -> Data:
+    with Watch(names) as watch:
+        watch.plain_step("lock_life()", names["lock_life"])
+    return watch.data()
+
+
+def _lock_outcomes(given: Mapping[str, Any]) -> Data:
     outcomes: list[str] = []
 
     async def made() -> asyncio.Lock:
@@ -35,13 +41,11 @@ def _observe_lock(names: Mapping[str, Any]) -> Data:
         else:
             outcomes.append(OK)
 
-    with Watch(names) as watch:
-        watch.plain_step("lock_life()", names["lock_life"])
-        if watch.well:
-            lock = watch.loop("A").run(made())
-            for loop, use in _STEPS:
-                watch.step(loop, f"{use}(lock)", lambda use=use: attempt(names[use], lock))
-    return watch.data(outcomes=outcomes)
+    with Watch(given) as watch:
+        lock = watch.loop("A").run(made())
+        for loop, use in _STEPS:
+            watch.step(loop, f"{use}(lock)", lambda use=use: attempt(given[use], lock))
+    return {"outcomes": outcomes}
 
 
 def _judge_lock(data: Data) -> Verdict:
@@ -75,10 +79,14 @@ _QUESTIONS = ("task", "code", "future", "library", "loops")
 
 
 def _observe_reading(names: Mapping[str, Any]) -> Data:
-    found = _MESSAGE.fullmatch(names["message"]) if isinstance(names["message"], str) else None
     with Watch(names) as watch:
         watch.plain_step("reading()", names["reading"])
-    return watch.data(facts=found.groupdict() if found else {})
+    return watch.data()
+
+
+def _message_parts(given: Mapping[str, Any]) -> Data:
+    found = _MESSAGE.fullmatch(given["message"]) if isinstance(given["message"], str) else None
+    return {"facts": found.groupdict() if found else {}}
 
 
 def _judge_reading(data: Data) -> Verdict:
@@ -245,6 +253,7 @@ CHECKS = {
         answers=("lock_life",),
         given=("take", "share"),
         observe=_observe_lock,
+        facts=_lock_outcomes,
         judge=_judge_lock,
         hints=(
             "For each step ask one question: does a task have to wait for the lock in it? With `take` alone, nobody does.",
@@ -256,6 +265,7 @@ CHECKS = {
         answers=("reading",),
         given=("message",),
         observe=_observe_reading,
+        facts=_message_parts,
         judge=_judge_reading,
         hints=(
             "Read the message from left to right: `name=` belongs to the task, `coro=` to the code that it runs.",

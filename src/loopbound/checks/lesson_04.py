@@ -37,19 +37,22 @@ async def _ask(engine: AsyncEngine) -> None:
 
 
 def _observe_two(names: Mapping[str, Any]) -> Data:
-    outcomes: list[str] = []
     with Watch(names) as watch:
         watch.plain_step("six_loops()", names["six_loops"])
-        if watch.well:
-            engine = create_async_engine(watch.database().url, pool_pre_ping=True)
-            watch.recorder.watch(engine)
-            for name in _SIX:
-                use = "hold_two" if name == "A" else "ask"
-                outcomes.append(watch.step(name, f"{use}(engine)", lambda use=use: _outcome(names[use](engine))))
-                watch.close(name)
-            engine.sync_engine.dispose(close=False)
-    # What the closed loops leave on the server, and what asyncpg says to that, is the experiment's and no answer's.
-    return watch.data(outcomes=outcomes) | {"connections": 0, "never_awaited": []}
+    return watch.data()
+
+
+def _two_left_over(given: Mapping[str, Any]) -> Data:
+    outcomes: list[str] = []
+    with Watch(given) as watch:
+        engine = create_async_engine(watch.database().url, pool_pre_ping=True)
+        watch.recorder.watch(engine)
+        for name in _SIX:
+            use = "hold_two" if name == "A" else "ask"
+            outcomes.append(watch.step(name, f"{use}(engine)", lambda use=use: _outcome(given[use](engine))))
+            watch.close(name)
+        engine.sync_engine.dispose(close=False)
+    return {"outcomes": outcomes, "events": watch.data()["events"]}
 
 
 def _judge_two(data: Data) -> Verdict:
@@ -226,7 +229,11 @@ def _observe_engine_row(options: dict[str, Any]) -> Data:
 def _observe_rows(names: Mapping[str, Any]) -> Data:
     with Watch(names) as watch:
         watch.plain_step("which_engine()", names["which_engine"])
-    return watch.data(engines={label: name for label, (name, _) in _ROWS.items()})
+    return watch.data()
+
+
+def _engines(given: Mapping[str, Any]) -> Data:
+    return {"engines": {label: name for label, (name, _) in _ROWS.items()}}
 
 
 def _judge_rows(data: Data) -> Verdict:
@@ -251,6 +258,7 @@ CHECKS = {
         answers=("six_loops",),
         given=("hold_two", "ask"),
         observe=_observe_two,
+        facts=_two_left_over,
         judge=_judge_two,
         show=_draw_events,
         hints=(
@@ -288,6 +296,7 @@ CHECKS = {
     "04.4": TaskCheck(
         answers=("which_engine",),
         observe=_observe_rows,
+        facts=_engines,
         judge=_judge_rows,
         hints=(
             "Two rows fail and two do not. Of the engines, which two reuse a connection on another loop?",

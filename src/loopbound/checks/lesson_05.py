@@ -36,12 +36,14 @@ def _as_found(suite: str) -> Data:
     return {"tests": [_short(test.id) for test in run.tests], "failing": [_short(test) for test in run.failed], "left_by": left_by}
 
 
+def _found(given: Mapping[str, Any]) -> Data:
+    return _as_found(json.dumps(plain(given["SUITE"])))
+
+
 def _observed(names: Mapping[str, Any], answer: str) -> Data:
-    suite = plain(names["SUITE"])
     with Watch(names) as watch:
         watch.plain_step(f"{answer}()", names[answer])
-    found = _as_found(json.dumps(suite)) if watch.well else {"tests": [], "failing": [], "left_by": {}}
-    return watch.data(**found)
+    return watch.data()
 
 
 # 05.1 Who fails?
@@ -99,21 +101,24 @@ def _judge_left(data: Data) -> Verdict:
 
 
 def _observe_conftest(names: Mapping[str, Any]) -> Data:
+    return _observed(names, "conftest")
+
+
+def _run_with(data: Data, given: Mapping[str, Any]) -> Data:
     runs: list[Data] = []
     problem = ""
-    with Watch(names) as watch:
-        text = watch.plain_step("conftest()", names["conftest"])
-    if type(text) is str:
+    text = value_of(data)
+    if isinstance(text, str):
         for order in ("default", "reverse"):
             try:
-                run = run_suite(names["SUITE"], overlay={"conftest.py": textwrap.dedent(text)}, order=order, limit=_LIMIT)
+                run = run_suite(given["SUITE"], overlay={"conftest.py": textwrap.dedent(text)}, order=order, limit=_LIMIT)
             except Problem as error:
                 problem = str(error)
                 break
             runs.append(_in_words(order, run))
             if run.failed or run.errors or run.hung:
                 break
-    return watch.data(runs=runs, problem=problem, suite=_as_found(json.dumps(plain(names["SUITE"]))) if runs else {})
+    return {"runs": runs, "problem": problem}
 
 
 def _in_words(order: str, run: SuiteRun) -> Data:
@@ -134,7 +139,7 @@ def _judge_conftest(data: Data) -> Verdict:
         return failed("does not load", f"pytest could not run the suite with your `conftest.py`. {data['problem']}")
     if not data["runs"]:
         return failed("no text", f"`conftest()` returned {told(value_of(data))}. Wanted is the text of a file.")
-    tests, before = data["suite"]["tests"], data["suite"]["failing"]
+    tests, before = data["tests"], data["failing"]
     for run in data["runs"]:
         order = f"In the {run['order']} order"
         seen = [*run["passed"], *run["failed"], *run["errors"]]
@@ -165,6 +170,7 @@ CHECKS = {
         answers=("failing",),
         given=("SUITE",),
         observe=_observe_failing,
+        facts=_found,
         judge=_judge_failing,
         hints=(
             "Each async test has a loop of its own, and one connection is in use at a time: the pool has one place that matters.",
@@ -175,6 +181,7 @@ CHECKS = {
         answers=("left_by",),
         given=("SUITE",),
         observe=_observe_left,
+        facts=_found,
         judge=_judge_left,
         hints=(
             "A failing test met a connection that an earlier test had made and given back.",
@@ -185,6 +192,8 @@ CHECKS = {
         answers=("conftest",),
         given=("SUITE",),
         observe=_observe_conftest,
+        facts=_found,
+        settle=_run_with,
         judge=_judge_conftest,
         hints=(
             "`test_auth.py` of the incident emptied the pool after each of its tests. A fixture can do that for all of them.",

@@ -15,7 +15,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     """
     kind = type(value)
     if kind in (str, int, float, bool, type(None)):
-        return value[:2000] if kind is str else value
+        return value[:20_000] if kind is str else value
     if depth < _DEEPEST:
         if kind in (list, tuple):
             return [plain(item, depth + 1) for item in value[:_LONGEST]]

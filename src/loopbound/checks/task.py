@@ -1,4 +1,8 @@
-"""What a task is made of: an observation, a judgement, hints. And the one way in which answers are judged."""
+"""What a task is made of: an observation, what it is compared with, a judgement, hints. And the one way in which answers are judged.
+
+Three stages, with plain data between them: `observe` runs the answers, `complete` adds what needs no code of the learner's
+in its process, `judge` decides. In a notebook they follow each other; a grader runs the last two in processes of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,11 @@ from typing import Any
 
 from loopbound.checks.plain import told
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, Verdict, failed
-from loopbound.checks.watch import DID_NOT_END, RAISED_ERROR, STUB
+from loopbound.checks.watch import DID_NOT_END, RAISED_ERROR, RETURNED, STUB
 from loopbound.course import manifest
 from loopbound.recorder import DIFFERENT
 
-__all__ = ["TaskCheck", "judge", "observe", "task_check"]
+__all__ = ["TaskCheck", "complete", "facts_of", "judge", "observe", "observed", "task_check"]
 
 Data = dict[str, Any]
 
@@ -28,7 +32,13 @@ class TaskCheck:
     given
         Names that the notebook's own cells define and the check uses.
     observe
-        Runs the answers found in a namespace; returns plain data, nothing else. The first half of a check.
+        Runs the answers found in a namespace; returns plain data, nothing else.
+    facts
+        What happens without any answer: an experiment that a prediction is compared with. From the given names to
+        plain data that are laid over the observation. The same for every learner, so a grader asks once.
+    settle
+        Carries out what the answers said, from the observation and the given names: a pytest run with the text that a learner wrote.
+        Returns plain data that are laid over the observation.
     judge
         From those data to a verdict. Pure: it may run in another process, on data that were stored.
     hints
@@ -44,6 +54,8 @@ class TaskCheck:
     judge: Callable[[Data], Verdict]
     hints: tuple[str, ...]
     given: tuple[str, ...] = ()
+    facts: Callable[[Mapping[str, Any]], Data] | None = None
+    settle: Callable[[Data, Mapping[str, Any]], Data] | None = None
     explains: tuple[tuple[str, str, str], ...] = ()
     show: Callable[[Data], Any] | None = None
 
@@ -55,7 +67,7 @@ def task_check(identity: str) -> TaskCheck:
 
 
 def observe(identity: str, names: Mapping[str, Any]) -> Data:
-    """Run a task's answers and return what happened, as JSON would carry it."""
+    """Run a task's answers and return what happened, as JSON would carry it. The first stage."""
     check = task_check(identity)
     if missing := [name for name in check.given if name not in names]:
         data: Data = {"missing": missing, "given": True}
@@ -69,8 +81,34 @@ def observe(identity: str, names: Mapping[str, Any]) -> Data:
     return json.loads(json.dumps(data))
 
 
+def complete(identity: str, data: Data, given: Mapping[str, Any], facts: Data | None = None) -> Data:
+    """Add to an observation what it is judged by. The second stage; it calls none of the learner's functions.
+
+    ``given`` has the names that the notebook's own cells define; ``facts``, what an earlier call of `facts_of` returned.
+    """
+    check = task_check(identity)
+    if any(step["outcome"] != RETURNED for step in data.get("steps", [{"outcome": STUB}])):
+        return data
+    if check.facts:
+        data = data | (facts_of(identity, given) if facts is None else facts)
+    if check.settle:
+        data = data | json.loads(json.dumps(check.settle(data, given)))
+    return data
+
+
+def facts_of(identity: str, given: Mapping[str, Any]) -> Data:
+    """What a task's answers are compared with, as JSON would carry it; empty where nothing has to be run for it."""
+    facts = task_check(identity).facts
+    return json.loads(json.dumps(facts(given))) if facts else {}
+
+
+def observed(identity: str, names: Mapping[str, Any]) -> Data:
+    """The first two stages in one process, as in a notebook."""
+    return complete(identity, observe(identity, names), names)
+
+
 def judge(identity: str, data: Data) -> Verdict:
-    """The verdict on an observation. What never ran, never ended or left something behind is never right."""
+    """The verdict on a completed observation. What never ran, never ended or left something behind is never right. Pure."""
     check = task_check(identity)
     if "missing" in data:
         name = data["missing"][0]

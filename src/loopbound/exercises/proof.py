@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loopbound.checks import judge, observe
+from loopbound.checks import judge, observed
 from loopbound.checks.verdict import Verdict
 from loopbound.course.manifest import Assignment, assignment, task
 from loopbound.course.solutions import answer_source, cells_of, nbgrader_of
@@ -73,7 +73,7 @@ def namespace(root: Path, identity: str, code: str) -> dict[str, Any]:
 
 def verdict_on(root: Path, identity: str, code: str) -> Verdict:
     """The verdict on an answer, given as the source of its cell."""
-    return judge(identity, observe(identity, namespace(root, identity, code)))
+    return judge(identity, observed(identity, namespace(root, identity, code)))
 
 
 @functools.cache
