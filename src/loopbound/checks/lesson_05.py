@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import functools
 import json
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from loopbound.checks.plain import plain, told
+from loopbound.checks.suites import LIMIT, SeededBug, files_of, judge_suite, run_orders, short
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
-from loopbound.problem import Problem
-from loopbound.suite import SuiteRun, run_suite
-
-_LIMIT = 20.0  # seconds for a run of six small tests
-
-
-def _short(identity: str) -> str:
-    return identity.split("::")[-1]
+from loopbound.suite import run_suite
 
 
 @functools.lru_cache(maxsize=4)
 def _as_found(suite: str) -> Data:
     """The suite's own run: who fails, and who had made the connection that a failing test met."""
-    run = run_suite(json.loads(suite), trace=True, limit=_LIMIT)
+    run = run_suite(json.loads(suite), trace=True, limit=LIMIT)
     owner: dict[str, str] = {}
     left_by: dict[str, str] = {}
     for event in run.trace:
         if event.loop and event.test:
-            owner.setdefault(event.loop, _short(event.test))
-        if event.born_on and event.born_on != event.loop and _short(event.test) in map(_short, run.failed):
-            left_by.setdefault(_short(event.test), owner.get(event.born_on, ""))
-    return {"tests": [_short(test.id) for test in run.tests], "failing": [_short(test) for test in run.failed], "left_by": left_by}
+            owner.setdefault(event.loop, short(event.test))
+        if event.born_on and event.born_on != event.loop and short(event.test) in map(short, run.failed):
+            left_by.setdefault(short(event.test), owner.get(event.born_on, ""))
+    return {
+        "tests": [short(test.id) for test in run.tests],
+        "ids": [test.id for test in run.tests],
+        "failing": [short(test) for test in run.failed],
+        "failing_ids": list(run.failed),
+        "left_by": left_by,
+    }
 
 
 def _found(given: Mapping[str, Any]) -> Data:
@@ -57,7 +56,7 @@ def _judge_failing(data: Data) -> Verdict:
     said, tests, failing = value_of(data), data["tests"], data["failing"]
     if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
         return failed("not a list", f"`failing()` returned {told(said)}. Wanted is a list of the names of tests.")
-    said = [_short(name) for name in said]
+    said = [short(name) for name in said]
     if strange := [name for name in said if name not in tests]:
         return failed("unknown test", f"The suite has no test {strange[0]!r}.")
     if sorted(said) == sorted(failing):
@@ -83,7 +82,7 @@ def _judge_left(data: Data) -> Verdict:
     said, truth = value_of(data), data["left_by"]
     if not isinstance(said, dict) or not all(isinstance(name, str) for name in said.values()):
         return failed("not a dict", f"`left_by()` returned {told(said)}. Wanted is a dict from each failing test to the test whose connection it met.")
-    said = {_short(test): _short(other) for test, other in said.items()}
+    said = {short(test): short(other) for test, other in said.items()}
     if said == truth:
         return passed("In the trace of the run each failing test met a connection that was made in the test you name.")
     if sorted(said) != sorted(truth):
@@ -104,65 +103,36 @@ def _observe_conftest(names: Mapping[str, Any]) -> Data:
     return _observed(names, "conftest")
 
 
+# Each test's first query of a kind says what a foreign connection would say, once; the count of users is wrong. So neither a hook that
+# turns reports round nor one that tries again gets past it.
+_BUG = """
+
+_sound, _met = count, set()
+
+async def count(table):
+    test = os.environ.get("PYTEST_CURRENT_TEST", "")
+    if table == "reports" and test.endswith("(call)") and test not in _met:
+        _met.add(test)
+        raise RuntimeError("Task got Future attached to a different loop")
+    return await _sound(table) + 1
+"""
+
+
 def _run_with(data: Data, given: Mapping[str, Any]) -> Data:
-    runs: list[Data] = []
-    problem = ""
-    text = value_of(data)
-    if isinstance(text, str):
-        for order in ("default", "reverse"):
-            try:
-                run = run_suite(given["SUITE"], overlay={"conftest.py": textwrap.dedent(text)}, order=order, limit=_LIMIT)
-            except Problem as error:
-                problem = str(error)
-                break
-            runs.append(_in_words(order, run))
-            if run.failed or run.errors or run.hung:
-                break
-    return {"runs": runs, "problem": problem}
-
-
-def _in_words(order: str, run: SuiteRun) -> Data:
-    return {
-        "order": order,
-        "passed": [_short(test) for test in run.passed],
-        "failed": {_short(test): symptom for test, symptom in run.failed.items()},
-        "errors": {_short(test): symptom for test, symptom in run.errors.items()},
-        "error": next((test.error for test in run.tests if test.outcome == "error"), ""),
-        "hung": run.hung,
-        "left": len(run.leftovers),
-        "never_awaited": any("dispose' was never awaited" in text for text in (*run.warnings, run.output)),
-    }
+    suite = given["SUITE"]
+    bug = SeededBug(
+        {"backend.py": suite["backend.py"] + _BUG},
+        "a count that is too high by one and a query that fails once",
+        ("test_users", "test_detail"),
+    )
+    return {"suite": run_orders(suite, files_of(value_of(data), "conftest.py"), may=["conftest.py"], bug=bug)}
 
 
 def _judge_conftest(data: Data) -> Verdict:
-    if data["problem"]:
-        return failed("does not load", f"pytest could not run the suite with your `conftest.py`. {data['problem']}")
-    if not data["runs"]:
-        return failed("no text", f"`conftest()` returned {told(value_of(data))}. Wanted is the text of a file.")
-    tests, before = data["tests"], data["failing"]
-    for run in data["runs"]:
-        order = f"In the {run['order']} order"
-        seen = [*run["passed"], *run["failed"], *run["errors"]]
-        if run["hung"]:
-            return failed("hung", f"{order} the suite had not ended after {_LIMIT:.0f} seconds.")
-        if missing := [test for test in tests if test not in seen]:
-            return failed("tests taken away", f"{order} `{missing[0]}` did not run: {len(set(seen))} of {len(tests)} tests did. A test that does not run proves nothing.")
-        if run["errors"]:
-            test = next(iter(run["errors"]))
-            return failed("fixture fails", f"{order} a fixture of `{test}` raised `{run['error']}`.")
-        if run["never_awaited"]:
-            return failed("dispose not awaited", f"{order} {len(run['failed'])} tests failed, and Python warned that a coroutine was never awaited.")
-        if sorted(run["failed"]) == sorted(before) and run["order"] == "default":
-            return failed("no effect", f"{order} the same tests fail as without your `conftest.py`: {', '.join(before)}. Does it run after each test?")
-        if run["failed"]:
-            test, symptom = next(iter(run["failed"].items()))
-            return failed("still failing", f"{order} `{test}` fails: {symptom}.")
-        if run["left"]:
-            return failed(
-                "connections left",
-                f"{order} all {len(tests)} tests passed. When the last one was over, the server still saw {run['left']} open connections of the suite.",
-            )
-    return passed(f"pytest ran the suite with your `conftest.py`: all {len(tests)} tests passed in the default order and in reverse, and no connection was left.")
+    if wrong := judge_suite(data["suite"], value_of(data), tests=data["ids"], before=data["failing_ids"]):
+        return wrong
+    words = f"pytest ran the suite with your `conftest.py`: all {len(data['ids'])} tests passed in the default order and in reverse, and no connection was left."
+    return passed(f"{words} With a bug in the backend the suite failed, as it should.")
 
 
 CHECKS = {

@@ -1,0 +1,202 @@
+"""What suite tasks share: a real pytest run with the learner's files laid over a suite, in several orders, and its usual verdicts.
+
+Outcomes that pytest reports can be forged by a hook, and a test that was emptied passes. So a suite is also run with a bug seeded into
+what it tests, and the tests that catch it must fail. What comes out of a run is plain data; `judge_suite` is pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loopbound.checks.plain import told
+from loopbound.checks.verdict import Verdict, failed
+from loopbound.problem import Problem
+from loopbound.suite import SuiteRun, run_suites
+from loopbound.suite.project import Project
+
+__all__ = ["LIMIT", "SeededBug", "files_of", "judge_suite", "run_in_words", "run_orders", "short"]
+
+Data = dict[str, Any]
+
+LIMIT = 20.0  # seconds for one run of a few small tests, on a machine that is busy
+_AT_ONCE = 2
+
+_DISPOSE = re.compile(r"coroutine '[^']*\bdispose' was never awaited")
+
+
+@dataclass(frozen=True)
+class SeededBug:
+    """A version of a suite's backend that is wrong on purpose.
+
+    files
+        {file: text}, laid over the suite after the learner's own.
+    says
+        What is wrong in it, as feedback ends "With a bug in the backend, …".
+    caught_by
+        Names or node ids of the tests that must fail with it.
+    """
+
+    files: Mapping[str, str]
+    says: str
+    caught_by: tuple[str, ...]
+
+
+def short(identity: str) -> str:
+    """A node id without its file: "test_list", "test_list[users]"."""
+    name, bracket, rest = identity.partition("[")
+    return name.split("::")[-1] + bracket + rest
+
+
+def files_of(value: Any, file: str | None = None) -> dict[str, str] | None:
+    """A learner's answer as {file: text}: one text for ``file``, or a dict of texts. None where it is neither."""
+    if file and isinstance(value, str) and value.strip():
+        return {file: value}
+    if isinstance(value, dict) and value and all(isinstance(text, str) for text in value.values()) and list(value) != ["type"]:
+        return dict(value)
+    return None
+
+
+def run_orders(
+    suite: Project,
+    files: Mapping[str, str] | None,
+    *,
+    may: Collection[str],
+    orders: Sequence[str] = ("default", "reverse"),
+    bug: SeededBug | None = None,
+    under: Mapping[str, str] | None = None,
+    also: Callable[[SuiteRun], Data] = lambda run: {},
+    **more: Any,
+) -> Data:
+    """Run a suite with a learner's files in several orders, then once with a seeded bug. Stops at the first run that fails.
+
+    Args:
+        suite: a folder, or {file: text}.
+        files: the learner's, laid over the suite; None runs nothing.
+        may: names of the files that the answer may have.
+        orders: as `loopbound.run_suite` takes them.
+        bug: what the suite must notice; that run comes last.
+        under: files laid over the suite before the learner's.
+        also: further plain data of each run.
+        more: further arguments of `loopbound.run_suite`; ``limit`` is `LIMIT` seconds unless it is given.
+
+    Returns:
+        For a key of its own among a task's data, such as "suite": "runs", each as `run_in_words`; "bug", None or what the suite reported of it; "problem", "" or why pytest could not run it;
+        "strange", the names of files that the answer may not have; "limit", seconds.
+    """
+    more = {"limit": LIMIT, **more}
+    data: Data = {"runs": [], "bug": None, "problem": "", "strange": sorted(set(files or ()) - set(may)), "limit": more["limit"]}
+    if not files or data["strange"]:
+        return data
+    mine = {**(under or {}), **files}
+    jobs = [{"project": suite, "overlay": mine, "order": order, **more} for order in orders]
+    if bug:
+        jobs.append({"project": suite, "overlay": {**mine, **bug.files}, **more})
+    try:
+        for first in range(0, len(jobs), _AT_ONCE):
+            pair = jobs[first : first + _AT_ONCE]
+            for number, run in enumerate(run_suites(pair, at_once=_AT_ONCE), first):
+                if number >= len(orders):
+                    data["bug"] = _noticed(run, bug) if bug else None
+                    continue
+                data["runs"].append(run_in_words(orders[number], run) | also(run))
+                if not _sound(run):
+                    return data
+    except Problem as error:
+        data["problem"] = str(error)
+    return data
+
+
+def _sound(run: SuiteRun) -> bool:
+    return not (run.hung or run.not_run or any(test.outcome != "passed" for test in run.tests))
+
+
+def _noticed(run: SuiteRun, bug: SeededBug) -> Data:
+    said = {test.id: test.outcome for test in run.tests}
+    caught = {name: next((word for id, word in said.items() if name in (id, short(id))), "not run") for name in bug.caught_by}
+    return {"says": bug.says, "caught": caught, "hung": run.hung}
+
+
+def run_in_words(order: str, run: SuiteRun) -> Data:
+    """What a run showed, as plain data; tests by their node ids."""
+    return {
+        "order": order,
+        "passed": run.passed,
+        "failed": run.failed,
+        "errors": {test.id: test.error for test in run.tests if test.outcome == "error"},
+        "unreadable": {test.id: test.error for test in run.tests if test.phase == "collection"},
+        "skipped": {test.id: test.error for test in run.tests if test.outcome == "skipped"},
+        "hung": run.hung,
+        "hung_test": run.hung_test or "",
+        "left": len(run.leftovers),
+        "never_awaited": any(_DISPOSE.search(text) for text in (*run.warnings, run.output)),
+    }
+
+
+def judge_suite(data: Data, value: Any, *, tests: Sequence[str], before: Iterable[str] = (), what: str = "your `conftest.py`", wanted: str = "the text of a file") -> Verdict | None:
+    """The usual verdicts on what `run_orders` returned, or None where nothing is wrong. Pure.
+
+    Args:
+        data: what `run_orders` returned.
+        value: what the learner's function returned, as plain data.
+        tests: the ids of the suite's own tests, which all must run.
+        before: ids of those that fail in the default order without an answer.
+        what: the answer, as feedback names it; ``wanted``, what the function was to return.
+    """
+    if data["strange"]:
+        return failed("another file", f"You also give `{data['strange'][0]}`. The rest of the suite stays as it is: only {what} is yours.")
+    if data["problem"]:
+        return failed("does not load", f"pytest could not run the suite with {what}. {data['problem']}")
+    if not data["runs"]:
+        return failed("no text", f"Your function returned {told(value)}. Wanted is {wanted}.")
+    for run in data["runs"]:
+        if verdict := _judge_run(run, tests, sorted(before), what, data["limit"]):
+            return verdict
+    return _judge_bug(data["bug"])
+
+
+def _judge_run(run: Data, tests: Sequence[str], before: list[str], what: str, limit: float) -> Verdict | None:
+    order = f"In the {run['order']} order"
+    ran = [*run["passed"], *run["failed"], *run["errors"], *run["skipped"]]
+    if run["unreadable"]:
+        file, error = next(iter(run["unreadable"].items()))
+        return failed("does not load", f"With {what} pytest could not read `{file}`: `{error}`.")
+    if run["hung"]:
+        where = f", in `{short(run['hung_test'])}`" if run["hung_test"] else ""
+        return failed("hung", f"{order} the suite had not ended after {limit:.0f} seconds{where}.")
+    if missing := [test for test in tests if test not in ran]:
+        return failed(
+            "tests taken away", f"{order} `{short(missing[0])}` did not run: {len(tests) - len(missing)} of {len(tests)} tests did. A test that does not run proves nothing."
+        )
+    if run["skipped"]:
+        test, error = next(iter(run["skipped"].items()))
+        how = "was skipped" if error.startswith("Skipped") else f"failed with `{error}`, and is marked as expected to fail"
+        return failed("tests skipped", f"{order} `{short(test)}` {how}: {len(tests) - len(run['skipped'])} of {len(tests)} tests count. Such a test proves nothing.")
+    if run["errors"]:
+        test, error = next(iter(run["errors"].items()))
+        return failed("fixture fails", f"{order} a fixture of `{short(test)}` raised `{error}`.")
+    if run["never_awaited"]:
+        count = len(run["failed"])
+        return failed("dispose not awaited", f"{order} {count} {'test' if count == 1 else 'tests'} failed, and Python warned that the coroutine of `dispose()` was never awaited.")
+    if before and sorted(run["failed"]) == before and run["order"] == "default":
+        return failed("no effect", f"{order} the same tests fail as without {what}: {', '.join(map(short, before))}. Does it run for each test?")
+    if run["failed"]:
+        test, symptom = next(iter(run["failed"].items()))
+        return failed("still failing", f"{order} `{short(test)}` fails: {symptom}.")
+    if run["left"]:
+        count = run["left"]
+        return failed(
+            "connections left",
+            f"{order} all {len(tests)} tests passed. When the last one was over, the server still saw {count} open {'connection' if count == 1 else 'connections'} of the suite.",
+        )
+    return None
+
+
+def _judge_bug(bug: Data | None) -> Verdict | None:
+    missed = [name for name, said in (bug or {}).get("caught", {}).items() if said not in ("failed", "error")]
+    if bug is None or not missed:
+        return None
+    words = f"All tests pass. But with a bug in the backend, {bug['says']}, `{missed[0]}` has to fail, and the run said: {bug['caught'][missed[0]]}."
+    return failed("a bug goes unnoticed", f"{words}\nA suite that cannot fail tests nothing. What stands between the test's own outcome and the report?")
