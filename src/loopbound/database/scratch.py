@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
 import psycopg
 from psycopg import sql
@@ -44,7 +45,7 @@ class ScratchDatabase:
     """``postgresql+asyncpg://…/name`` for ``create_async_engine``; holds the password, so it is not for printing."""
     name: str
 
-    def __init__(self, name: str, url: str, owner: "_Owner") -> None:
+    def __init__(self, name: str, url: str, owner: "Owner") -> None:
         self.name = name
         self.url = url
         self._owner = owner
@@ -64,14 +65,7 @@ class ScratchDatabase:
 
     def _sessions(self) -> list[Session]:
         with _mutex:
-            rows = self._owner.connected().execute(
-                "SELECT pid, state, wait_event_type, query, application_name, wait_event, pg_blocking_pids(pid)"
-                " FROM pg_stat_activity"
-                " WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-                " ORDER BY backend_start, pid",
-                [self.name],
-            )
-            return [Session(*row, tuple(blockers)) for *row, blockers in rows]
+            return self._owner.sessions(self.name)
 
     @property
     def closed(self) -> bool:
@@ -97,6 +91,22 @@ class ScratchDatabase:
         return f"ScratchDatabase({self.name!r})"
 
 
+class Owner(Protocol):
+    """Who makes scratch databases, looks after them and drops them: a session of this process, or somebody who lends them to it."""
+
+    def create(self, label: str, schema: str | None) -> ScratchDatabase: ...
+
+    def sessions(self, name: str) -> list[Session]: ...
+
+    def close(self, name: str) -> None: ...
+
+
+def lend(owner: Owner) -> None:
+    """Have all further scratch databases of this process made by another owner: one that may not reach the server itself."""
+    global _lender
+    _lender = owner
+
+
 def scratch_database(label: str = "notebook", *, schema: str | None = None) -> ScratchDatabase:
     """Make a database for one experiment.
 
@@ -111,11 +121,13 @@ def scratch_database(label: str = "notebook", *, schema: str | None = None) -> S
         Problem: no server can be had, it cannot make a database, or it refuses the schema.
     """
     with _mutex:
+        if _lender:
+            return _lender.create(label, schema)
         address = reach.server_address()
         key = address if address.kind == "url" else None
         owner = _owners.setdefault(key, _Owner(key))
         try:
-            return owner.create(scratch_name(label), schema)
+            return owner.create(label, schema)
         except psycopg.Error as error:
             said = str(error).strip() or type(error).__name__
             raise Problem(
@@ -139,7 +151,8 @@ class _Owner:
         self.names: list[str] = []
         self.connection: psycopg.Connection | None = None
 
-    def create(self, name: str, schema: str | None = None) -> ScratchDatabase:
+    def create(self, label: str, schema: str | None = None) -> ScratchDatabase:
+        name = scratch_name(label)
         address = self.given or reach.embedded_address()
         connection = self.connected()
         sweep(connection, self._spared())
@@ -174,6 +187,16 @@ class _Owner:
             for name in self.names:
                 take(self.connection, name)
         return self.connection
+
+    def sessions(self, name: str) -> list[Session]:
+        rows = self.connected().execute(
+            "SELECT pid, state, wait_event_type, query, application_name, wait_event, pg_blocking_pids(pid)"
+            " FROM pg_stat_activity"
+            " WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            " ORDER BY backend_start, pid",
+            [name],
+        )
+        return [Session(*row, tuple(blockers)) for *row, blockers in rows]
 
     def close(self, name: str) -> None:
         if name not in self.names:
@@ -224,6 +247,7 @@ class _Owner:
 
 
 _mutex = threading.RLock()
+_lender: Owner | None = None
 _owners: dict[Address | None, _Owner] = {}
 atexit.register(close_all)
 
