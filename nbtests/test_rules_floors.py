@@ -17,6 +17,7 @@ FLOORS = {
     "suite": 4,
     "figures": 5,
     "course": 6,
+    "progress": 6,
     "lessons": 7,
     "checks": 7,
     "exercises": 8,

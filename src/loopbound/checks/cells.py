@@ -11,9 +11,11 @@ from loopbound.checks.task import judge, observed, task_check
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, CheckFailed, Feedback
 from loopbound.course import manifest
 from loopbound.course.solutions import BEGIN, END, answer_source
+from loopbound.progress import ProgressFile
 
 __all__ = ["Note", "check", "hint", "show", "solution", "solution_source"]
 
+# This kernel's own memory, for where progress cannot be kept in a file; what an earlier kernel knew comes from there.
 _hints_given: dict[str, int] = {}
 _passed: set[str] = set()
 
@@ -44,6 +46,7 @@ def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
     task = manifest.task(identity)
     verdict = judge(identity, observed(identity, _names(names)))
     drawn = task_check(identity).show is not None
+    ProgressFile().checked(identity, verdict.outcome, Feedback(task, verdict).points)
     if verdict.outcome == PASSED:
         _passed.add(identity)
         ways_on = [f'`solution("{identity}")` shows the course\'s own answer.']
@@ -57,9 +60,12 @@ def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
 
 
 def hint(identity: str) -> Note:
-    """The hints to a task: one the first time, one more each time."""
+    """The hints to a task: one the first time, one more each time, also after the kernel was restarted."""
     hints = task_check(identity).hints
-    given = _hints_given[identity] = min(_hints_given.get(identity, 0) + 1, len(hints))
+    kept = ProgressFile()
+    before = max(_hints_given.get(identity, 0), kept.entry(identity).hints)
+    given = _hints_given[identity] = min(before + 1, len(hints))
+    kept.hinted(identity, given)
     lines = [f"**Hint {number} of {len(hints)}:** {text}" for number, text in enumerate(hints[:given], start=1)]
     return Note("\n\n".join(lines))
 
@@ -69,7 +75,7 @@ def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:
     draw = task_check(identity).show
     if draw is None:
         return Note(f"Task {identity} has nothing to draw; `check` says what was observed.")
-    if manifest.task(identity).kind == "predict" and identity not in _passed:
+    if manifest.task(identity).kind == "predict" and not _has_passed(identity):
         return Note(f"A picture of this run would be the answer to {identity}. It is drawn after a pass.")
     data = observed(identity, _names(names))
     verdict = judge(identity, data)
@@ -80,9 +86,9 @@ def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:
 
 
 def solution(identity: str, anyway: bool = False) -> Note:
-    """The course's own answer to a task, once `check` has passed; ``anyway=True`` shows it before."""
+    """The course's own answer to a task, once `check` has passed, in this kernel or an earlier one; ``anyway=True`` shows it before."""
     task = manifest.task(identity)
-    if identity not in _passed and not anyway:
+    if not anyway and not _has_passed(identity):
         return Note(
             f"The solution of {identity} is shown after a pass. `hint(\"{identity}\")` gives a hint; "
             f"to read it now: `solution(\"{identity}\", anyway=True)`."
@@ -94,6 +100,10 @@ def solution_source(identity: str) -> str:
     """The code of a task's solution cell, without nbgrader's markers. Raises ``Problem`` without the repository's ``solutions/``."""
     source = answer_source(manifest.repository(), identity)
     return re.sub(rf"^\s*### ({BEGIN}|{END})\n?", "", source, flags=re.MULTILINE).rstrip()
+
+
+def _has_passed(identity: str) -> bool:
+    return identity in _passed or ProgressFile().entry(identity).passed
 
 
 def _names(names: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -287,8 +287,9 @@ def _environment(folder: Path) -> dict[str, str]:
     # What a shell or a test runner has switched on would change outputs: asyncio's debug mode adds lines to messages.
     dropped = ("PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONWARNINGS", "PYTHONSTARTUP", "PYTEST_CURRENT_TEST")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    # The reader's own IPython settings and start-up files stay out.
-    return kept | {"IPYTHONDIR": str(folder / "ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONIOENCODING": "utf-8"}
+    # The reader's own IPython settings and start-up files stay out, and a solution that is run here is no progress of the reader's.
+    mine = {"IPYTHONDIR": str(folder / "ipython"), "LOOPBOUND_PROGRESS": "off"}
+    return kept | mine | {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 async def _ended(manager: Any) -> None:
