@@ -1,0 +1,280 @@
+"""Grades one submission: its cells in a kernel of their own, task by task, and what the checks observed judged out here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loopbound.checks.task import judge, task_check
+from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, Verdict, failed
+from loopbound.course.manifest import Assignment, Task
+from loopbound.grading.kernel import Ended, Kernel, Ran
+from loopbound.grading.lending import Lending
+from loopbound.grading.processes import Child, House
+from loopbound.grading.submission import Submission, template
+from loopbound.problem import Problem
+
+__all__ = ["Facts", "Graded", "Limits", "TaskResult", "grade"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that parts of a submission may take: a ``cell`` of the learner's, a task's ``check``, a ``suite`` that an answer asks for, the whole ``notebook``."""
+
+    cell: float = 10.0
+    check: float = 60.0
+    suite: float = 120.0
+    notebook: float = 300.0
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What one task earned. ``seconds`` is the wall time of its cells and its check."""
+
+    task: str
+    outcome: str
+    points: int
+    of: int
+    says: str
+    diagnosis: str = ""
+    seconds: float = 0.0
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A graded submission. ``problem`` is why it could not be graded, else ""; ``notes`` what was put right in reading or running it."""
+
+    file: str
+    learner: str
+    digest: str
+    assignment: str = ""
+    tasks: tuple[TaskResult, ...] = ()
+    notes: tuple[str, ...] = ()
+    problem: str = ""
+    seconds: float = 0.0
+
+    @property
+    def points(self) -> int:
+        return sum(result.points for result in self.tasks)
+
+    @property
+    def of(self) -> int:
+        return sum(result.of for result in self.tasks)
+
+
+class Facts:
+    """What tasks' answers are compared with, found out once for all submissions."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._known: dict[str, Any] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def of(self, which: Assignment, task: str, place: int, seconds: float) -> dict[str, Any]:
+        """The facts of a task; empty where there are none."""
+        if task_check(task).facts is None:
+            return {}
+        async with self._locks.setdefault(task, asyncio.Lock()):
+            if task not in self._known:
+                self._known[task] = await _carried_out(self._house, place, which, task, None, None, seconds)
+            return self._known[task]
+
+
+async def grade(house: House, facts: Facts, submission: Submission, place: int = 0, limits: Limits | None = None, only: Collection[str] | None = None) -> tuple[TaskResult, ...]:
+    """Grade a submission.
+
+    Args:
+        house: the grader's processes.
+        facts: of the same house.
+        place: which of the grader's workers this is; no two at the same time.
+        only: ids of the tasks to grade; all without it.
+
+    Raises:
+        Problem: nothing could be run at all, and not for a reason that lies in the submission.
+    """
+    run = _Run(house, facts, submission, place, limits or Limits())
+    try:
+        return tuple([await run.task(task) for task in submission.assignment.tasks if only is None or task.id in only])
+    finally:
+        await run.close()
+
+
+@dataclass
+class _Run:
+    """The grading of one submission: its kernel, replaced when an answer has spoilt it, and the cells that have proved harmless."""
+
+    house: House
+    facts: Facts
+    submission: Submission
+    place: int
+    limits: Limits
+    kernel: Kernel | None = None
+    lending: Lending | None = None
+    harmless: list[str] = field(default_factory=list)
+    until: float = 0.0
+
+    async def task(self, task: Task) -> TaskResult:
+        began = time.perf_counter()
+        self.until = self.until or began + self.limits.notebook
+        name = task_check(task.id).answers[0]
+        if self.submission.untouched(task.id):
+            gone = task.id not in self.submission.answers
+            verdict = Verdict(NOT_ATTEMPTED, f"There is no `{name}` in this notebook." if gone else f"`{name}` is as it was handed out.")
+        elif began > self.until:
+            verdict = failed("no time left", f"The notebook's {self.limits.notebook:.0f} seconds were used up before this task.")
+        else:
+            try:
+                verdict = await self._verdict(task)
+            except Ended as ended:
+                await self.close()
+                verdict = _ended(ended)
+        return TaskResult(
+            task.id,
+            verdict.outcome,
+            task.points if verdict.outcome == PASSED else 0,
+            task.points,
+            verdict.says,
+            verdict.diagnosis,
+            round(time.perf_counter() - began, 3),
+            self.submission.answers.get(task.id, ""),
+        )
+
+    async def _verdict(self, task: Task) -> Verdict:
+        kernel = await self._kernel()
+        error = Ran()
+        for source in self.submission.cells[task.id]:
+            ran = await kernel.run(source, self._left(self.limits.cell))
+            error = ran if ran.error else error
+        message = await self._report(kernel, task)
+        if message is None:
+            return failed("no report", "The check did not report what it observed. Something in the notebook keeps cells from running as they are written.")
+        changed, data = message.get("changed"), message.get("data")
+        if changed or message.get("threads"):
+            await self.close()  # for the tasks that follow, without these cells
+        else:
+            self.harmless += self.submission.cells[task.id]
+        if changed:
+            return failed("replaced", f"Your cells put something else in the place of `{changed[0]}`. A check runs with Python's own, so this task was not checked.")
+        if not isinstance(data, dict):
+            return _MALFORMED
+        if error.error and ("missing" in data or "strange" in data):
+            where = f", in line {error.line}" if error.line else ""
+            return Verdict(RAISED, f"The cell of your answer raised `{error.error}`{where}, so there was nothing to check.")
+        return await self._judged(task, data)
+
+    async def _judged(self, task: Task, data: dict[str, Any]) -> Verdict:
+        which = self.submission.assignment
+        try:
+            if "missing" not in data and "strange" not in data:
+                facts = await self.facts.of(which, task.id, self.place, self.limits.suite)
+                if task_check(task.id).settle:
+                    data = await _carried_out(self.house, self.place, which, task.id, data, facts, self._left(self.limits.suite))
+                elif all(step["outcome"] == "returned" for step in data["steps"]):
+                    data = data | facts
+            return judge(task.id, data)
+        except Ended as ended:
+            return failed("run ended", "The run that your answer asks for took too long and was ended." if ended.why == "time" else "What your answer asks for ended the process that ran it.")
+        except Problem as problem:
+            return failed("could not run", str(problem))
+        except Exception:
+            # These data come from a process that ran the learner's code: they need not have any form.
+            return _MALFORMED
+
+    async def _report(self, kernel: Kernel, task: Task) -> dict[str, Any] | None:
+        """What the task's check reports; None where nothing comes that carries our word."""
+        nonce = secrets.token_hex(8)
+        seconds = self._left(self.limits.check)
+        running = asyncio.ensure_future(kernel.run(f"__loopbound_report__({task.id!r}, {nonce!r}, globals())", seconds))
+        try:
+            while True:
+                reported = asyncio.ensure_future(kernel.report(seconds))
+                await asyncio.wait([running, reported], return_when=asyncio.FIRST_COMPLETED)
+                if not reported.done():
+                    # The cell is over, and what it sent is on its way, if it sent anything.
+                    running.result()
+                    await asyncio.wait([reported], timeout=0.5)
+                if not reported.done():
+                    reported.cancel()
+                    return None
+                message = reported.result()
+                if message.get("nonce") == nonce and message.get("task") == task.id:
+                    with contextlib.suppress(Ended):
+                        await running
+                    return message
+        finally:
+            if not running.done():
+                running.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Ended):
+                await running
+
+    async def _kernel(self) -> Kernel:
+        """The kernel, started anew where there is none, with the course's own cells and the learner's harmless ones run."""
+        if self.kernel is None:
+            self.lending = Lending(self.house.lender, self.house.walls == "namespaces")
+            self.kernel = await Kernel.start(self.house, self.lending, self.place)
+            for source in (*template(self.submission.assignment).given, *self.harmless):
+                await self.kernel.run(source, self.limits.check)
+        return self.kernel
+
+    def _left(self, most: float) -> float:
+        return max(1.0, min(most, self.until - time.perf_counter()))
+
+    async def close(self) -> None:
+        if self.kernel:
+            await self.kernel.close()
+        if self.lending:
+            self.lending.close()
+        self.kernel = self.lending = None
+
+
+_MALFORMED = failed("malformed report", "What the check reported has no form that it could have given it. Something in the notebook changed it.")
+
+
+def _ended(ended: Ended) -> Verdict:
+    if ended.why == "time":
+        return failed("did not end", "Your code did not end within the time that it has, and its kernel was ended. The other tasks were run in a new one.")
+    return Verdict(RAISED, "Your code ended the kernel that ran it: an exit, a signal, or more memory than it may have. The other tasks were run in a new one.", "ended the kernel")
+
+
+async def _carried_out(house: House, place: int, which: Assignment, task: str, data: dict[str, Any] | None, facts: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
+    """`facts_of` (without data) or `complete`, in a process of their own. Raises ``Ended`` or ``Problem``."""
+    lending = Lending(house.lender, house.walls == "namespaces")
+    child = Child(house, lending, place)
+    try:
+        await child.start("stage")
+        child.send({"task": task, "data": data, "facts": facts, "given": template(which).given})
+        try:
+            async with asyncio.timeout(seconds):
+                message = await child.reports.get()
+        except TimeoutError:
+            raise Ended("time") from None
+        if message is None:
+            raise Ended("dead")
+        if "problem" in message:
+            raise Problem(message["problem"])
+        return message["data"]
+    finally:
+        await child.close()
+        lending.close()
+
+
+def learner_of(path: Path, top: Path) -> str:
+    """Whose notebook this is, from where it lies: nbgrader's ``learner/assignment/file``, a folder of the learner's, or the file's own name."""
+    from loopbound.course.manifest import assignments
+
+    names = {which.name for which in assignments()}
+    folders = path.parent.relative_to(top).parts if path.is_relative_to(top) else path.parent.parts[-2:]
+    for folder in reversed(folders):
+        if folder not in names:
+            return folder
+    stem = path.stem
+    for name in names:
+        stem = stem.replace(name, "")
+    return stem.strip(" -_.()") or path.parent.name or path.stem

@@ -1,0 +1,174 @@
+"""The gradebook: an SQLite file with what every submission earned, written as results come, so that a run which was killed goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+
+from sqlalchemy import ForeignKey, UniqueConstraint, create_engine, event, select
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+
+from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.grading.grade import Graded, TaskResult
+from loopbound.problem import Problem
+
+__all__ = ["Gradebook", "course_digest"]
+
+LOCK_SECONDS = 5
+
+
+class _Base(DeclarativeBase):
+    pass
+
+
+class _Submission(_Base):
+    __tablename__ = "submission"
+    __table_args__ = (UniqueConstraint("file", "digest", "course"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[str]
+    learner: Mapped[str]
+    digest: Mapped[str]
+    course: Mapped[str]
+    assignment: Mapped[str]
+    problem: Mapped[str]
+    notes: Mapped[str]
+    seconds: Mapped[float]
+    graded: Mapped[datetime]
+    tasks: Mapped[list[_Task]] = relationship(cascade="all, delete-orphan", order_by="_Task.task")
+
+
+class _Task(_Base):
+    __tablename__ = "task"
+
+    submission: Mapped[int] = mapped_column(ForeignKey("submission.id"), primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    outcome: Mapped[str]
+    points: Mapped[int]
+    of: Mapped[int]
+    says: Mapped[str]
+    diagnosis: Mapped[str]
+    seconds: Mapped[float]
+    answer: Mapped[str]
+
+
+class Gradebook:
+    """A gradebook in a file, made where there is none. A context manager.
+
+    Raises ``Problem`` where the file is no gradebook, is locked by another program, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.absolute().parent.is_dir() or path.is_dir():
+            raise Problem(f"{path} cannot be a gradebook: it is a folder, or its folder does not exist.")
+        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": LOCK_SECONDS})
+
+        @event.listens_for(self._engine, "connect")
+        def _settings(connection: sqlite3.Connection, _: object) -> None:
+            connection.execute("PRAGMA foreign_keys = ON")
+
+        try:
+            with self._told():
+                _Base.metadata.create_all(self._engine)
+                with Session(self._engine) as session:
+                    session.execute(select(_Submission.id).limit(1))
+        except BaseException:
+            self.close()
+            raise
+
+    def known(self, file: str, digest: str) -> Graded | None:
+        """What is stored of this very file, graded by this very course; else None."""
+        with self._told(), Session(self._engine) as session:
+            wanted = select(_Submission).where(_Submission.file == file, _Submission.digest == digest)
+            for row in session.scalars(wanted):
+                if row.course == course_digest(row.assignment):
+                    return _graded(row)
+        return None
+
+    def store(self, graded: Graded) -> None:
+        """Write a result, in one transaction; an older one of the same file goes."""
+        with self._told(), Session(self._engine) as session, session.begin():
+            for old in session.scalars(select(_Submission).where(_Submission.file == graded.file)):
+                session.delete(old)
+            session.flush()
+            session.add(
+                _Submission(
+                    file=graded.file,
+                    learner=graded.learner,
+                    digest=graded.digest,
+                    course=course_digest(graded.assignment),
+                    assignment=graded.assignment,
+                    problem=graded.problem,
+                    notes=json.dumps(graded.notes),
+                    seconds=graded.seconds,
+                    graded=datetime.now(UTC).replace(tzinfo=None),
+                    tasks=[
+                        _Task(
+                            task=result.task,
+                            outcome=result.outcome,
+                            points=result.points,
+                            of=result.of,
+                            says=result.says,
+                            diagnosis=result.diagnosis,
+                            seconds=result.seconds,
+                            answer=result.answer,
+                        )
+                        for result in graded.tasks
+                    ],
+                )
+            )
+
+    def all(self) -> list[Graded]:
+        """Every stored result, by learner and assignment."""
+        with self._told(), Session(self._engine) as session:
+            rows = session.scalars(select(_Submission).order_by(_Submission.learner, _Submission.assignment, _Submission.file))
+            return [_graded(row) for row in rows]
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def __enter__(self) -> Gradebook:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            said = str(error.orig).lower()
+            if "locked" in said:
+                raise Problem(f"the gradebook {self.path} is locked by another program.\nClose that, or name another one: --gradebook FILE.") from None
+            if "full" in said:
+                raise Problem(f"the gradebook {self.path} cannot be written: the disk is full.\nWhat was stored before is safe; make room and start again.") from None
+            if "not a database" in said or "no such" in said or "has no column" in said:
+                raise Problem(f"{self.path} is no gradebook of this course ({said}).\nName another one: --gradebook FILE.") from None
+            raise Problem(f"the gradebook {self.path} cannot be used: {said}.") from None
+
+
+def _graded(row: _Submission) -> Graded:
+    tasks = tuple(TaskResult(each.task, each.outcome, each.points, each.of, each.says, each.diagnosis, each.seconds, each.answer) for each in row.tasks)
+    known = Graded(row.file, row.learner, row.digest, row.assignment, tasks, tuple(json.loads(row.notes)), row.problem, row.seconds)
+    return replace(known)
+
+
+def course_digest(name: str) -> str:
+    """A digest of what decides over an assignment's points: its solution and its checks. Of the whole course, for no assignment."""
+    known: dict[str, Assignment] = {which.name: which for which in assignments()}
+    digest = hashlib.sha256()
+    for which in [known[name]] if name in known else list(known.values()):
+        digest.update((repository() / "solutions" / which.file).read_bytes())
+        digest.update(inspect.getsource(import_module(f"loopbound.checks.lesson_{which.number}")).encode())
+    return digest.hexdigest()[:16]

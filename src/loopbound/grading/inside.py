@@ -1,0 +1,307 @@
+"""The process that runs a learner's code: it enters its walls, and is a kernel, or carries out one stage of a check, until it is ended.
+
+It holds no password but that of a role made for it, and gets its databases from the grader over the channel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from loopbound.database import ScratchDatabase, Session, scratch
+from loopbound.grading.channel import Channel
+from loopbound.problem import Problem
+
+__all__ = ["Fingerprint", "become", "enter", "main", "remember", "report", "without_debugger"]
+
+
+class _Lent:
+    """What stands for the server in here: the grader makes, watches and drops the databases."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+
+    def create(self, label: str, schema: str | None) -> ScratchDatabase:
+        given = self._ask({"op": "database", "label": label, "schema": schema})
+        return ScratchDatabase(given["name"], given["url"], self)
+
+    def sessions(self, name: str) -> list[Session]:
+        return [Session(**row | {"blocked_by": tuple(row["blocked_by"])}) for row in self._ask({"op": "sessions", "name": name})["sessions"]]
+
+    def close(self, name: str) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            self._ask({"op": "close", "name": name})
+
+    def leave(self) -> None:
+        pass  # the grader drops what is left
+
+    def forget(self) -> None:
+        pass
+
+    def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        answer = self.channel.ask(message)
+        if "problem" in answer:
+            raise Problem(answer["problem"])
+        return answer
+
+
+class Fingerprint:
+    """What some modules looked like before a learner's code ran: their functions and classes, and the methods of those classes."""
+
+    def __init__(self, modules: Sequence[ModuleType]) -> None:
+        self._seen = [(f"{module.__name__}.{name}", vars(module), name, value, getattr(value, "__code__", None)) for module in modules for name, value in _callables(vars(module))]
+        for module in modules:
+            for _, kind in _callables(vars(module)):
+                if isinstance(kind, type) and kind.__module__ == module.__name__:
+                    self._seen += [(f"{module.__name__}.{kind.__name__}.{name}", vars(kind), name, value, getattr(value, "__code__", None)) for name, value in _callables(vars(kind))]
+
+    def changed(self) -> list[str]:
+        """The names of what was put in another's place."""
+        return [name for name, where, key, value, code in self._seen if where.get(key) is not value or getattr(value, "__code__", None) is not code]
+
+
+def _callables(names: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in list(names.items()) if callable(value) and name not in _ITS_OWN]
+
+
+def main() -> None:
+    """A fresh process: its channel is the descriptor that the command line names, or a port and a word; its order is the first message."""
+    if len(sys.argv) == 2:
+        line = socket.socket(fileno=int(sys.argv[1]))
+    else:
+        line = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+        line.sendall(sys.argv[2].encode())
+    order = Channel(line).receive()
+    if order:
+        become(order[0], line)
+
+
+def become(order: dict[str, Any], line: socket.socket) -> None:
+    """Become what an order says; does not return.
+
+    This process stays as the keeper of the one that it forks: whatever that one starts ends with it.
+    """
+    code = 70
+    try:
+        with contextlib.suppress(OSError):
+            os.setsid()
+        if sys.platform == "linux":
+            from loopbound.grading import sandbox
+
+            sandbox.die_with_parent()
+            sandbox.adopt_orphans()
+            if order["walls"]:
+                sandbox.leave_namespaces()
+        code = _keep(order, line) if hasattr(os, "fork") else enter(order, line)
+    except BaseException as error:
+        with contextlib.suppress(BaseException):
+            Channel(line).send({"op": "broken", "says": f"{type(error).__name__}: {error}"})
+    finally:
+        os._exit(code)
+
+
+def _keep(order: dict[str, Any], line: socket.socket) -> int:
+    inner = os.fork()
+    if inner == 0:
+        code = 70
+        try:
+            code = enter(order, line)
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        except BaseException as error:
+            with contextlib.suppress(BaseException):
+                Channel(line).send({"op": "broken", "says": f"{type(error).__name__}: {error}"})
+        finally:
+            os._exit(code)
+    if hasattr(os, "pidfd_open"):
+        ends = [os.pidfd_open(inner), os.pidfd_open(os.getpid())]
+        Channel(line).send({"op": "started", "pid": inner}, ends)
+        for end in ends:
+            os.close(end)
+    else:
+        Channel(line).send({"op": "started", "pid": inner})
+    line.close()
+    code = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
+    if not order["walls"]:
+        _end_family(inner)
+    return code if code >= 0 else 128 - code
+
+
+def _end_family(leader: int) -> None:
+    """End what a process without walls has left: its group, and on Linux whoever it made that slipped out of that."""
+    with contextlib.suppress(OSError):
+        os.killpg(leader, signal.SIGKILL)
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    for _ in range(200):  # each round may hand us grandchildren
+        with contextlib.suppress(OSError):
+            for pid in children.read_text().split():
+                with contextlib.suppress(OSError):
+                    os.kill(int(pid), signal.SIGKILL)
+        try:
+            while os.waitpid(-1, 0)[0]:
+                pass
+        except ChildProcessError:
+            return
+
+
+def enter(order: dict[str, Any], line: socket.socket) -> int:
+    """Enter the walls, then do the job of an order."""
+    channel = Channel(line)
+    line.set_inheritable(False)
+    home = order["shared"]
+    if order["walls"]:
+        from loopbound.grading import sandbox
+
+        walls = sandbox.Walls(**order["walls"] | {"seen": tuple(order["walls"]["seen"])})
+        home = sandbox.build_root(walls)
+        with sandbox.loopback(walls.port) as listener:
+            channel.send({"op": "listening"}, [listener.fileno()])
+        sandbox.drop_rights(walls)
+        sandbox.limit(processes=True)
+        sandbox.die_with_parent()
+    else:
+        with contextlib.suppress(OSError, AttributeError):
+            os.setpgid(0, 0)  # a group of its own, so that the keeper is not in it
+        os.chdir(home)
+        if sys.platform == "linux":
+            from loopbound.grading import sandbox
+
+            sandbox.limit(processes=False)
+            sandbox.die_with_parent()
+    _nowhere(order["stderr"])
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD", "SIGPIPE"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), {"SIGINT": signal.default_int_handler, "SIGPIPE": signal.SIG_IGN}.get(name, signal.SIG_DFL))
+    os.environ.clear()
+    os.environ.update(order["environment"], HOME=home, IPYTHONDIR=f"{home}/.ipython", JUPYTER_RUNTIME_DIR=home, TMPDIR="/tmp" if order["walls"] else home)
+    import tempfile
+
+    tempfile.tempdir = None
+    scratch.lend(_Lent(channel))
+    if order["job"] == "kernel":
+        return _be_kernel(order, channel)
+    return _carry_out(channel)
+
+
+def _nowhere(stderr: str) -> None:
+    """Standard input and output lead nowhere: what a kernel prints goes over its sockets."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nowhere, number)
+    os.close(nowhere)
+    sys.stdin, sys.stdout, sys.stderr = (open(number, mode, encoding="utf-8", closefd=False) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+
+
+_ITS_OWN = ("input", "exit", "quit", "display", "get_ipython")  # what the kernel itself puts there, anew with each cell
+
+_channel: Channel | None = None
+_fingerprint: Fingerprint | None = None
+_threads: set[threading.Thread] = set()
+
+
+def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
+    global _channel
+    without_debugger()
+    from ipykernel.kernelapp import IPKernelApp
+
+    _channel = channel
+    place = Path(os.environ["HOME"], "connection.json")
+    place.write_text(json.dumps(order["connection"]), encoding="utf-8")
+    app = IPKernelApp.instance()
+    app.initialize(["-f", str(place), "--HistoryManager.enabled=False", "--InteractiveShell.colors=nocolor", "--log-level=CRITICAL"])
+    place.unlink()
+    app.shell.user_ns["__loopbound_report__"] = report
+    _bound_output(order["most_output"])
+    if _fingerprint is None:
+        remember()
+    _threads.update(threading.enumerate())
+    channel.send({"op": "ready"})
+    app.start()
+    return 0
+
+
+def without_debugger() -> None:
+    """Keep a kernel from importing a debugger that nobody will use: that takes longer than all the rest."""
+    sys.modules.setdefault("debugpy", None)  # type: ignore[arg-type]
+
+
+def remember() -> None:
+    """Take the fingerprint, before any learner's code runs."""
+    global _fingerprint
+    _fingerprint = Fingerprint(_watched())
+
+
+def _watched() -> list[ModuleType]:
+    """The modules whose parts a check relies on."""
+    names = ("builtins", "asyncio", "concurrent.futures", "threading", "time", "json", "inspect", "loopbound")
+    return [
+        module
+        for name, module in sorted(sys.modules.items())
+        if isinstance(module, ModuleType) and any(name == known or name.startswith((f"{known}.", f"_{known}")) for known in names)
+    ]
+
+
+def _bound_output(most: int) -> None:
+    """Let each of the kernel's streams say so much, and then no more: a flood would only slow everybody down."""
+    from ipykernel.iostream import OutStream
+
+    write = OutStream.write
+    left = {"characters": most}
+
+    def bounded(self: OutStream, text: str) -> int | None:
+        if isinstance(text, str) and left["characters"] > 0:
+            left["characters"] -= len(text)
+            write(self, text if left["characters"] > 0 else text[: most // 100] + "\n… (more than is kept)\n")
+        return len(text)
+
+    OutStream.write = bounded
+
+
+def report(task: str, nonce: str, names: Mapping[str, Any]) -> None:
+    """Run a task's answers and tell the grader what was observed."""
+    from loopbound.checks.task import observe
+
+    assert _channel is not None and _fingerprint is not None
+    changed = _fingerprint.changed()
+    data: dict[str, Any] = {} if changed else observe(task, names)
+    threads = [thread.name for thread in threading.enumerate() if thread not in _threads and thread.is_alive()]
+    _channel.send({"op": "report", "task": task, "nonce": nonce, "changed": changed[:5], "threads": len(threads), "data": data})
+
+
+def _carry_out(channel: Channel) -> int:
+    """One call of `complete` or `facts_of`, in a process in which no learner's code ever runs; a suite that it starts has its own."""
+    from loopbound.checks.task import complete, facts_of
+
+    if sys.platform == "linux":
+        from loopbound.grading import sandbox
+
+        sandbox.not_to_be_traced()
+    channel.send({"op": "ready"})
+    wanted = channel.receive()
+    if wanted is None:
+        return 0
+    asked = wanted[0]
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        for number, source in enumerate(asked["given"]):
+            exec(compile(source, f"<given {number + 1}>", "exec"), names)
+    try:
+        data = facts_of(asked["task"], names) if asked["data"] is None else complete(asked["task"], asked["data"], names, asked["facts"])
+        channel.send({"op": "completed", "data": data})
+    except Problem as error:
+        channel.send({"op": "completed", "problem": str(error)})
+    return 0
+
+
+if __name__ == "__main__":
+    main()
