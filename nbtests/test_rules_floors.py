@@ -24,6 +24,8 @@ FLOORS = {
     "grading": 8,
     "guard": 9,
     "doctor": 9,
+    "prompt": 9,
+    "workshop": 9,
     "lab": 9,
     "cli": 10,
     "__main__": 11,

@@ -54,6 +54,22 @@ def _parser() -> argparse.ArgumentParser:
     command("test", _test, "run every test; further words go to pytest")
     command("doctor", _doctor, "check versions, database and fonts")
 
+    command("progress", _progress, "show how far you have come, and what comes next")
+    hint = command("hint", _hint, "give a hint to a task, one more each time")
+    hint.add_argument("task", metavar="TASK", help="such as 04.2")
+    reset = command("reset", _reset, "put an exercise, or one task of it, back as it was handed out; keeps a copy of what it replaces")
+    reset.add_argument("what", metavar="FILE|TASK", help="a notebook, an assignment such as 04, or a task such as 04.2")
+    reset.add_argument("task", nargs="?", metavar="TASK", help="of FILE, only this task")
+
+    grade = command("grade", _grade, "grade learners' notebooks; exit code 0 when each could be read, whatever it earned")
+    grade.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a notebook, or a folder with notebooks of one or many learners")
+    grade.add_argument("--jobs", type=_count, metavar="N", help="how many at a time; default: one for each processor, four at most")
+    grade.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
+    grade.add_argument("--html", type=Path, metavar="DIR", help="also write a page for each learner and one for the cohort")
+    grade.add_argument("--no-names", dest="names", action="store_false", help="leave the learners' names out of the pages")
+    grade.add_argument("--gradebook", type=Path, metavar="FILE", help="where results are kept; default: loopbound-grades.sqlite here")
+    grade.add_argument("--again", action="store_true", help="grade what was graded before, too")
+
     tidy = command("format", _format, "bring notebooks into the form in which they are committed")
     tidy.add_argument("--check", action="store_true", help="change nothing; exit 1 if a notebook would change")
     execute = command("run", _run, "run notebooks in fresh kernels and compare their outputs with the committed ones")
@@ -86,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     exercises.add_argument("what", choices=["build"], help="build: write every exercise anew")
     exercises.add_argument("names", nargs="*", metavar="ASSIGNMENT", help="such as 01; default: all")
     exercises.add_argument("--check", action="store_true", help="change nothing; exit 1 if an exercise would change")
+
+    workshop = command("workshop", _workshop, "write the generated parts of the facilitator's guide anew")
+    workshop.add_argument("--check", action="store_true", help="change nothing; exit 1 if the guide would change")
 
     command("claims", _claims, "list the claims that the lessons settle: id, verdict, evidence")
     return parser
@@ -121,6 +140,31 @@ def _doctor(options: argparse.Namespace) -> int:
     return doctor_command()
 
 
+def _progress(options: argparse.Namespace) -> int:
+    from loopbound.prompt.progress import progress_command
+
+    return progress_command()
+
+
+def _hint(options: argparse.Namespace) -> int:
+    from loopbound.prompt.hint import hint_command
+
+    return hint_command(options.task)
+
+
+def _reset(options: argparse.Namespace) -> int:
+    from loopbound.prompt.reset import reset_command
+
+    return reset_command(options.what, options.task)
+
+
+def _grade(options: argparse.Namespace) -> int:
+    from loopbound.grading.command import GRADEBOOK, grade_command, workers
+
+    jobs, gradebook = options.jobs or workers(), options.gradebook or Path(GRADEBOOK)
+    return grade_command(options.paths, jobs, options.json, options.html, gradebook, options.again, options.names)
+
+
 def _format(options: argparse.Namespace) -> int:
     from loopbound.lessons.commands import format_command
 
@@ -149,6 +193,12 @@ def _exercises(options: argparse.Namespace) -> int:
     from loopbound.exercises.command import build_command
 
     return build_command(options.names, options.check)
+
+
+def _workshop(options: argparse.Namespace) -> int:
+    from loopbound.workshop.command import workshop_command
+
+    return workshop_command(options.check)
 
 
 def _claims(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from loopbound.checks.task import judge, observed, task_check
@@ -13,7 +13,7 @@ from loopbound.course import manifest
 from loopbound.course.solutions import BEGIN, END, answer_source
 from loopbound.progress import ProgressFile
 
-__all__ = ["Note", "check", "hint", "show", "solution", "solution_source"]
+__all__ = ["Note", "check", "hint", "next_hints", "show", "solution", "solution_source"]
 
 # This kernel's own memory, for where progress cannot be kept in a file; what an earlier kernel knew comes from there.
 _hints_given: dict[str, int] = {}
@@ -61,13 +61,19 @@ def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
 
 def hint(identity: str) -> Note:
     """The hints to a task: one the first time, one more each time, also after the kernel was restarted."""
+    given = next_hints(identity)
+    of = len(task_check(identity).hints)
+    return Note("\n\n".join(f"**Hint {number} of {of}:** {text}" for number, text in enumerate(given, start=1)))
+
+
+def next_hints(identity: str, say: Callable[[str], None] = print) -> tuple[str, ...]:
+    """The hints to a task that were given before and one more, which counts as given now; ``say`` is told where that cannot be kept."""
     hints = task_check(identity).hints
-    kept = ProgressFile()
+    kept = ProgressFile(say=say)
     before = max(_hints_given.get(identity, 0), kept.entry(identity).hints)
     given = _hints_given[identity] = min(before + 1, len(hints))
     kept.hinted(identity, given)
-    lines = [f"**Hint {number} of {len(hints)}:** {text}" for number, text in enumerate(hints[:given], start=1)]
-    return Note("\n\n".join(lines))
+    return hints[:given]
 
 
 def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:

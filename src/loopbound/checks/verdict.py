@@ -61,11 +61,11 @@ class Feedback:
         earned = f", {self.points} {'point' if self.points == 1 else 'points'}" if self.verdict.outcome == PASSED else ""
         return f"{_SIGNS[self.verdict.outcome]} {self.task.id} {self.task.title}: {self.verdict.outcome}{earned}"
 
-    def text(self, colour: bool = False) -> str:
-        """The feedback in lines that fit a notebook; ``colour`` adds ANSI colours."""
+    def text(self, colour: bool = False, columns: int = _COLUMNS) -> str:
+        """The feedback in lines of so many columns, by default such that they fit a notebook; ``colour`` adds ANSI colours."""
         headline = f"\x1b[1;{_COLOURS[self.verdict.outcome]}m{self.headline}\x1b[0m" if colour else self.headline
         paragraphs = [*self.verdict.says.split("\n"), *self.ways_on]
-        wrapped = [textwrap.fill(part, _COLUMNS, break_long_words=False, break_on_hyphens=False) for part in paragraphs if part.strip()]
+        wrapped = [textwrap.fill(part, columns, break_long_words=False, break_on_hyphens=False) for part in paragraphs if part.strip()]
         return "\n\n".join([headline, *wrapped])
 
     def _repr_markdown_(self) -> str:

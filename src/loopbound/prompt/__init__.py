@@ -1,0 +1,1 @@
+"""What a learner asks for at the prompt: check, watch, hint, progress, reset."""
