@@ -90,6 +90,76 @@ RIGHT = [
         """,
     ),
     (
+        "03.1",
+        "with capitals and parentheses",
+        """
+        def night():
+            return dict(archive="asyncpg", mail="AsyncIO", tidy_up="asyncio", future="asyncpg", began="mail()")
+        """,
+    ),
+    (
+        "03.3",
+        "a thread that waits",
+        """
+        async def ask_at_home(home, connection, query):
+            handed_over = asyncio.run_coroutine_threadsafe(connection.fetchval(query), home)
+            return await asyncio.to_thread(handed_over.result)
+        """,
+    ),
+    (
+        "03.3",
+        "a look now and then",
+        """
+        async def ask_at_home(home, connection, query):
+            handed_over = asyncio.run_coroutine_threadsafe(connection.fetchrow(query), home)
+            while not handed_over.done():
+                await asyncio.sleep(0.02)
+            return handed_over.result()[0]
+        """,
+    ),
+    (
+        "03.3",
+        "a future of B, set on B",
+        """
+        async def ask_at_home(home, connection, query):
+            here = asyncio.get_running_loop()
+            answer = here.create_future()
+            async def ask():
+                try:
+                    value = await connection.fetchval(query)
+                except Exception as error:
+                    here.call_soon_threadsafe(answer.set_exception, error)
+                else:
+                    here.call_soon_threadsafe(answer.set_result, value)
+            home.call_soon_threadsafe(lambda: home.create_task(ask()))
+            return await answer
+        """,
+    ),
+    (
+        "03.4",
+        "a while for A, then asked twice",
+        """
+        def recover(A, connection):
+            A.run(asyncio.sleep(1.5))
+            return A.run(connection.fetchval("select count(*) from reports"))
+        """,
+    ),
+    (
+        "03.4",
+        "a step on A for each attempt",
+        """
+        def recover(A, connection):
+            import time
+            while True:
+                try:
+                    rows = A.run(connection.fetch("select id from reports"))
+                except asyncpg.InterfaceError:
+                    time.sleep(0.05)
+                else:
+                    return len(rows)
+        """,
+    ),
+    (
         "04.2",
         "no pool at all",
         """
@@ -118,6 +188,139 @@ RIGHT = [
                 from sqlalchemy.pool import NullPool
                 backend.engine = create_async_engine(os.environ["DATABASE_URL"], poolclass=NullPool)
             """
+        ''',
+    ),
+    (
+        "07.2",
+        "a coroutine for whichever loop is open",
+        """
+        def tidy(engine, owner, spare):
+            async def empty(close):
+                await engine.dispose(close=close)
+            (spare if owner.closed else owner).run(empty(not owner.closed))
+        """,
+    ),
+    (
+        "07.2",
+        "the synchronous engine, where nothing is closed",
+        """
+        def tidy(engine, owner, spare):
+            engine.sync_engine.dispose(close=False) if owner.closed else owner.run(engine.dispose())
+        """,
+    ),
+    (
+        "07.4",
+        "the recipe, with three replacements",
+        """
+        def mended():
+            better = RECIPE.replace("def pytest_configure(config):\\n    from", "from").replace(', loop_scope="session"', "")
+            return better.replace("return await engine.connect()", "async with engine.connect() as lent:\\n        yield lent")
+        """,
+    ),
+    (
+        "07.4",
+        "the fixture gives back by hand, and a pool of no size",
+        '''
+        def mended():
+            return """
+                import os, backend, pytest
+                from sqlalchemy.ext.asyncio import create_async_engine
+                from sqlalchemy.pool import NullPool
+
+                @pytest.fixture
+                async def reader():
+                    lent = await create_async_engine(os.environ["DATABASE_URL"], poolclass=NullPool).connect()
+                    yield lent
+                    await lent.close()
+            """
+        ''',
+    ),
+    (
+        "06.1",
+        "tuples in another order, and the server's words in small letters",
+        """
+        def reading():
+            return {"culprit": "S2", "waits_for": "client", "after_its_end": ("s5", "s4"), "after_cancel": {"s5"}}
+        """,
+    ),
+    (
+        "06.2",
+        "one query",
+        '''
+        async def blockers(connection, pid):
+            rows = await connection.fetch("""
+                with recursive chain(pid) as (
+                    select unnest(pg_blocking_pids($1::int)) union select unnest(pg_blocking_pids(pid)) from chain
+                ) select pid from chain where cardinality(pg_blocking_pids(pid)) = 0""", pid)
+            return [row["pid"] for row in rows]
+        ''',
+    ),
+    (
+        "06.2",
+        "a list of those who are still to be asked about",
+        """
+        async def blockers(connection, pid):
+            open_pids, found = [pid], set()
+            while open_pids:
+                asked = open_pids.pop()
+                others = await connection.fetchval(f"select pg_blocking_pids({asked})")
+                open_pids += others
+                if not others and asked != pid:
+                    found.add(asked)
+            return found
+        """,
+    ),
+    (
+        "06.3",
+        "the setting made when a connection opens",
+        """
+        def make_engine(url):
+            from sqlalchemy import event
+            engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.9)
+            @event.listens_for(engine.sync_engine, "connect")
+            def limited(connection, record):
+                cursor = connection.cursor()
+                cursor.execute("set lock_timeout = 900")
+                cursor.close()
+                connection.commit()
+            return engine
+        """,
+    ),
+    (
+        "06.4",
+        "a session of its own, closed by its block",
+        '''
+        def conftest():
+            return """
+                import pytest
+                from sqlalchemy import text
+                from backend import SessionFactory
+
+                @pytest.fixture
+                async def stream():
+                    async with SessionFactory() as session:
+                        yield session
+
+                @pytest.fixture
+                async def no_reports():
+                    async with SessionFactory.begin() as session:
+                        await session.execute(text("truncate reports"))
+            """
+        ''',
+    ),
+    (
+        "06.4",
+        "every open stream ended behind each test",
+        '''
+        def conftest():
+            return SUITE["conftest.py"] + """
+        @pytest.fixture(autouse=True)
+        async def no_open_transaction():
+            from backend import open_streams
+            yield
+            for session in open_streams.values():
+                await session.rollback()
+        """
         ''',
     ),
 ]

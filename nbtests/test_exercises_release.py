@@ -118,7 +118,7 @@ def test_a_solution_that_is_not_there_is_named(course: Path) -> None:
         command.build_command([], check=True)
 
 
-@pytest.mark.parametrize("identity", ["01.2", "01.3", "02.3", "02.4", "04.3"])
+@pytest.mark.parametrize("identity", ["01.2", "01.3", "02.3", "02.4", "03.3", "03.4", "04.3"])
 def test_show_draws_the_learner_s_own_run(identity: str) -> None:
     which = next(which for which in assignments() if which.number == identity[:2])
     code = next(answer.code for answer in wrong_answers(repository(), which) if answer.task == identity)
@@ -133,7 +133,7 @@ def test_the_picture_of_a_prediction_is_drawn_after_a_pass() -> None:
     assert isinstance(show("04.1", names), Figure)
 
 
-@pytest.mark.parametrize("identity", ["01.2", "01.3", "02.3", "02.4", "04.3"])
+@pytest.mark.parametrize("identity", ["01.2", "01.3", "02.3", "02.4", "03.3", "03.4", "04.3"])
 def test_show_has_a_word_where_there_is_nothing_to_draw(identity: str) -> None:
     stub = answer_of(repository(), identity, stub=True)
     assert "NotImplementedError" in repr(show(identity, namespace(repository(), identity, stub)))
