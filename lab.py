@@ -4,6 +4,8 @@
     python3 lab.py              JupyterLab on the start page
     python3 lab.py test ...     every test of the course (further words go to pytest)
     python3 lab.py doctor       is this machine fit for the course, and what helps where it is not?
+    python3 lab.py check 04     check an exercise as it is saved (a number, or a notebook's path)
+    python3 lab.py watch        check answers again whenever their notebook is saved
     python3 lab.py progress     how far have you come, and what comes next?
     python3 lab.py hint 04.2    a hint to a task, one more each time
     python3 lab.py reset 04.2   put a task, or a whole exercise, back as it was handed out (keeps a copy)
@@ -12,6 +14,7 @@
     python3 lab.py incident     the incident's suite: 33 tests, five failures (--fix, --order, --repeat, --json)
     python3 lab.py versions     the same on other versions of pytest-asyncio, SQLAlchemy and asyncpg (--write stores it)
     python3 lab.py exercises build   make the exercises from their solutions (--check only looks)
+    python3 lab.py workshop     write the generated parts of the facilitator's guide anew (--check only looks)
     python3 lab.py claims       the incident documents' claims, each with its verdict, cell and test
 
 The first start makes .venv from uv.lock, with uv if it is there and else with pip; later starts find it finished.

@@ -21,13 +21,16 @@ class Lesson:
     """One lesson: a notebook in ``notebooks/``.
 
     ``number`` is the two digits that its file name starts with, ``minutes`` the reading and running time in whole
-    minutes, ``claims`` the ids of the incident documents' claims that its cells settle.
+    minutes, ``claims`` the ids of the incident documents' claims that its cells settle. ``ask`` is the question that a facilitator
+    asks before it, ``debrief`` what it has shown; a sentence each.
     """
 
     file: str
     title: str
     minutes: int
     claims: tuple[str, ...] = ()
+    ask: str = ""
+    debrief: str = ""
 
     @property
     def number(self) -> str:
@@ -86,6 +89,37 @@ class Assignment:
         return Path(self.name, f"{self.name}.ipynb")
 
 
+@dataclass(frozen=True)
+class Pause:
+    """A part of an agenda that is neither a lesson nor a task: what it is, and its whole minutes."""
+
+    what: str
+    minutes: int
+
+
+@dataclass(frozen=True)
+class Agenda:
+    """A workshop of ``minutes`` whole minutes: its parts in order."""
+
+    title: str
+    minutes: int
+    parts: tuple[Lesson | Task | Pause, ...]
+
+
+@functools.cache
+def agendas() -> tuple[Agenda, ...]:
+    """The workshop's agendas, the shortest first. Raises ``Problem`` where one names a lesson or a task that there is not."""
+    return tuple(
+        Agenda(title=row["title"], minutes=row["minutes"], parts=tuple(_part(part) for part in row["parts"])) for row in _tables().get("agenda", ())
+    )
+
+
+def _part(part: str | dict[str, Any]) -> Lesson | Task | Pause:
+    if isinstance(part, dict):
+        return Pause(**part)
+    return task(part) if "." in part else lesson(part)
+
+
 @functools.cache
 def assignments() -> tuple[Assignment, ...]:
     """All assignments in teaching order."""
@@ -112,7 +146,10 @@ def task(identity: str) -> Task:
 def lessons() -> tuple[Lesson, ...]:
     """All lessons in teaching order."""
     return tuple(
-        Lesson(file=row["file"], title=row["title"], minutes=row["minutes"], claims=tuple(row["claims"]))
+        Lesson(
+            file=row["file"], title=row["title"], minutes=row["minutes"], claims=tuple(row["claims"]),
+            ask=row.get("ask", ""), debrief=row.get("debrief", ""),
+        )
         for row in _tables()["lesson"]
     )
 
