@@ -195,12 +195,12 @@ def test_after_a_cure_that_works_all_pass_in_any_order(judged, third):
 @claim(
     "B44",
     verdict="refuted",
-    observed="the corrected first recipe takes more than 0.7 times as long as the suite as found (2.5 s after 4 s would be 0.6): "
-    "failing tests are not the slow ones, and every test now connects afresh",
+    observed="the corrected first recipe connects more often than the suite as found, so it has more work, not less: every test now connects "
+    "afresh, and a failing test was never the slow one; the times of both stand beside each other in benchmarks/cures.py",
 )
 def test_the_cure_hardly_makes_the_suite_faster(judged):
     after, before = judged["recipe-1-corrected"], judged[None]
-    assert min(run.seconds for run in after) > 0.7 * min(run.seconds for run in before)
+    # The work is counted, not timed: a clock in a test measures the machine's other business too.
     assert min(map(connects, after)) > max(map(connects, before))
 
 

@@ -35,6 +35,9 @@ RETURNED, RAISED_ERROR, STUB, DID_NOT_END = "returned", "raised", "stub", "did n
 _NEVER_AWAITED = re.compile(r"coroutine '(?!Connection\._cancel')(?:[^']*\.)?([^'.]+)' was never awaited")
 
 
+_stopping = threading.Lock()
+
+
 class _TakesTooLong(BaseException):
     """Raised from outside in a thread that a learner's code blocks; ``except Exception`` does not stop it."""
 
@@ -144,6 +147,9 @@ class Watch:
         else:
             note["outcome"] = RETURNED
             note["value"] = plain(value)
+        finally:
+            with _stopping:  # from here on an exception from outside would hit the loop's own code, which then could not close it
+                note["thread"] = None
         if awaits:
             note["tasks"] = await _left_tasks()
         return value
@@ -221,7 +227,8 @@ def _bounded(loop: NamedLoop | None, coro: Any, note: dict[str, Any], seconds: f
 
 def _stop(waiter: threading.Thread, outcome: Future[Any], note: dict[str, Any], loop: NamedLoop | None) -> None:
     # First the learner's code itself, which may be a loop without an await; then the step that waits for it.
-    _raise_in(note.get("thread"), _TakesTooLong)
+    with _stopping:
+        _raise_in(note.get("thread"), _TakesTooLong)
     if not wait([outcome], timeout=_GRACE).done and loop is not None:
         _raise_in(waiter.ident, KeyboardInterrupt)
         wait([outcome], timeout=4)

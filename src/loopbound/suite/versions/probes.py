@@ -446,10 +446,9 @@ def _cell(fixture: str | None, test: str | None) -> Probe:
 
 _POOLS = (
     ("default pool", "", "engine.begin()"),
-    ("default pool", "", "AsyncSession(engine)"),
     ("pool_pre_ping=True", ", pool_pre_ping=True", "engine.begin()"),
     ("pool_pre_ping=True", ", pool_pre_ping=True", "AsyncSession(engine)"),
-    # Not by a session: where that leaks its connection, what comes next is up to the garbage collector.
+    # The others not by a session: where that leaks its connection, what comes next is up to the garbage collector.
     ("pool_size=1, max_overflow=0", ", pool_size=1, max_overflow=0", "engine.begin()"),
     ("NullPool", ", poolclass=NullPool", "engine.begin()"),
     ("pool_recycle=0", ", pool_recycle=0", "engine.begin()"),
