@@ -54,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     command("test", _test, "run every test; further words go to pytest")
     command("doctor", _doctor, "check versions, database and fonts")
 
+    check = command("check", _check, "check a notebook's answers as they are saved; exit code 1 when not all of them passed")
+    check.add_argument("notebook", metavar="FILE", help="a notebook, or an assignment such as 04")
+    watch = command("watch", _watch, "check answers again whenever their notebook is saved, until Ctrl-C")
+    watch.add_argument("notebook", nargs="?", metavar="FILE|FOLDER", help="a notebook, an assignment such as 04, or a folder; default: the exercises")
     command("progress", _progress, "show how far you have come, and what comes next")
     hint = command("hint", _hint, "give a hint to a task, one more each time")
     hint.add_argument("task", metavar="TASK", help="such as 04.2")
@@ -138,6 +142,20 @@ def _doctor(options: argparse.Namespace) -> int:
     from loopbound.doctor import doctor_command
 
     return doctor_command()
+
+
+def _check(options: argparse.Namespace) -> int:
+    from loopbound.prompt.check import check_command
+    from loopbound.prompt.executor import kernels
+
+    return check_command(options.notebook, kernels)
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from loopbound.prompt.executor import kernels
+    from loopbound.prompt.watch import watch_command
+
+    return watch_command(options.notebook, kernels)
 
 
 def _progress(options: argparse.Namespace) -> int:

@@ -53,7 +53,8 @@ def main() -> None:
     remember()
     gc.collect()
     gc.freeze()
-    control.send(b"warm")
+    with contextlib.suppress(OSError):  # the grader may have found nothing to run, and be gone
+        control.send(b"warm")
     while True:
         words, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
         if not words:

@@ -1,0 +1,83 @@
+"""The grader gives what the checks give: full points to every solution, and to every wrong answer its own diagnosis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loopbound.checks import NOT_ATTEMPTED, PASSED
+from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.solutions import grade_id_of, nbgrader_of
+from loopbound.exercises.proof import WrongAnswer, wrong_answers
+from loopbound.grading.grade import Graded
+from loopbound.grading.processes import House
+from loopbound.grading.run import Handed, check_notebook, grade_all
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    made = House()
+    yield made
+    made.close()
+
+
+def handed_in(folder: Path, which: Assignment, answers: dict[str, str], name: str) -> Handed:
+    """The exercise as it is released, with answers in some of its cells."""
+    notebook = json.loads((repository() / "exercises" / which.file).read_text(encoding="utf-8"))
+    wanted = {grade_id_of(task, "answer"): code for task, code in answers.items()}
+    for cell in notebook["cells"]:
+        if code := wanted.get(nbgrader_of(cell).get("grade_id", "")):
+            cell["source"] = code
+    path = folder / name / which.file.name
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    return Handed(path, name)
+
+
+def graded(handed: list[Handed], house: House) -> dict[str, Graded]:
+    results: dict[str, Graded] = {}
+    grade_all(handed, 2, lambda one: results.setdefault(one.learner, one), house)
+    return results
+
+
+@pytest.mark.parametrize("which", assignments(), ids=lambda which: which.name)
+def test_what_the_checks_say_the_grader_says(which: Assignment, house: House, tmp_path: Path) -> None:
+    by_task: dict[str, list[WrongAnswer]] = {}
+    for wrong in wrong_answers(repository(), which):
+        by_task.setdefault(wrong.task, []).append(wrong)
+    rounds = max(map(len, by_task.values()))
+    picked = [{task: wrongs[number] for task, wrongs in by_task.items() if number < len(wrongs)} for number in range(rounds)]
+    handed = [handed_in(tmp_path, which, {task: wrong.code for task, wrong in answers.items()}, f"learner-{number}") for number, answers in enumerate(picked)]
+    handed.append(Handed(repository() / "solutions" / which.file, "the course"))
+    handed.append(Handed(repository() / "exercises" / which.file, "nobody"))
+    results = graded(handed, house)
+    assert (results["the course"].points, results["the course"].of) == (which.points, which.points), results["the course"]
+    assert {task.outcome for task in results["nobody"].tasks} == {NOT_ATTEMPTED}
+    for number, answers in enumerate(picked):
+        for task in results[f"learner-{number}"].tasks:
+            wrong = answers.get(task.task)
+            assert (task.outcome, task.points) == (wrong.outcome if wrong else NOT_ATTEMPTED, 0), (wrong, task)
+            if wrong:
+                assert task.diagnosis == wrong.diagnosis, (wrong.name, task)
+                assert all(words in task.says for words in wrong.says), (wrong.name, task.says)
+
+
+def test_a_fresh_kernel_gives_the_same(tmp_path: Path) -> None:
+    which = assignments()[0]
+    wrong = wrong_answers(repository(), which)[0]
+    house = House(warm=False)
+    try:
+        results = graded([Handed(repository() / "solutions" / which.file, "right"), handed_in(tmp_path, which, {wrong.task: wrong.code}, "wrong")], house)
+    finally:
+        house.close()
+    assert not house.forks and results["right"].points == which.points
+    assert next(task for task in results["wrong"].tasks if task.task == wrong.task).diagnosis == wrong.diagnosis
+
+
+def test_one_task_of_a_notebook_is_checked_alone(house: House) -> None:
+    which = assignments()[0]
+    checked = check_notebook(house, repository() / "solutions" / which.file, only=[which.tasks[1].id])
+    assert [(task.task, task.outcome) for task in checked.tasks] == [(which.tasks[1].id, PASSED)]

@@ -1,0 +1,107 @@
+"""The work behind ``loopbound grade``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
+from loopbound.files import check_writable, replace_text
+from loopbound.grading.grade import Graded
+from loopbound.grading.gradebook import Gradebook
+from loopbound.problem import Problem
+from loopbound.suite.terminal import Progress, ended_in_good_order
+
+__all__ = ["GRADEBOOK", "as_json", "grade_command", "table"]
+
+GRADEBOOK = "loopbound-grades.sqlite"
+_SIGNS = {PASSED: "✓", WRONG: "✗", RAISED: "!", NOT_ATTEMPTED: "·"}
+
+
+def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: Path | None, gradebook: Path, again: bool, names: bool) -> int:
+    """Grade notebooks; print a table, and write what else is wanted.
+
+    Returns 0 where every notebook was graded, whatever it earned, and 1 where one could not be read.
+
+    Raises:
+        Problem: no such path, nothing to grade, a file that cannot be written, a gradebook that cannot be used.
+    """
+    from loopbound.grading.run import found, grade_all
+
+    handed = found(paths)
+    if target:
+        check_writable(target)  # before the work, which may take long
+    if html and html.exists() and not html.is_dir():
+        raise Problem(f"{html} cannot hold the pages: it is not a folder.")
+    results: list[Graded] = []
+    with Gradebook(gradebook) as book, ended_in_good_order(), Progress() as progress:
+        open_ones = []
+        for each in handed:
+            known = None if again else book.known(str(each.path.absolute()), each.digest())
+            if known is None:
+                open_ones.append(each)
+            else:
+                results.append(known)
+        if results:
+            progress.stay(f"{len(results)} of {len(handed)} were graded before and have not changed; --again grades them anew.")
+
+        def done(graded: Graded) -> None:
+            book.store(graded)
+            results.append(graded)
+            progress.stay(f"{len(results)} of {len(handed)}: {one_line(graded)}")
+
+        if open_ones:
+            progress.pass_by("starting …")
+            grade_all(open_ones, jobs, done)
+    results.sort(key=lambda graded: (graded.learner, graded.assignment, graded.file))
+    print(table(results))
+    if target:
+        replace_text(target, json.dumps(as_json(results), indent=2, ensure_ascii=False) + "\n")
+    if html:
+        from loopbound.report import write_report
+
+        write_report(html, results, names=names)
+    return 1 if any(graded.problem for graded in results) else 0
+
+
+def one_line(graded: Graded) -> str:
+    """A result in a line: whose, which assignment, points, seconds."""
+    if graded.problem:
+        return f"{graded.learner}, {Path(graded.file).name}: {graded.problem.splitlines()[0]}"
+    return f"{graded.learner}, {graded.assignment}: {graded.points} of {graded.of} points, {graded.seconds:.1f} s"
+
+
+def table(results: Sequence[Graded]) -> str:
+    """The results for people: a line each, a sign a task, then what has to be said."""
+    wide = max([len(graded.learner) for graded in results] or [0], default=0)
+    name = max([len(graded.assignment) for graded in results] or [0], default=0)
+    lines, remarks = [], []
+    for graded in results:
+        signs = "".join(_SIGNS[result.outcome] for result in graded.tasks) or "?"
+        points = f"{graded.points:>3} of {graded.of:<3}" if graded.tasks else " " * 10
+        lines.append(f"{graded.learner:<{wide}}  {graded.assignment:<{name}}  {points}  {signs}".rstrip())
+        said = [*graded.problem.splitlines(), *graded.notes]
+        remarks += [f"{graded.learner}, {Path(graded.file).name}: {text}" for text in said]
+    legend = f"{_SIGNS[PASSED]} passed   {_SIGNS[WRONG]} wrong   {_SIGNS[RAISED]} raised   {_SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
+    blocks = ["\n".join(lines), legend, "\n".join(remarks)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def as_json(results: Sequence[Graded]) -> dict[str, Any]:
+    """The results as plain data: ``{"submissions": [{"learner", "assignment", "points", "of", "problem", "notes", "tasks": {id: {…}}}]}``."""
+    rows = []
+    for graded in results:
+        row = asdict(graded)
+        row["tasks"] = {task.pop("task"): task for task in row["tasks"]}
+        rows.append({"learner": graded.learner, "assignment": graded.assignment, "points": graded.points, "of": graded.of, **row})
+    return {"submissions": rows}
+
+
+def workers() -> int:
+    """How many submissions are graded at a time by default: one for each processor that we may use, four at most."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(4, allowed))
