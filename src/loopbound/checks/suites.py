@@ -128,6 +128,7 @@ def run_in_words(order: str, run: SuiteRun) -> Data:
         "errors": {test.id: test.error for test in run.tests if test.outcome == "error"},
         "unreadable": {test.id: test.error for test in run.tests if test.phase == "collection"},
         "skipped": {test.id: test.error for test in run.tests if test.outcome == "skipped"},
+        "said": {test.id: test.error for test in run.tests if test.error},
         "hung": run.hung,
         "hung_test": run.hung_test or "",
         "left": len(run.leftovers),
@@ -135,7 +136,16 @@ def run_in_words(order: str, run: SuiteRun) -> Data:
     }
 
 
-def judge_suite(data: Data, value: Any, *, tests: Sequence[str], before: Iterable[str] = (), what: str = "your `conftest.py`", wanted: str = "the text of a file") -> Verdict | None:
+def judge_suite(
+    data: Data,
+    value: Any,
+    *,
+    tests: Sequence[str],
+    before: Iterable[str] = (),
+    own: Callable[[Data], Verdict | None] = lambda run: None,
+    what: str = "your `conftest.py`",
+    wanted: str = "the text of a file",
+) -> Verdict | None:
     """The usual verdicts on what `run_orders` returned, or None where nothing is wrong. Pure.
 
     Args:
@@ -143,6 +153,7 @@ def judge_suite(data: Data, value: Any, *, tests: Sequence[str], before: Iterabl
         value: what the learner's function returned, as plain data.
         tests: the ids of the suite's own tests, which all must run.
         before: ids of those that fail in the default order without an answer.
+        own: the task's own verdict on a run in which every test counts; asked before those on failures and connections.
         what: the answer, as feedback names it; ``wanted``, what the function was to return.
     """
     if data["strange"]:
@@ -152,14 +163,17 @@ def judge_suite(data: Data, value: Any, *, tests: Sequence[str], before: Iterabl
     if not data["runs"]:
         return failed("no text", f"Your function returned {told(value)}. Wanted is {wanted}.")
     for run in data["runs"]:
-        if verdict := _judge_run(run, tests, sorted(before), what, data["limit"]):
+        if verdict := _judge_run(run, tests, sorted(before), own, what, data["limit"]):
             return verdict
     return _judge_bug(data["bug"])
 
 
-def _judge_run(run: Data, tests: Sequence[str], before: list[str], what: str, limit: float) -> Verdict | None:
+def _judge_run(
+    run: Data, tests: Sequence[str], before: list[str], own: Callable[[Data], Verdict | None], what: str, limit: float
+) -> Verdict | None:
     order = f"In the {run['order']} order"
-    ran = [*run["passed"], *run["failed"], *run["errors"], *run["skipped"]]
+    ran = {*run["passed"], *run["failed"], *run["errors"], *run["skipped"]}
+    ran |= {id.partition("[")[0] for id in ran}  # a mark may have given a test parameters
     if run["unreadable"]:
         file, error = next(iter(run["unreadable"].items()))
         return failed("does not load", f"With {what} pytest could not read `{file}`: `{error}`.")
@@ -174,6 +188,8 @@ def _judge_run(run: Data, tests: Sequence[str], before: list[str], what: str, li
         test, error = next(iter(run["skipped"].items()))
         how = "was skipped" if error.startswith("Skipped") else f"failed with `{error}`, and is marked as expected to fail"
         return failed("tests skipped", f"{order} `{short(test)}` {how}: {len(tests) - len(run['skipped'])} of {len(tests)} tests count. Such a test proves nothing.")
+    if verdict := own(run):
+        return verdict
     if run["errors"]:
         test, error = next(iter(run["errors"].items()))
         return failed("fixture fails", f"{order} a fixture of `{short(test)}` raised `{error}`.")
