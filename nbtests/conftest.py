@@ -15,6 +15,7 @@ LONGEST_FIRST = (
     "test_lessons_run",
     "test_versions",
     "test_exercises",
+    "test_prompt",
     "test_nbgrader",
     "test_pool_model",
     "test_fixes",

@@ -28,7 +28,7 @@ def test_help_names_every_command_and_imports_little() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("lab", "test", "doctor", "format", "run", "claims", "incident", "versions", "progress", "hint", "reset"):
+    for name in ("lab", "test", "doctor", "format", "run", "claims", "incident", "versions", "check", "watch", "progress", "hint", "reset"):
         assert f"\n    {name} " in done.stdout
 
 

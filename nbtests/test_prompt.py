@@ -53,6 +53,16 @@ def run(path: Path, tasks: set[str] | None) -> dict[str, dict[str, Any]]:
     return results
 
 
+@contextlib.contextmanager
+def executor() -> Iterator[Callable[[Path, set[str] | None], dict[str, dict[str, Any]]]]:
+    yield run
+
+
+def only(*tasks: str) -> Any:
+    """An executor that gives results for these tasks alone, whatever it is asked for."""
+    return lambda: contextlib.nullcontext(lambda path, _: run(path, set(tasks)))
+
+
 def solved(identity: str) -> str:
     return "\n".join(line for line in answer_of(ROOT, identity).split("\n") if "SOLUTION" not in line)
 
@@ -99,7 +109,7 @@ def loopbound(*words: str, **more: str) -> subprocess.CompletedProcess[bytes]:
 
 def test_a_solved_notebook_passes_and_counts(tmp_path: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "my copy.ipynb", t1=solved("01.1"), t2=solved("01.2"), t3=solved("01.3"), t4=solved("01.4"))
-    assert check_command(str(path), run) == 0
+    assert check_command(str(path), executor) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert [line for line in lines if line.startswith("✓")] == [f"✓ {each.id} {each.title}: passed, {each.points} points" for each in WHICH.tasks]
@@ -110,7 +120,7 @@ def test_a_solved_notebook_passes_and_counts(tmp_path: Path, kept: Path, capsys:
 
 def test_a_notebook_in_part_is_said_in_part(tmp_path: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "my copy.ipynb", t2=solved("01.2"), t3=WRONG["01.3"], t4="def ring(:\n")
-    assert check_command(str(path), lambda path, tasks: run_safely(path)) == 1
+    assert check_command(str(path), lambda: contextlib.nullcontext(lambda path, tasks: run_safely(path))) == 1
     out = capsys.readouterr().out
     for words in ("· 01.1 Who speaks when: not attempted", "✓ 01.2 All reports at once: passed", "✗ 01.3 ", "python3 lab.py hint 01.3"):
         assert words in out
@@ -130,7 +140,7 @@ def run_safely(path: Path) -> dict[str, dict[str, Any]]:
 
 def test_all_that_was_checked_passed_is_not_all_passed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "my copy.ipynb", t2=solved("01.2"))
-    assert check_command(str(path), lambda path, tasks: run(path, {"01.2"})) == 1
+    assert check_command(str(path), only("01.2")) == 1
     assert "1 of 4 tasks passed" in capsys.readouterr().out
 
 
@@ -146,12 +156,12 @@ def test_all_that_was_checked_passed_is_not_all_passed(tmp_path: Path, capsys: p
 )
 def test_what_is_no_exercise_is_said_to_be_none(word: str, words: str) -> None:
     with pytest.raises(Problem, match=words):
-        check_command(word, run)
+        check_command(word, executor)
 
 
 def test_an_assignment_is_named_by_its_number(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(clone / "exercises" / WHICH.file, t2=solved("01.2"))
-    assert check_command("1", run) == 1
+    assert check_command("1", executor) == 1
     assert "✓ 01.2" in capsys.readouterr().out
 
 
@@ -163,7 +173,7 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatc
     for terminal, refused in ((True, ""), (True, "1"), (False, "")):
         monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
         monkeypatch.setenv("NO_COLOR", refused)
-        check_command(str(path), lambda path, tasks: run(path, {"01.2"}))
+        check_command(str(path), only("01.2"))
         progress_command()
         said.append(capsys.readouterr().out)
     assert "\x1b[1;32m✓ 01.2 All reports at once: passed, 3 points\x1b[0m" in said[0]
@@ -547,7 +557,7 @@ def test_a_folder_is_watched_with_what_appears_in_it(tmp_path: Path) -> None:
 # watch ---------------------------------------------------------------------------------------------------------------------------
 
 WATCH = """
-import sys, time
+import contextlib, sys, time
 sys.path[:0] = [{here!r}]
 import loopbound.cli as cli
 import test_prompt
@@ -562,7 +572,7 @@ def run(path, tasks):
         raise Problem("the kernel did not start")
     return test_prompt.run(path, tasks)
 
-cli._doctor = lambda options: watch_command({word!r}, run)
+cli._doctor = lambda options: watch_command({word!r}, lambda: contextlib.nullcontext(run))
 sys.exit(cli.main(["doctor"]))
 """
 
@@ -570,10 +580,12 @@ sys.exit(cli.main(["doctor"]))
 class Watched:
     """A watch in a process of its own, with what it prints."""
 
-    def __init__(self, word: str) -> None:
+    def __init__(self, word: str, real: bool = False, **more: str) -> None:
         code = WATCH.format(here=str(Path(__file__).parent), word=word)
+        command = ["-m", "loopbound", "watch", word] if real else ["-c", code]
+        environment = os.environ | {"PYTHONUTF8": "1"} | more
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONUTF8": "1"}, start_new_session=True
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -610,11 +622,11 @@ class Watched:
 
 
 @pytest.fixture
-def watched() -> Iterator[Callable[[str], Watched]]:
+def watched() -> Iterator[Callable[..., Watched]]:
     running: list[Watched] = []
 
-    def start(word: str) -> Watched:
-        running.append(Watched(word))
+    def start(word: str, **more: Any) -> Watched:
+        running.append(Watched(word, **more))
         return running[-1]
 
     yield start
@@ -633,7 +645,7 @@ def test_a_watch_checks_what_changed_within_a_second_and_ends_with_130(watched: 
     watch = watched(str(path))
     said = watch.until("tasks passed")
     assert said[0].startswith("Watching copy.ipynb") and "ASKED 01.1 01.2 01.3 01.4" in said
-    # What nobody attempted takes a line at the start, and no more.
+    # What nobody attempted takes a line, and no more.
     place = said.index("· 01.1 Who speaks when: not attempted")
     assert said[place + 1 : place + 3] == ["", next(line for line in said if line.startswith("✗ 01.2"))]
     seconds = []
@@ -678,10 +690,41 @@ def test_a_watch_of_a_folder_outlives_what_happens_in_it(watched: Any, tmp_path:
     assert not any("Traceback" in line for line in lines)
 
 
+@UNIX
+def test_a_watch_with_the_graders_kernels_is_as_quick_and_leaves_nothing(watched: Any, tmp_path: Path) -> None:
+    path = written(tmp_path / "copy.ipynb", t2=WRONG["01.2"])
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    watch = watched(str(path), real=True, TMPDIR=str(temporary))
+    assert any(line.startswith("✗ 01.2") for line in watch.until("tasks passed", 120))
+    assert list(temporary.iterdir()) != []
+    seconds = []
+    for answer in (solved("01.2"), WRONG["01.2"]) * 3:
+        began = time.monotonic()
+        written(path, t2=answer)
+        said = watch.until("tasks passed")
+        seconds.append(time.monotonic() - began)
+        assert any(line.startswith("✓ 01.2" if answer == solved("01.2") else "✗ 01.2") for line in said), said
+    if sys.platform == "linux":  # elsewhere each kernel is a fresh one
+        assert min(seconds) < 1, seconds
+    assert watch.interrupted() == 130
+    assert not any("Traceback" in line for line in watch.until("loopbound: stopped."))
+    assert list(temporary.iterdir()) == []
+
+
+def test_check_at_the_prompt_runs_the_graders_kernels(tmp_path: Path, kept: Path) -> None:
+    path = written(tmp_path / "copy.ipynb", t2=solved("01.2"), t4="import os\nos._exit(0)")
+    done = loopbound("check", str(path), PYTHONUTF8="1")
+    said = done.stdout.decode()
+    assert done.returncode == 1 and done.stderr == b"", done.stderr
+    assert "✓ 01.2" in said and "✗ 01.4" in said and f"01 {WHICH.title}: 1 of 4 tasks passed, 3 of 9 points." in said
+    assert ProgressFile().entry("01.2").passed and ProgressFile().entry("01.4").outcome == "raised"
+
+
 def test_what_cannot_be_watched_is_said_at_once(tmp_path: Path) -> None:
     for word, words in (("no-such.ipynb", "there is no file"), (str(tmp_path), "no exercise in"), (str(ROOT / "pyproject.toml"), "not a notebook")):
         with pytest.raises(Problem, match=words):
-            watch_command(word, run)
+            watch_command(word, executor)
 
 
 def test_a_console_that_was_closed_or_is_narrow_fails_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from loopbound.course.manifest import Assignment, Task
 from loopbound.progress import ProgressFile
 from loopbound.prompt.console import Console, complain
 
-__all__ = ["Executor", "Results", "keep", "say_feedback", "total"]
+__all__ = ["Executor", "Executors", "Results", "keep", "say_feedback", "total"]
 
 Results = Mapping[str, Mapping[str, Any]]
 """Task id → ``outcome``, ``says``, ``diagnosis``, ``points`` (earned) and ``of`` (those of the task)."""
@@ -19,15 +20,16 @@ Results = Mapping[str, Mapping[str, Any]]
 Executor = Callable[[Path, set[str] | None], Results]
 """Checks a notebook's answers: the file, and which tasks; None for all of them."""
 
+Executors = Callable[[], AbstractContextManager[Executor]]
+"""Makes an executor that holds processes, and ends them at the end of its block."""
 
-def say_feedback(console: Console, which: Assignment, results: Results, brief: bool = False) -> None:
-    """Print the feedback on each task that was checked, in the assignment's order. ``brief``: of what nobody attempted, only a line."""
-    for task in which.tasks:
-        if task.id not in results:
-            continue
+
+def say_feedback(console: Console, which: Assignment, results: Results, untouched: Collection[str] = ()) -> None:
+    """Print the feedback on each task that was checked, in the assignment's order; of one that is ``untouched``, only a line."""
+    for task in (task for task in which.tasks if task.id in results):
         feedback = _feedback(task, results[task.id])
         text = feedback.text(console.colour, console.columns)
-        console.say(text.partition("\n")[0] if brief and feedback.verdict.outcome == NOT_ATTEMPTED else text)
+        console.say(text.partition("\n")[0] if task.id in untouched and feedback.verdict.outcome == NOT_ATTEMPTED else text)
         console.say()
 
 

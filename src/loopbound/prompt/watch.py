@@ -12,7 +12,7 @@ from loopbound.grading.submission import Submission, read_submission
 from loopbound.problem import Problem
 from loopbound.prompt.changes import Saved, Saves
 from loopbound.prompt.console import Console, complain
-from loopbound.prompt.feedback import Executor, keep, say_feedback, total
+from loopbound.prompt.feedback import Executor, Executors, keep, say_feedback, total
 from loopbound.prompt.naming import notebook_meant
 from loopbound.suite.terminal import Progress, ended_in_good_order
 
@@ -21,16 +21,16 @@ __all__ = ["watch_command"]
 PAUSE = 0.2  # seconds between two looks
 
 
-def watch_command(word: str | None, run: Executor) -> int:
+def watch_command(word: str | None, executors: Executors) -> int:
     """Watch a notebook (a path, or an assignment's number or name), or every notebook below a folder; without one, the exercises.
 
     A single notebook is checked at once. Does not return: Ctrl-C ends it, as a ``KeyboardInterrupt`` that goes up.
 
     Raises ``Problem`` for what is no exercise, and where there is nothing to watch.
     """
-    watch = _Watch(_place(word), run)
-    with ended_in_good_order():
-        watch.begin()
+    watch = _Watch(_place(word))
+    watch.begin()
+    with ended_in_good_order(), executors() as watch.run:
         while True:
             began = time.monotonic()
             watch.look()
@@ -45,9 +45,10 @@ def _place(word: str | None) -> Path:
 
 
 class _Watch:
-    def __init__(self, where: Path, run: Executor) -> None:
+    run: Executor
+
+    def __init__(self, where: Path) -> None:
         self.saves = Saves(where)
-        self.run = run
         self.console = Console()
         self.results: dict[Path, dict[str, Any]] = {}
         self.notes: dict[Path, tuple[str, ...]] = {}
@@ -76,7 +77,6 @@ class _Watch:
 
     def _check(self, saved: Saved, submission: Submission) -> None:
         which, path = submission.assignment, saved.path
-        known = self.results.get(path)
         began = time.monotonic()
         try:
             with Progress() as progress:
@@ -88,7 +88,7 @@ class _Watch:
             self.results.pop(path, None)
             return
         # A task that was asked for and got no answer is not known any more.
-        kept = {task: result for task, result in (known or {}).items() if task not in saved.tasks}
+        kept = {task: result for task, result in self.results.get(path, {}).items() if task not in saved.tasks}
         asked = {task: result for task, result in found.items() if task in saved.tasks}
         self.results[path] = kept | asked
         console = self.console
@@ -99,6 +99,6 @@ class _Watch:
             for note in submission.notes:
                 console.wrapped(note)
         self.notes[path] = submission.notes
-        say_feedback(console, which, asked, brief=known is None)
+        say_feedback(console, which, asked, [task.id for task in which.tasks if submission.untouched(task.id)])
         console.say(total(which, self.results[path]))
         keep(asked, saved.tasks)
