@@ -43,7 +43,6 @@ class House:
     """
 
     def __init__(self, walls: str | None = None, warm: bool = True) -> None:
-        self.walls = walls or strongest_walls()
         self.folder = Path(tempfile.mkdtemp(prefix="loopbound-grading-"))
         self.folder.chmod(0o711)
         self._control: socket.socket | None = None
@@ -53,6 +52,7 @@ class House:
         if warm and sys.platform == "linux":
             self._start_warm()
         try:
+            self.walls = walls or strongest_walls()
             self.lender = Lender()
         except BaseException:
             self._close_processes()
@@ -78,16 +78,23 @@ class House:
             start_new_session=True,
         )
         theirs.close()
-        self._control = ours
+        self._control, self._is_warm = ours, False
 
     def launch(self, order: dict[str, Any]) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
         """Start a process for an order. Returns our end of the line to it, and the process where it is a fresh one."""
         if self._control:
             ours, line = socket.socketpair()
-            self._wait_until_warm()
-            with line:
-                socket.send_fds(self._control, [json.dumps(order).encode()], [line.fileno()])
-            return ours, None
+            with line, self._warming:
+                for _ in range(2):
+                    self._wait_until_warm()
+                    try:
+                        socket.send_fds(self._control, [json.dumps(order).encode()], [line.fileno()])
+                        return ours, None
+                    except OSError:  # somebody has killed it
+                        self._control.close()
+                        self._start_warm()
+            ours.close()
+            raise Problem("the grader's warm process was killed, and again after it had been started anew.")
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self.folder}
         program = [sys.executable, "-m", "loopbound.grading.inside"]
         if os.name == "posix":
@@ -110,17 +117,16 @@ class House:
         return ours, process
 
     def _wait_until_warm(self) -> None:
-        """The first ones have to wait until its imports are done."""
+        """The first order has to wait until its imports are done."""
         assert self._control is not None
-        with self._warming:
+        if not self._is_warm:
+            self._control.settimeout(START_SECONDS)
+            try:
+                self._is_warm = self._control.recv(16) == b"warm"
+            except TimeoutError:
+                raise Problem("the grader's warm process did not start.") from None
             if not self._is_warm:
-                self._control.settimeout(START_SECONDS)
-                try:
-                    self._is_warm = self._control.recv(16) == b"warm"
-                except TimeoutError:
-                    raise Problem("the grader's warm process did not start.") from None
-                if not self._is_warm:
-                    raise Problem("the grader's warm process ended while it started.")
+                raise Problem("the grader's warm process ended while it started.")
 
     def child_folder(self, place: int) -> Path:
         """A new folder that a child may write its sockets in."""
@@ -142,20 +148,18 @@ class House:
         if self._control:
             self._control.close()
         if self._warm:
-            try:
-                self._warm.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._warm.kill()
-                self._warm.wait()
+            # What it has forked is over by now, and it holds nothing that has to be tidied.
+            self._warm.kill()
+            self._warm.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def strongest_walls() -> str:
     """The strongest walls that this machine lets us build: "namespaces" or "groups"."""
     if sys.platform == "linux":
-        from loopbound.grading import sandbox
-
-        if sandbox.available():
+        # Tried in a process of its own: this one may have threads, and then it should not fork.
+        tried = subprocess.run([sys.executable, "-m", "loopbound.grading.sandbox"], stdin=subprocess.DEVNULL, capture_output=True)
+        if tried.returncode == 0:
             return "namespaces"
     return "groups"
 
@@ -170,6 +174,20 @@ def seen() -> tuple[str, ...]:
     with contextlib.suppress(Problem):
         backend = [str(repository() / "notebooks" / "signal_scanner"), str(repository() / "notebooks" / "cures"), str(repository() / "pyproject.toml")]
     return tuple(sorted({*system, *python, str(source), *backend}))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a fresh process. Where there is a keeper, it ends by itself, after whatever its child has left."""
+    if os.name == "posix":
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_SECONDS)
+            return
+    with contextlib.suppress(psutil.Error):
+        for member in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                member.kill()
+    process.kill()
+    process.wait()
 
 
 class Child:
@@ -284,12 +302,7 @@ class Child:
             os.close(end)
         self._ends = []
         if self._process:
-            with contextlib.suppress(psutil.Error):
-                for member in psutil.Process(self._process.pid).children(recursive=True):
-                    with contextlib.suppress(psutil.Error):
-                        member.kill()
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
+            await asyncio.to_thread(_end, self._process)
         if self._relay:
             self._relay.close()
         if self._channel:

@@ -215,3 +215,7 @@ def _libc() -> ctypes.CDLL:
     if _loaded is None:
         _loaded = ctypes.CDLL(None, use_errno=True)
     return _loaded
+
+
+if __name__ == "__main__":
+    sys.exit(0 if available() else 1)
