@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from traitlets.config import Config
 
+from loopbound.cli import _parser
 from loopbound.course.manifest import Agenda, Lesson, Pause, Task, agendas, assignments, lesson, lessons, repository, task
 from loopbound.exercises.proof import wrong_answers
 from loopbound.lessons.rules import AMERICAN, BANNED
@@ -143,6 +144,14 @@ def test_its_language_is_that_of_the_lessons() -> None:
     assert [found[0] for piece in pieces for rule in (BANNED, AMERICAN) for found in rule.finditer(piece)] == []
     outside = re.sub(r"^```.*?^```$", "", TEXT, flags=re.DOTALL | re.MULTILINE)
     assert [line for line in outside.splitlines() if line.count("`") % 2] == []
+
+
+def test_every_command_in_it_is_one() -> None:
+    commands = re.findall(r"python3 lab\.py((?: [^\s`#)]+)*)", TEXT.replace(" -->", ""))
+    assert {"grade", "doctor", "workshop"} <= {words.split()[0] for words in commands if words}
+    for words in commands:
+        if words.split()[:1] != ["test"]:  # further words of `test` are pytest's
+            assert callable(_parser().parse_args(words.split()).run)
 
 
 # The hub ----------------------------------------------------------------------------------------------------------
