@@ -4,6 +4,11 @@ Only what differs from nbgrader's defaults, each with its reason. `nbgrader gene
 `python3 lab.py exercises build` does, byte for byte, so that it leaves the clone as it was.
 """
 
+import os
+
+# Checks that nbgrader runs are no progress of whoever runs it.
+os.environ.setdefault("LOOPBOUND_PROGRESS", "off")
+
 c = get_config()  # noqa: F821 (nbgrader provides it)
 
 # The exchange files everything under a course's name, and refuses to work without one.

@@ -23,7 +23,7 @@ import pytest
 
 from loopbound.checks import PASSED
 from loopbound.course.manifest import assignment, assignments, lessons, repository, task
-from loopbound.course.solutions import BEGIN, grade_id_of
+from loopbound.course.solutions import COPY, BEGIN, grade_id_of
 from loopbound.exercises.proof import answer_of, verdict_on, wrong_answers
 from loopbound.grading.submission import read_submission
 from loopbound.lessons.stable import without_colour
@@ -34,7 +34,7 @@ from loopbound.prompt.changes import Saves, changed_tasks, exercises_below
 from loopbound.prompt.check import check_command
 from loopbound.prompt.console import Console
 from loopbound.prompt.progress import progress_command
-from loopbound.prompt.reset import COPY, reset_command
+from loopbound.prompt.reset import reset_command
 from loopbound.prompt.watch import watch_command
 
 ROOT = repository()

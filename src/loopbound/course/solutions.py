@@ -9,10 +9,12 @@ from typing import Any
 from loopbound.course.manifest import Assignment, assignment, task
 from loopbound.problem import Problem
 
-__all__ = ["BEGIN", "END", "answer_source", "cells_of", "grade_id_of", "nbgrader_of"]
+__all__ = ["BEGIN", "COPY", "END", "answer_source", "cells_of", "grade_id_of", "nbgrader_of"]
 
 BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"
 """nbgrader's marks around what a learner has to write; each stands in a comment line of its own."""
+COPY = ".before-reset-"
+"""In the name of a copy that a reset has kept: such a notebook is nobody's exercise any more."""
 
 
 def cells_of(root: Path, which: Assignment) -> list[dict[str, Any]]:

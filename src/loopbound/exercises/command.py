@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loopbound.course.manifest import Assignment, assignment, assignments, repository
+from loopbound.course.solutions import COPY
 from loopbound.exercises.form import solution_form
 from loopbound.exercises.release import released
 from loopbound.files import replace_text
@@ -54,7 +55,7 @@ def build(root: Path, which: Assignment, check: bool = False) -> list[str]:
 def _strangers(root: Path) -> list[str]:
     """Notebooks in ``exercises/`` that no assignment of the manifest has."""
     known = {root / "exercises" / which.file for which in assignments()}
-    found = (path for path in (root / "exercises").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+    found = (path for path in (root / "exercises").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts and COPY not in path.name)
     return [f"{path.relative_to(root).as_posix()}: belongs to no assignment" for path in sorted(found) if path not in known]
 
 

@@ -97,10 +97,10 @@ def become(order: dict[str, Any], line: socket.socket) -> None:
         if sys.platform == "linux":
             from loopbound.grading import sandbox
 
-            sandbox.die_with_parent()
             sandbox.adopt_orphans()
             if order["walls"]:
                 sandbox.leave_namespaces()
+            sandbox.die_with_parent()  # after what takes rights away: that would take this back
         code = _keep(order, line) if hasattr(os, "fork") else enter(order, line)
     except BaseException as error:
         with contextlib.suppress(BaseException):

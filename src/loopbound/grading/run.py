@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loopbound.course.manifest import assignments
+from loopbound.course.solutions import COPY
 from loopbound.grading.grade import Facts, Graded, Limits, grade, learner_of
 from loopbound.grading.processes import House
 from loopbound.grading.submission import LARGEST_FILE, read_submission
@@ -54,7 +55,7 @@ def found(paths: Sequence[Path]) -> list[Handed]:
         inside = []
         for folder, folders, files in os.walk(path):
             folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
-            inside += [Path(folder, name) for name in sorted(files) if name.endswith(".ipynb") and not name.startswith(".")]
+            inside += [Path(folder, name) for name in sorted(files) if name.endswith(".ipynb") and not name.startswith(".") and COPY not in name]
         if not inside:
             raise Problem(f"there is nothing to grade in {path}: no .ipynb is in it.")
         for each in inside:

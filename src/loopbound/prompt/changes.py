@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from loopbound.course.solutions import COPY
 from loopbound.grading.submission import Submission, read_submission
 from loopbound.problem import Problem
-from loopbound.prompt.reset import COPY
 
 __all__ = ["Saved", "Saves", "changed_tasks", "exercises_below"]
 

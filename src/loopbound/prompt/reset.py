@@ -11,7 +11,7 @@ from typing import Any
 
 from loopbound.checks.task import task_check
 from loopbound.course.manifest import Assignment, Task, assignment, repository
-from loopbound.course.solutions import grade_id_of
+from loopbound.course.solutions import COPY, grade_id_of
 from loopbound.exercises.release import released
 from loopbound.files import replace_text
 from loopbound.grading.submission import Submission, read_submission, template
@@ -19,11 +19,7 @@ from loopbound.problem import Problem
 from loopbound.prompt.console import Console
 from loopbound.prompt.naming import handed_out_at, is_task, notebook_meant, own_place, task_meant
 
-__all__ = ["COPY", "reset_command"]
-
-COPY = ".before-reset-"
-"""In the name of a copy that a reset has kept."""
-
+__all__ = ["reset_command"]
 
 def reset_command(what: str, task: str | None = None) -> int:
     """Put a notebook (a path, or an assignment's number or name) back as it was handed out; or one task's answer cell.
