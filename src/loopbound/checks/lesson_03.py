@@ -303,6 +303,7 @@ def _running(loop: NamedLoop) -> Iterator[None]:
 
 _NO_COLUMN = "no such column"
 _HOME_LIMIT = 3.0
+_THREADS = "A `concurrent.futures.Future` belongs to threads, not to a loop, and cannot be awaited as it is."
 
 
 def _observe_home(names: Mapping[str, Any]) -> Data:
@@ -473,7 +474,8 @@ CHECKS = {
         ),
         explains=(
             ("attached to a different loop", "asked on loop B", "The connection was opened on loop A, and what waits for its answer belongs to A. The error came up on the loop of the caller."),
-            ("can't be used in 'await' expression", "a future of no loop", "A `concurrent.futures.Future` belongs to threads, not to a loop, and cannot be awaited as it is."),
+            ("can't be used in 'await' expression", "a future of no loop", _THREADS),
+            ("can't be awaited", "a future of no loop", _THREADS),  # Python 3.14's words
             ("asyncio.run() cannot be called", "a loop in a loop", "`asyncio.run` makes a new loop, and loop B runs in this thread already. The loop that is wanted runs elsewhere: `home`."),
             ("This event loop is already running", "a loop in a loop", "Loop A runs already, in its own thread. It has to be handed the work, not run once more."),
         ),

@@ -188,7 +188,7 @@ def _judge_culprit(data: Data) -> Verdict:
             return failed("a bystander", f"{count}\n{row['session']} has a transaction open. Does anybody wait for it?")
         return failed("another culprit", f"{count}\nFollow the last column from a session that waits, until you come to one that waits for no session.")
     if "waits_for" in wrong:
-        return failed("the victim's wait", f"{count}\nYou have {told(said['waits_for'])}. Read the column in the culprit's own row: whose turn is it?")
+        return failed("the victim's wait", f"{count}\nYou have {told(said['waits_for'])}. Read `wait_event_type` in the culprit's own row: who has to speak next?")
     if "after_its_end" in wrong:
         return failed(
             "a chain cut short", f"{count}\nWhen {facts['culprit']} rolled back, others went on than {told(said['after_its_end'])}. What happens to whoever waits behind the first in the queue?"
@@ -211,7 +211,7 @@ _ASKED = ("late reader", "cleaner", "second writer", "idle session")
 
 
 def _observe_blockers(names: Mapping[str, Any]) -> Data:
-    seen: dict[str, Any] = {"found": {}, "kind": {}, "blockers": {}, "still": []}
+    seen: dict[str, Any] = {"found": {}, "kind": {}, "strange": {}, "blockers": {}, "still": []}
 
     async def begin() -> _Hang:
         return await _Hang(database, _QUEUE).__aenter__()
@@ -235,6 +235,7 @@ def _observe_blockers(names: Mapping[str, Any]) -> Data:
                     break
                 seen["kind"][name] = type(found).__name__
                 members = found if type(found) in (set, frozenset, list, tuple) else []
+                seen["strange"][name] = [f"{type(pid).__name__} {str(pid)[:80]}" for pid in members if type(pid) is not int][:1]
                 seen["found"][name] = sorted(str(hang.name_of(pid)) for pid in members)
                 seen["blockers"][name] = sorted(_ends(direct, name))
                 del found, members  # a coroutine among them warns now, and not in a later cell
@@ -265,6 +266,8 @@ def _judge_blockers(data: Data) -> Verdict:
         call, kind, found, wanted, direct = at(data["steps"][number]), data["kind"][name], data["found"][name], data["blockers"][name], data["direct"]
         if kind not in ("set", "frozenset", "list", "tuple"):
             return failed("not a set", f"{call} returned {told(value_of(data, number))}. Wanted is a set of process ids.")
+        if strange := data["strange"][name]:
+            return failed("no process ids", f"{call} gave a {data['kind'][name]} with this in it: `{strange[0]}`. A process id is a whole number.")
         if found == wanted:
             continue
         words = f"{call} gave {_named(found)}."
@@ -548,6 +551,7 @@ CHECKS = {
         ),
         explains=(
             ("unexpected keyword argument", "a setting in the wrong place", "asyncpg's `connect` has no such argument: what the server is to keep goes into its `server_settings`."),
+            ("/NullPool/", "a pool without a wait", "`NullPool` opens a connection for each that asks, so it has no wait to limit. This engine may have one connection."),
             ("Invalid argument(s)", "a setting in the wrong place", "`create_async_engine` has no such argument: what the server is to keep is asked for when a connection is made, through `connect_args`."),
             ("has no attribute 'encode'", "a number for a text", "The server's settings are texts, such as those of the lesson, with a unit."),
             ("Dict[str, str]", "a number for a text", "The server's settings are texts, such as those of the lesson, with a unit."),
