@@ -323,6 +323,94 @@ RIGHT = [
         """
         ''',
     ),
+    (
+        "09.2",
+        "a coroutine around it, and a limit of time",
+        """
+        def from_thread(loop, engine, work):
+            async def lent():
+                return await work(engine)
+            return asyncio.run_coroutine_threadsafe(lent(), loop).result(timeout=5)
+        """,
+    ),
+    (
+        "09.3",
+        "a runner, whose loop serves the dispose too",
+        """
+        def run_task(engine, work):
+            with asyncio.Runner() as runner:
+                try:
+                    return runner.run(work(engine))
+                finally:
+                    runner.run(engine.dispose())
+        """,
+    ),
+    (
+        "09.4",
+        "marks in place of options",
+        '''
+        def cheapest():
+            return {"conftest.py": """
+                import inspect, pytest, pytest_asyncio
+                from backend import engine
+
+                def pytest_collection_modifyitems(items):
+                    for item in items:
+                        if inspect.iscoroutinefunction(item.obj):
+                            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+                @pytest_asyncio.fixture(scope="session", loop_scope="session", autouse=True)
+                async def empty_pool_at_the_end():
+                    yield
+                    await engine.dispose()
+            """}
+        ''',
+    ),
+    (
+        "10.1",
+        "whole ids, in another order",
+        """
+        def met():
+            auth, reports, status, stream, analyze = (f"tests/api/test_{name}.py::" for name in ("auth", "reports", "status", "stream", "analyze"))
+            return {
+                status + "test_get_status_returns_state_and_error": reports + "test_get_report_requires_completion",
+                auth + "test_register_user_creates_account": stream + "test_sse_connection_and_completion",
+                analyze + "test_analyze_is_accepted_and_completed": reports + "test_get_report_permission_denied",
+                status + "test_get_status_forbidden": reports + "test_get_report_permission_denied",
+            }
+        """,
+    ),
+    (
+        "10.3",
+        "a runner in the task, the whole file anew",
+        '''
+        def survives():
+            return {"app/worker.py": """
+                import asyncio
+                from uuid import UUID
+                from celery import Celery
+                from app.core.config import settings
+                from app.db import session as db
+                from app.services.analysis import run_analysis
+                from app.services.community_discovery import extract_keywords
+
+                celery_app = Celery("signal_scanner", broker=settings.broker_url)
+                celery_app.conf.update(task_ignore_result=True, task_serializer="json", accept_content=["json"])
+
+                @celery_app.task(name="signal_scanner.analyse")
+                def analyse(task_id):
+                    with asyncio.Runner() as runner:
+                        try:
+                            return runner.run(run_analysis(UUID(task_id)))
+                        finally:
+                            runner.run(db.engine.dispose())
+
+                @celery_app.task(name="signal_scanner.keywords")
+                def keywords(description):
+                    return asyncio.run(extract_keywords(description))
+            """}
+        ''',
+    ),
 ]
 
 

@@ -78,7 +78,7 @@ def run_mended(files: Mapping[str, str], five: Iterable[str]) -> Data:
         return data
     job = {"project": BACKEND, "overlay": dict(files), "limit": LIMIT, "trace": True}
     # Nobody can write files for orders that are drawn now.
-    seeds = [f"random:{secrets.randbelow(1_000_000)}" for _ in range(3)]
+    seeds = [f"random:{secrets.randbelow(10**9)}" for _ in range(3)]
     hidden = hidden_files("suite")
     first, further = _each([job, job | {"overlay": {**files, **hidden}, "tests": list(hidden)}])
     data["hidden"] = _further(further, hidden)
