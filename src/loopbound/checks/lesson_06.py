@@ -211,7 +211,7 @@ _ASKED = ("late reader", "cleaner", "second writer", "idle session")
 
 
 def _observe_blockers(names: Mapping[str, Any]) -> Data:
-    seen: dict[str, Any] = {"found": {}, "kind": {}, "strange": {}, "blockers": {}, "still": []}
+    seen: dict[str, Any] = {"found": {}, "kind": {}, "no_pid": {}, "blockers": {}, "still": []}
 
     async def begin() -> _Hang:
         return await _Hang(database, _QUEUE).__aenter__()
@@ -235,7 +235,7 @@ def _observe_blockers(names: Mapping[str, Any]) -> Data:
                     break
                 seen["kind"][name] = type(found).__name__
                 members = found if type(found) in (set, frozenset, list, tuple) else []
-                seen["strange"][name] = [f"{type(pid).__name__} {str(pid)[:80]}" for pid in members if type(pid) is not int][:1]
+                seen["no_pid"][name] = [f"{type(pid).__name__} {str(pid)[:80]}" for pid in members if type(pid) is not int][:1]
                 seen["found"][name] = sorted(str(hang.name_of(pid)) for pid in members)
                 seen["blockers"][name] = sorted(_ends(direct, name))
                 del found, members  # a coroutine among them warns now, and not in a later cell
@@ -266,8 +266,8 @@ def _judge_blockers(data: Data) -> Verdict:
         call, kind, found, wanted, direct = at(data["steps"][number]), data["kind"][name], data["found"][name], data["blockers"][name], data["direct"]
         if kind not in ("set", "frozenset", "list", "tuple"):
             return failed("not a set", f"{call} returned {told(value_of(data, number))}. Wanted is a set of process ids.")
-        if strange := data["strange"][name]:
-            return failed("no process ids", f"{call} gave a {data['kind'][name]} with this in it: `{strange[0]}`. A process id is a whole number.")
+        if no_pid := data["no_pid"][name]:
+            return failed("no process ids", f"{call} gave a {data['kind'][name]} with this in it: `{no_pid[0]}`. A process id is a whole number.")
         if found == wanted:
             continue
         words = f"{call} gave {_named(found)}."
