@@ -18,8 +18,9 @@ c.CourseDirectory.course_id = "loopbound"
 c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "exercises"
 
-# nbgrader hands out every file beside a solution, and puts them beside each submission; these tell the answers.
-c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", "wrong_answers.toml"]
+# nbgrader hands out every file beside a solution, and puts them beside each submission; those here are wrong answers, seeded bugs and hidden
+# tests. The first four are its own.
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", "*.toml", "*.py", "hidden", "bugs"]
 
 # Some checks run a whole pytest suite, several times over; nbgrader's 30 seconds a cell are too few on a busy machine.
 c.Execute.timeout = 180
