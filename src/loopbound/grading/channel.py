@@ -6,16 +6,22 @@ What comes from there is data, never to be trusted: it is bounded in size, and r
 from __future__ import annotations
 
 import array
+import contextlib
 import json
+import os
 import socket
 import struct
 import threading
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["LARGEST", "Channel", "Garbled"]
+__all__ = ["LARGEST", "REQUEST", "Channel", "Garbled"]
 
 LARGEST = 4 * 2**20  # bytes of one message
+MOST_DESCRIPTORS = 4  # that come with one message
+REQUEST = "\0loopbound-report "
+"""What the grader's request to a kernel begins with; the task and a nonce follow. No cell of a notebook is such a text."""
+
 _HEAD = struct.Struct("!I")
 
 
@@ -45,6 +51,15 @@ class Channel:
     def receive(self) -> tuple[dict[str, Any], list[int]] | None:
         """The next message with its descriptors; None where the other end is closed. Raises ``Garbled``."""
         descriptors: list[int] = []
+        received = None
+        try:
+            received = self._receive(descriptors)
+            return received
+        finally:
+            if received is None:
+                _close(descriptors)
+
+    def _receive(self, descriptors: list[int]) -> tuple[dict[str, Any], list[int]] | None:
         head = self._exactly(_HEAD.size, descriptors)
         if head is None:
             return None
@@ -84,6 +99,8 @@ class Channel:
                         found = array.array("i")
                         found.frombytes(data[: len(data) - len(data) % found.itemsize])
                         descriptors.extend(found)
+                if len(descriptors) > MOST_DESCRIPTORS:
+                    raise Garbled("too many descriptors")
             else:
                 part = self.line.recv(min(missing, 1 << 16))
             if not part:
@@ -91,3 +108,9 @@ class Channel:
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)

@@ -7,13 +7,15 @@ import contextlib
 import secrets
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from loopbound.checks.task import judge, task_check
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, Verdict, failed
 from loopbound.course.manifest import Assignment, Task
+from loopbound.grading.channel import REQUEST
+from loopbound.grading.cleaned import cleaned
 from loopbound.grading.kernel import Ended, Kernel, Ran
 from loopbound.grading.lending import Lending
 from loopbound.grading.processes import Child, House
@@ -131,7 +133,7 @@ class _Run:
             verdict = failed("no time left", f"The notebook's {self.limits.notebook:.0f} seconds were used up before this task.")
         else:
             try:
-                verdict = await self._verdict(task)
+                verdict = await self._fair_verdict(task)
             except Ended as ended:
                 await self.close()
                 verdict = _ended(ended)
@@ -140,40 +142,65 @@ class _Run:
             verdict.outcome,
             task.points if verdict.outcome == PASSED else 0,
             task.points,
-            verdict.says,
-            verdict.diagnosis,
+            cleaned(verdict.says),
+            cleaned(verdict.diagnosis, 100, lines=False),
             round(time.perf_counter() - began, 3),
             self.submission.answers.get(task.id, ""),
         )
+
+    async def _fair_verdict(self, task: Task) -> Verdict:
+        """As `_verdict`; a kernel that dies may have been the doing of an earlier task's cells, so this one is tried without them."""
+        others = self.kernel is not None or bool(self.harmless)
+        try:
+            return await self._verdict(task)
+        except Ended as ended:
+            if ended.why != "dead" or not others:
+                raise
+        await self.close()
+        self.harmless.clear()
+        return await self._verdict(task)
 
     async def _verdict(self, task: Task) -> Verdict:
         kernel = await self._kernel()
         error = Ran()
         for source in self.submission.cells[task.id]:
-            ran = await kernel.run(source, self._left(self.limits.cell))
+            ran = await self._run(kernel, source, self._left(self.limits.cell))
             error = ran if ran.error else error
         message = await self._report(kernel, task)
+        if self.lending and self.lending.failed:
+            raise Problem(f"the database server does not answer as it should, so nothing more is graded.\nIt says: {self.lending.failed}")
         if message is None:
-            return failed("no report", "The check did not report what it observed. Something in the notebook keeps cells from running as they are written.")
-        changed, data = message.get("changed"), message.get("data")
-        if changed or message.get("threads"):
+            return failed("no report", "The check did not report what it observed. Something in the notebook keeps it from running.")
+        # From here on everything comes from a process that ran the learner's code: it need not have any form.
+        changed, left, data = _words(message.get("changed")), _words(message.get("left")), message.get("data")
+        if changed or left:
             await self.close()  # for the tasks that follow, without these cells
         else:
             self.harmless += self.submission.cells[task.id]
         if changed:
             return failed("replaced", f"Your cells put something else in the place of `{changed[0]}`. A check runs with Python's own, so this task was not checked.")
-        if not isinstance(data, dict):
-            return _MALFORMED
-        if error.error and ("missing" in data or "strange" in data):
+        if isinstance(message.get("problem"), str):
+            verdict = failed("could not run", message["problem"])
+        elif isinstance(message.get("raised"), str):
+            verdict = failed("check broke off", f"The check of this task broke off with `{message['raised']}`. Something in the notebook changed what it works with.")
+        elif not isinstance(data, dict):
+            verdict = _MALFORMED
+        elif error.error and ("missing" in data or "strange" in data):
             where = f", in line {error.line}" if error.line else ""
-            return Verdict(RAISED, f"The cell of your answer raised `{error.error}`{where}, so there was nothing to check.")
-        return await self._judged(task, data)
+            verdict = Verdict(RAISED, f"The cell of your answer raised `{error.error}`{where}, so there was nothing to check.")
+        else:
+            verdict = await self._judged(task, data)
+        if left:
+            words = " and ".join(f"an {word}" if word[0] in "aeiou" else f"a {word}" for word in left)
+            verdict = replace(verdict, says=f"{verdict.says}\nYour cells left {words} behind. It was ended, and the tasks after this one ran without these cells.")
+        return verdict
 
     async def _judged(self, task: Task, data: dict[str, Any]) -> Verdict:
         which = self.submission.assignment
+        sound = "missing" not in data and "strange" not in data
+        facts = await self._facts(task) if sound else {}
         try:
-            if "missing" not in data and "strange" not in data:
-                facts = await self.facts.of(which, task.id, self.place, self.limits.suite)
+            if sound:
                 if task_check(task.id).settle:
                     data = await _carried_out(self.house, self.place, which, task.id, data, facts, self._left(self.limits.suite))
                 elif all(step["outcome"] == "returned" for step in data["steps"]):
@@ -184,14 +211,24 @@ class _Run:
         except Problem as problem:
             return failed("could not run", str(problem))
         except Exception:
-            # These data come from a process that ran the learner's code: they need not have any form.
             return _MALFORMED
+
+    async def _facts(self, task: Task) -> dict[str, Any]:
+        """What the task is compared with. Nothing of the learner's is in it, so that it fails is not the learner's fault."""
+        try:
+            return await self.facts.of(self.submission.assignment, task.id, self.place, self.limits.suite)
+        except (Ended, Problem):
+            await self.close()  # once more, when this submission takes nothing from it
+        try:
+            return await self.facts.of(self.submission.assignment, task.id, self.place, self.limits.suite)
+        except Ended as ended:
+            raise Problem(f"what {task.id} is compared with could not be found out: its run {'took too long' if ended.why == 'time' else 'broke off'}.") from None
 
     async def _report(self, kernel: Kernel, task: Task) -> dict[str, Any] | None:
         """What the task's check reports; None where nothing comes that carries our word."""
         nonce = secrets.token_hex(8)
         seconds = self._left(self.limits.check)
-        running = asyncio.ensure_future(kernel.run(f"__loopbound_report__({task.id!r}, {nonce!r}, globals())", seconds))
+        running = asyncio.ensure_future(self._run(kernel, f"{REQUEST}{task.id} {nonce}", seconds))
         try:
             while True:
                 reported = asyncio.ensure_future(kernel.report(seconds))
@@ -217,11 +254,31 @@ class _Run:
     async def _kernel(self) -> Kernel:
         """The kernel, started anew where there is none, with the course's own cells and the learner's harmless ones run."""
         if self.kernel is None:
-            self.lending = Lending(self.house.lender, self.house.walls == "namespaces")
-            self.kernel = await Kernel.start(self.house, self.lending, self.place)
-            for source in (*template(self.submission.assignment).given, *self.harmless):
-                await self.kernel.run(source, self.limits.check)
+            try:
+                await self._start()
+            except Problem:
+                await self.close()
+                await self._start()  # once more: a machine that is very busy
+            for source in template(self.submission.assignment).given:
+                await self._run(self.kernel, source, self.limits.check)
+            harmless, self.harmless = self.harmless, []  # one that does not behave the second time does not come back
+            for source in harmless:
+                await self._run(self.kernel, source, self._left(self.limits.cell))
+                self.harmless.append(source)
         return self.kernel
+
+    async def _start(self) -> None:
+        self.lending = Lending(self.house.lender, self.house.walls == "namespaces")
+        self.kernel = await Kernel.start(self.house, self.lending, self.place)
+
+    async def _run(self, kernel: Kernel, source: str, seconds: float) -> Ran:
+        """Execute a cell. Raises ``Ended``, also where the kernel says what no kernel says."""
+        try:
+            return await kernel.run(source, seconds)
+        except (Ended, Problem):
+            raise
+        except Exception:
+            raise Ended("garbled") from None
 
     def _left(self, most: float) -> float:
         return max(1.0, min(most, self.until - time.perf_counter()))
@@ -234,10 +291,17 @@ class _Run:
         self.kernel = self.lending = None
 
 
+def _words(said: object) -> list[str]:
+    """A list of words, whatever a process said in its place."""
+    return [cleaned(word, 100, lines=False) for word in said[:5] if isinstance(word, str) and word] if isinstance(said, list) else []
+
+
 _MALFORMED = failed("malformed report", "What the check reported has no form that it could have given it. Something in the notebook changed it.")
 
 
 def _ended(ended: Ended) -> Verdict:
+    if ended.why == "garbled":
+        return failed("garbled", "The kernel that ran your code said what no kernel says, and was ended. The other tasks were run in a new one.")
     if ended.why == "time":
         return failed("did not end", "Your code did not end within the time that it has, and its kernel was ended. The other tasks were run in a new one.")
     return Verdict(RAISED, "Your code ended the kernel that ran it: an exit, a signal, or more memory than it may have. The other tasks were run in a new one.", "ended the kernel")

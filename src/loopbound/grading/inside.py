@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -15,11 +16,16 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import psycopg
 
 from loopbound.database import ScratchDatabase, Session, scratch
 from loopbound.grading.channel import Channel
 from loopbound.problem import Problem
+
+if TYPE_CHECKING:
+    from loopbound.grading.answering import Leavings
 
 __all__ = ["Fingerprint", "become", "enter", "main", "remember", "report", "without_debugger"]
 
@@ -31,7 +37,16 @@ class _Lent:
         self.channel = channel
 
     def create(self, label: str, schema: str | None) -> ScratchDatabase:
-        given = self._ask({"op": "database", "label": label, "schema": schema})
+        given = self._ask({"op": "database", "tables": schema is None})
+        if schema is not None:
+            # In here, with the rights of this process: the grader carries nothing out that comes from a learner.
+            try:
+                with psycopg.connect(**given["libpq"], autocommit=True) as inside:
+                    inside.execute(schema)
+            except psycopg.Error as error:
+                self.close(given["name"])
+                said = str(error).strip().splitlines() or [type(error).__name__]
+                raise Problem(f"The server could not make a scratch database.\nIt says: {said[0]}") from None
         return ScratchDatabase(given["name"], given["url"], self)
 
     def sessions(self, name: str) -> list[Session]:
@@ -100,7 +115,7 @@ def become(order: dict[str, Any], line: socket.socket) -> None:
             sandbox.adopt_orphans()
             if order["walls"]:
                 sandbox.leave_namespaces()
-            sandbox.die_with_parent()  # after what takes rights away: that would take this back
+                sandbox.die_with_parent()  # after what takes rights away: that would take this back
         code = _keep(order, line) if hasattr(os, "fork") else enter(order, line)
     except BaseException as error:
         with contextlib.suppress(BaseException):
@@ -110,10 +125,14 @@ def become(order: dict[str, Any], line: socket.socket) -> None:
 
 
 def _keep(order: dict[str, Any], line: socket.socket) -> int:
+    heard, told = os.pipe()
     inner = os.fork()
     if inner == 0:
         code = 70
         try:
+            os.close(told)
+            os.read(heard, 1)  # until the grader has been told of us: two who speak at once on one line are not understood
+            os.close(heard)
             code = enter(order, line)
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
@@ -129,11 +148,35 @@ def _keep(order: dict[str, Any], line: socket.socket) -> int:
             os.close(end)
     else:
         Channel(line).send({"op": "started", "pid": inner})
-    line.close()
+    os.close(told)
+    os.close(heard)
+    _await(inner, line)
     code = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
     if not order["walls"]:
         _end_family(inner)
     return code if code >= 0 else 128 - code
+
+
+def _await(inner: int, line: socket.socket) -> None:
+    """Wait for a process to end, and end it where the grader is gone, however that went."""
+    if not hasattr(select, "poll"):
+        return
+    waiting = select.poll()
+    waiting.register(line, 0)  # that nobody is at its other end is told in any case
+    if hasattr(os, "pidfd_open"):
+        end = os.pidfd_open(inner)
+        waiting.register(end, select.POLLIN)
+        if not any(ready == end for ready, _ in waiting.poll()):
+            os.kill(inner, signal.SIGKILL)
+        os.close(end)
+        return
+    ended = threading.Event()
+    previous = signal.signal(signal.SIGCHLD, lambda *_: ended.set())
+    while not ended.is_set():
+        if waiting.poll(50):
+            os.kill(inner, signal.SIGKILL)
+            break
+    signal.signal(signal.SIGCHLD, previous)
 
 
 def _end_family(leader: int) -> None:
@@ -206,26 +249,38 @@ _ITS_OWN = ("input", "exit", "quit", "display", "get_ipython")  # what the kerne
 
 _channel: Channel | None = None
 _fingerprint: Fingerprint | None = None
-_threads: set[threading.Thread] = set()
+_leavings: Leavings | None = None
 
 
 def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
-    global _channel
+    global _channel, _leavings
     without_debugger()
+    import asyncio
+
     from ipykernel.kernelapp import IPKernelApp
+    from tornado.ioloop import IOLoop
+
+    from loopbound.grading.answering import AnsweringKernel, Leavings, say_little
 
     _channel = channel
     place = Path(os.environ["HOME"], "connection.json")
     place.write_text(json.dumps(order["connection"]), encoding="utf-8")
-    app = IPKernelApp.instance()
+    app = IPKernelApp.instance(kernel_class=AnsweringKernel)
     app.initialize(["-f", str(place), "--HistoryManager.enabled=False", "--InteractiveShell.colors=nocolor", "--log-level=CRITICAL"])
     place.unlink()
-    app.shell.user_ns["__loopbound_report__"] = report
-    _bound_output(order["most_output"])
+    say_little(app.session)
+    app.shell.keepkernel_on_exit = True  # quit() and exit() in a cell are no reason to lose the notebook's other answers
     if _fingerprint is None:
         remember()
-    _threads.update(threading.enumerate())
-    channel.send({"op": "ready"})
+    AnsweringKernel.report = staticmethod(report)
+
+    def ready() -> None:
+        # On its loop, when its threads run.
+        global _leavings
+        _leavings = Leavings(asyncio.get_running_loop())
+        channel.send({"op": "ready"})
+
+    IOLoop.current().add_callback(ready)
     app.start()
     return 0
 
@@ -251,31 +306,23 @@ def _watched() -> list[ModuleType]:
     ]
 
 
-def _bound_output(most: int) -> None:
-    """Let each of the kernel's streams say so much, and then no more: a flood would only slow everybody down."""
-    from ipykernel.iostream import OutStream
-
-    write = OutStream.write
-    left = {"characters": most}
-
-    def bounded(self: OutStream, text: str) -> int | None:
-        if isinstance(text, str) and left["characters"] > 0:
-            left["characters"] -= len(text)
-            write(self, text if left["characters"] > 0 else text[: most // 100] + "\n… (more than is kept)\n")
-        return len(text)
-
-    OutStream.write = bounded
-
-
 def report(task: str, nonce: str, names: Mapping[str, Any]) -> None:
-    """Run a task's answers and tell the grader what was observed."""
+    """Run a task's answers and tell the grader what was observed, and what the cells left behind that speaks up later."""
     from loopbound.checks.task import observe
 
-    assert _channel is not None and _fingerprint is not None
+    assert _channel is not None and _fingerprint is not None and _leavings is not None
+    left = _leavings.found()
     changed = _fingerprint.changed()
-    data: dict[str, Any] = {} if changed else observe(task, names)
-    threads = [thread.name for thread in threading.enumerate() if thread not in _threads and thread.is_alive()]
-    _channel.send({"op": "report", "task": task, "nonce": nonce, "changed": changed[:5], "threads": len(threads), "data": data})
+    told: dict[str, Any] = {"op": "report", "task": task, "nonce": nonce, "changed": changed[:5], "left": left}
+    if not changed:
+        try:
+            told["data"] = observe(task, names)
+        except Problem as problem:
+            told["problem"] = str(problem)
+        except BaseException as error:
+            told["raised"] = f"{type(error).__name__}: {error}"[:500]
+        told["left"] = sorted({*left, *_leavings.found(settle=0.05)})
+    _channel.send(told)
 
 
 def _carry_out(channel: Channel) -> int:

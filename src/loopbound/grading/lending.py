@@ -84,9 +84,9 @@ class Lender:
         self.execute(sql.SQL("ALTER ROLE {} SET temp_file_limit = '256MB'").format(sql.Identifier(name)))
         return name, password
 
-    def database(self, schema: bool) -> ScratchDatabase:
-        """A database that nobody has used yet; with ``schema``, one without the course's tables."""
-        if schema:
+    def database(self, tables: bool = True) -> ScratchDatabase:
+        """A database that nobody has used yet, with the course's tables or none."""
+        if not tables:
             return self._made(tables=False)
         self._wanted = READY
         try:
@@ -149,6 +149,7 @@ class Lending:
         self._databases: dict[str, ScratchDatabase] = {}
         self._count = 0
         self._role: tuple[str, str] | None = None
+        self.failed = ""  # what the server said to the grader itself: no submission's fault
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """What a process asked for; ``{"problem": …}`` where it cannot have it."""
@@ -156,7 +157,7 @@ class Lending:
             with self._mutex:
                 kind = request.get("op")
                 if kind == "database":
-                    return self._make(request.get("schema"))
+                    return self._make(request.get("tables") is not False)
                 database = self._databases.get(str(request.get("name")))
                 if database is None:
                     return {"problem": "This database is not there any more."}
@@ -168,15 +169,17 @@ class Lending:
                 return {"problem": "This is no request."}
         except psycopg.Error as error:
             said = str(error).strip().splitlines() or [type(error).__name__]
+            self.failed = said[0]
             return {"problem": f"The server could not do it.\nIt says: {said[0]}"}
         except Problem as problem:
+            self.failed = str(problem).splitlines()[-1]
             return {"problem": str(problem)}
 
-    def _make(self, schema: object) -> dict[str, Any]:
+    def _make(self, tables: bool) -> dict[str, Any]:
         if self._count >= MOST_DATABASES:
             return {"problem": f"A submission has {MOST_DATABASES} databases at most."}
         self._count += 1
-        database = self._lender.database(schema is not None)
+        database = self._lender.database(tables)
         self._databases[database.name] = database
         if self._lender.has_roles:
             self._role = self._role or self._lender.role()
@@ -186,13 +189,9 @@ class Lending:
         address = self._lender.address
         if self._role:
             address = replace(address, user=self._role[0], password=self._role[1])
-        if isinstance(schema, str):
-            # With the learner's own rights: what comes from there is not carried out with ours.
-            with psycopg.connect(**address.libpq() | {"dbname": database.name}, autocommit=True) as inside:
-                inside.execute(schema)
         if self._relayed:
             address = replace(address, host="127.0.0.1")
-        return {"name": database.name, "url": address.url(database.name)}
+        return {"name": database.name, "url": address.url(database.name), "libpq": address.libpq() | {"dbname": database.name}}
 
     def lends(self, database: str) -> bool:
         """Whether this submission may connect to a database."""

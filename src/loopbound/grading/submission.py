@@ -26,10 +26,12 @@ from loopbound.problem import Problem
 __all__ = ["Submission", "Template", "read_submission", "template"]
 
 LARGEST_FILE = 64 * 2**20  # bytes; outputs of a long session fit, a file that only fills memory does not
-LARGEST_CELL = 200_000  # characters of source
+LARGEST_CELL = 100_000  # characters of source
+LARGEST_CODE = 500_000  # characters of source, of all of the learner's own cells together
 
 _CHECK = re.compile(r"""\bcheck\(\s*["'](\d\d\.\d+)["']""")
 _MARK = re.compile(r"(?:answer|check)-(\d\d)-(\d+)$")
+_ASIDE = re.compile(r"\s*(#|[%!]\s*(pip|uv|conda)\b|$)")
 _ASIDES = {"check", "hint", "show", "solution"}
 
 
@@ -171,7 +173,8 @@ def _source(cell: dict[str, Any]) -> str:
     source = cell.get("source", cell.get("input", ""))
     if isinstance(source, list):
         source = "".join(line for line in source if isinstance(line, str))
-    return source.replace("\r\n", "\n") if isinstance(source, str) else ""
+    # JSON can write half of a character; nothing behind this line could store or send that.
+    return source.replace("\r\n", "\n").encode("utf-8", "replace").decode() if isinstance(source, str) else ""
 
 
 def _grade_id(cell: dict[str, Any]) -> str:
@@ -184,6 +187,7 @@ def _grade_id(cell: dict[str, Any]) -> str:
 def _assignment(cells: list[dict[str, Any]], path: Path) -> Assignment:
     """The assignment that most of the cells speak of: by nbgrader's marks, by the checks that they call, by the functions that they define."""
     votes: Counter[str] = Counter()
+    room = 2 * LARGEST_CODE  # the course's own cells among them
     numbers = {which.number: which for which in assignments()}
     for cell in cells:
         source = _source(cell)
@@ -191,7 +195,7 @@ def _assignment(cells: list[dict[str, Any]], path: Path) -> Assignment:
             votes[mark[1]] += 3
         for task in _CHECK.findall(source):
             votes[task[:2]] += 2
-        if len(source) <= LARGEST_CELL and cell.get("cell_type") == "code":
+        if cell.get("cell_type") == "code" and len(source) <= LARGEST_CELL and (room := room - len(source)) >= 0:
             for name in _defined(source):
                 for number, which in numbers.items():
                     if any(name in task_check(task.id).answers for task in which.tasks):
@@ -213,19 +217,24 @@ def _sorted_out(cells: list[dict[str, Any]], known: Template, notes: list[str]) 
     answers: dict[str, str] = {}
     belonging: dict[str, list[str]] = {}
     waiting: list[str] = []
-    open_task = ""
-    for cell in cells:
+    open_task, room = "", LARGEST_CODE
+    for number, cell in enumerate(cells, 1):
         source, mark = _source(cell), _grade_id(cell)
         # nbgrader gives an answer's cell its type back, too.
         code = cell.get("cell_type") == "code" or mark in answer_marks
-        if mark.startswith("check-") or code and _CHECK.search(source) and _only_asides(source):
+        if mark.startswith("check-") or code and len(source) <= LARGEST_CELL and _CHECK.search(source) and _only_asides(source):
             open_task = ""  # what comes now belongs to the next task
+            continue
+        if len(source) > LARGEST_CELL:
+            if code:
+                notes.append(f"A cell of {len(source)} characters was left out; {LARGEST_CELL} are read at most.")
             continue
         if not code or mark in known.locked or _squeezed(source) in ours or _only_asides(source):
             continue
-        if len(source) > LARGEST_CELL:
-            notes.append(f"A cell of {len(source)} characters was left out; {LARGEST_CELL} are read at most.")
-            continue
+        room -= len(source)
+        if room < 0:
+            notes.append(f"The cells from the {number}th on were left out; {LARGEST_CODE} characters of code are read at most.")
+            break
         task = answer_marks.get(mark) or next((known.names[name] for name in _defined(source) if known.names.get(name) not in (None, *marked)), "")
         if not task:
             (belonging[open_task] if open_task else waiting).append(source)
@@ -271,7 +280,8 @@ def _defined(source: str) -> list[str]:
 
 def _only_asides(source: str) -> bool:
     """Whether a cell holds nothing but calls of check, hint, show and solution, comments, and what installs packages."""
-    if re.fullmatch(r"(\s*(#.*|[%!]\s*(pip|uv|conda)\b.*)?\n?)*", source):
+    # Line by line: one expression for all of them takes exponential time over a cell with many blank lines.
+    if all(_ASIDE.match(line) for line in source.splitlines()):
         return True
     tree = _parsed(source)
     return tree is not None and all(
