@@ -30,10 +30,11 @@ class Garbled(Exception):
 
 
 class Channel:
-    """One end of a line. Sending is safe from any thread; asking takes turns."""
+    """One end of a line. Sending is safe from any thread; asking takes turns. ``most``: bytes that it receives, all in all."""
 
-    def __init__(self, line: socket.socket) -> None:
+    def __init__(self, line: socket.socket, most: int | None = None) -> None:
         self.line = line
+        self._most = most
         self._sending = threading.Lock()
         self._asking = threading.Lock()
 
@@ -64,7 +65,9 @@ class Channel:
         if head is None:
             return None
         (size,) = _HEAD.unpack(head)
-        if size > LARGEST:
+        if self._most is not None:
+            self._most -= size
+        if size > LARGEST or (self._most or 0) < 0:
             raise Garbled(f"a message of {size} bytes")
         content = self._exactly(size, descriptors)
         if content is None:

@@ -25,7 +25,7 @@ from loopbound.problem import Problem
 __all__ = ["Ended", "Kernel", "Ran"]
 
 HANDSHAKE = 0.02  # seconds between two greetings, until the kernel's broadcasts arrive
-LARGEST_MESSAGE = 16 * 2**20  # bytes that the kernel may send in one piece
+LARGEST_MESSAGE = 2**20  # bytes that the kernel may send in one piece
 
 _silent = logging.getLogger("loopbound.grading")
 _silent.addHandler(logging.NullHandler())

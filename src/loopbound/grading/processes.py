@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import zmq.asyncio
 
 from loopbound.course.manifest import repository
 from loopbound.grading.channel import Channel, Garbled
+from loopbound.grading.folders import grading_folder
 from loopbound.grading.lending import Lender, Lending, relay
 from loopbound.problem import Problem
 
@@ -29,7 +29,8 @@ __all__ = ["Child", "House"]
 
 START_SECONDS = 60.0  # for a busy machine; it takes a fraction of one
 END_SECONDS = 10.0
-MOST_OUTPUT = 200_000  # characters of each of a kernel's streams
+MOST_SAID = 64 * 2**20  # bytes that one process may tell us
+MOST_REPORTS = 30  # of one process; a kernel has one for each task
 # What a learner's process is told of the grader's environment.
 _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
@@ -43,8 +44,7 @@ class House:
     """
 
     def __init__(self, walls: str | None = None, warm: bool = True) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="loopbound-grading-"))
-        self.folder.chmod(0o711)
+        self.folder = grading_folder()
         self._control: socket.socket | None = None
         self._warm: subprocess.Popen[bytes] | None = None
         self._warming = threading.Lock()
@@ -96,7 +96,7 @@ class House:
             ours.close()
             raise Problem("the grader's warm process was killed, and again after it had been started anew.")
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self.folder}
-        program = [sys.executable, "-m", "loopbound.grading.inside"]
+        program = [sys.executable, "-P", "-m", "loopbound.grading.inside"]  # -P: no module from the folder that it starts in
         if os.name == "posix":
             ours, line = socket.socketpair()
             with line:
@@ -222,10 +222,9 @@ class Child:
             "connection": connection,
             "environment": {name: os.environ[name] for name in _KEPT if name in os.environ} | {"PYTHONDONTWRITEBYTECODE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
             "stderr": os.devnull,
-            "most_output": MOST_OUTPUT,
         }
         line, self._process = await asyncio.to_thread(self.house.launch, order)
-        self._channel = Channel(line)
+        self._channel = Channel(line, MOST_SAID)
         self._listener = threading.Thread(target=self._listen, name="channel", daemon=True)
         self._listener.start()
         done, _ = await asyncio.wait([self._ready], timeout=START_SECONDS)
@@ -238,6 +237,7 @@ class Child:
 
     def _listen(self) -> None:
         """In a thread of its own: what it asks for takes time at the database."""
+        reports = 0
         try:
             while (received := self._channel.receive()) is not None:
                 message, descriptors = received
@@ -245,6 +245,9 @@ class Child:
                 if kind in ("database", "sessions", "close"):
                     self._channel.send(self._lending.answer(message))
                 elif kind in ("report", "completed"):
+                    reports += 1
+                    if reports > MOST_REPORTS:
+                        break
                     self._tell(self.reports.put_nowait, message)
                 elif kind in ("started", "listening", "ready", "broken") and not self._ready.done():
                     self._tell(self._begin, message, descriptors)
@@ -253,7 +256,8 @@ class Child:
                     os.close(descriptor)
         except (Garbled, OSError):
             pass
-        self._tell(self._over)
+        finally:
+            self._tell(self._over)
 
     def _tell(self, what: Any, *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -266,6 +270,10 @@ class Child:
         elif kind == "listening" and descriptors:
             self._serving = self._loop.create_task(self._serve(socket.socket(fileno=descriptors[0])))
         elif kind == "ready" and not self._ready.done():
+            if self.house.walls == "namespaces" and os.geteuid() == 0:
+                # Its sockets are there: from now on nothing more can be put into the one folder that lies outside.
+                os.chown(self.shared, 0, 0)
+                self.shared.chmod(0o711)
             self._ready.set_result(None)
         elif kind == "broken" and not self._ready.done():
             self._ready.set_exception(Problem(f"a process for a learner's code could not be set up.\nIt says: {message.get('says')}"))

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import resource
 import signal
 import socket
@@ -31,7 +32,7 @@ PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 LAST_CAPABILITY = 63
 
 FIRST_USER = 61_000  # users of no account, one for each place at which a submission runs
-MEMORY = 4 * 2**30  # bytes of address space a process
+MEMORY = 3 * 2**30  # bytes of address space a process
 FILE = 256 * 2**20  # bytes a file
 PROCESSES = 160  # and threads, of one submission
 OPEN_FILES = 512
@@ -144,6 +145,10 @@ def loopback(port: int) -> socket.socket:
 
 def limit(processes: bool) -> None:
     """Bound what this process and its children may take. ``processes``: their number too, where a user of its own makes that safe."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")  # a machine that runs out of memory ends us, and nobody else
+    # Before 5.14 a user's processes were counted whatever namespace they were in: the limit would be the user's own.
+    processes = processes and (os.geteuid() >= FIRST_USER or _kernel_version() >= (5, 14))
     bounds = {resource.RLIMIT_AS: MEMORY, resource.RLIMIT_FSIZE: FILE, resource.RLIMIT_NOFILE: OPEN_FILES, resource.RLIMIT_CORE: 0}
     if processes:
         bounds[resource.RLIMIT_NPROC] = PROCESSES
@@ -152,6 +157,11 @@ def limit(processes: bool) -> None:
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         with contextlib.suppress(ValueError, OSError):  # macOS bounds no address space
             resource.setrlimit(what, (most, most))
+
+
+def _kernel_version() -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def drop_rights(walls: Walls) -> None:

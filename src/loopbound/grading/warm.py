@@ -13,8 +13,11 @@ import os
 import signal
 import socket
 import sys
+import time
+from pathlib import Path
 
 from loopbound.course import manifest
+from loopbound.grading import sandbox
 from loopbound.grading.inside import become, remember, without_debugger
 
 # The last ones of ipykernel and IPython are imported by a kernel that starts.
@@ -27,6 +30,7 @@ _IMPORTED = (
     "ipykernel.debugger",
     "ipykernel.ipkernel",
     "ipykernel.kernelapp",
+    "loopbound.grading.answering",
     "loopbound.checks",
     "loopbound.suite",
     "sqlalchemy.dialects.postgresql.asyncpg",
@@ -55,16 +59,33 @@ def main() -> None:
     gc.freeze()
     with contextlib.suppress(OSError):  # the grader may have found nothing to run, and be gone
         control.send(b"warm")
+    sandbox.adopt_orphans()
+    keepers: set[int] = set()
     while True:
         words, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
+        _end_strays(keepers)
         if not words:
             return
-        if os.fork() == 0:
+        keeper = os.fork()
+        keepers.add(keeper)
+        if keeper == 0:
             control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             become(json.loads(words), socket.socket(fileno=descriptors[0]))
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _end_strays(keepers: set[int]) -> None:
+    """End those who came to us because a learner's code has killed its keeper, and then theirs."""
+    for _ in range(100):
+        strays = [pid for pid in map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()) if pid not in keepers]
+        if not strays:
+            return
+        for pid in strays:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
 
 
 if __name__ == "__main__":
