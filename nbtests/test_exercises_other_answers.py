@@ -411,6 +411,75 @@ RIGHT = [
             """}
         ''',
     ),
+    (
+        "08.2",
+        "pytest 9's own table, with more in it",
+        '''
+        def pyproject():
+            return """
+                [tool.pytest]
+                asyncio_mode = "auto"
+                asyncio_default_fixture_loop_scope = "session"
+                asyncio_default_test_loop_scope = "session"
+                testpaths = ["."]
+            """
+        ''',
+    ),
+    (
+        "08.3",
+        "as the header writes it",
+        """
+        def culprit():
+            return dict(delete=".pytest.ini", mode="Mode.AUTO", tests="function")
+        """,
+    ),
+    (
+        "08.4",
+        "a list of marks, in two lines",
+        """
+        def mark():
+            return "here = pytest.mark.asyncio(loop_scope='module')\\npytestmark = [here]"
+        """,
+    ),
+    (
+        "08.5",
+        "the transaction's own block, and a nested one for each commit by the factory",
+        '''
+        def isolated():
+            return """
+                import pytest_asyncio
+                from sqlalchemy.ext.asyncio import async_sessionmaker
+                from backend import engine
+
+                @pytest_asyncio.fixture(loop_scope="session")
+                async def session():
+                    async with engine.begin() as connection:
+                        make = async_sessionmaker(connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
+                        session = make()
+                        yield session
+                        await session.close()
+                        await connection.get_transaction().rollback()
+            """
+        ''',
+    ),
+    (
+        "08.5",
+        "nobody rolls back but the pool, to which the connection returns",
+        '''
+        def isolated():
+            return """
+                import pytest
+                from sqlalchemy.ext.asyncio import AsyncSession
+                from backend import engine
+
+                @pytest.fixture
+                async def session():
+                    async with engine.connect() as connection:
+                        await connection.begin()
+                        yield AsyncSession(connection, join_transaction_mode="create_savepoint")
+            """
+        ''',
+    ),
 ]
 
 

@@ -159,7 +159,7 @@ def judge_suite(
     if data["strange"]:
         return failed("another file", f"You also give `{data['strange'][0]}`. The rest of the suite stays as it is: only {what} is yours.")
     if data["problem"]:
-        return failed("does not load", f"pytest could not run the suite with {what}. {data['problem']}")
+        return failed("does not load", f"With {what}: {data['problem']}")
     if not data["runs"]:
         return failed("no text", f"Your function returned {told(value)}. Wanted is {wanted}.")
     for run in data["runs"]:
@@ -192,6 +192,8 @@ def _judge_run(
         return verdict
     if run["errors"]:
         test, error = next(iter(run["errors"].items()))
+        if wanted := re.match(r"FixtureLookupError: \('(\w+)'", error):
+            return failed("fixture missing", f"{order} `{short(test)}` asks for a fixture `{wanted[1]}`, and pytest finds none of that name.")
         return failed("fixture fails", f"{order} a fixture of `{short(test)}` raised `{error}`.")
     if run["never_awaited"]:
         count = len(run["failed"])
@@ -215,4 +217,4 @@ def _judge_bug(bug: Data | None) -> Verdict | None:
     if bug is None or not missed:
         return None
     words = f"All tests pass. But with a bug in the backend, {bug['says']}, `{missed[0]}` has to fail, and the run said: {bug['caught'][missed[0]]}."
-    return failed("a bug goes unnoticed", f"{words}\nA suite that cannot fail tests nothing. What stands between the test's own outcome and the report?")
+    return failed("a bug goes unnoticed", f"{words}\nA suite that cannot fail tests nothing. Do its tests still run, and does the report say what they found?")
