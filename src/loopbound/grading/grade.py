@@ -185,7 +185,7 @@ class _Run:
             verdict = failed("check broke off", f"The check of this task broke off with `{message['raised']}`. Something in the notebook changed what it works with.")
         elif not isinstance(data, dict):
             verdict = _MALFORMED
-        elif error.error and ("missing" in data or "strange" in data):
+        elif error.error and ("missing" in data or "no_function" in data):
             where = f", in line {error.line}" if error.line else ""
             verdict = Verdict(RAISED, f"The cell of your answer raised `{error.error}`{where}, so there was nothing to check.")
         else:
@@ -197,7 +197,7 @@ class _Run:
 
     async def _judged(self, task: Task, data: dict[str, Any]) -> Verdict:
         which = self.submission.assignment
-        sound = "missing" not in data and "strange" not in data
+        sound = "missing" not in data and "no_function" not in data
         facts = await self._facts(task) if sound else {}
         try:
             if sound:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -70,22 +71,38 @@ class _Lent:
 
 
 class Fingerprint:
-    """What some modules looked like before a learner's code ran: their functions and classes, and the methods of those classes."""
+    """What some modules looked like before a learner's code ran: their functions and classes, the methods of those, and the checks' own values."""
 
     def __init__(self, modules: Sequence[ModuleType]) -> None:
-        self._seen = [(f"{module.__name__}.{name}", vars(module), name, value, getattr(value, "__code__", None)) for module in modules for name, value in _callables(vars(module))]
+        self._seen: list[tuple[str, dict[str, Any], str, Any, tuple[Any, ...]]] = []
+        self._values: list[tuple[str, Any, str]] = []
         for module in modules:
-            for _, kind in _callables(vars(module)):
-                if isinstance(kind, type) and kind.__module__ == module.__name__:
-                    self._seen += [(f"{module.__name__}.{kind.__name__}.{name}", vars(kind), name, value, getattr(value, "__code__", None)) for name, value in _callables(vars(kind))]
+            checks = module.__name__.startswith("loopbound.checks.")
+            for name, value in list(vars(module).items()):
+                where = f"{module.__name__}.{name}"
+                if callable(value) and name not in _ITS_OWN:
+                    self._seen.append((where, vars(module), name, value, _inner(value)))
+                    if isinstance(value, type) and value.__module__ == module.__name__:
+                        kind = vars(value)
+                        self._seen += [(f"{where}.{key}", kind, key, each, _inner(each)) for key, each in list(kind.items()) if callable(each)]
+                elif checks and type(value) in (str, int, float, tuple, list, dict, set, frozenset) and not name.startswith("__") and name not in _STATE:
+                    self._seen.append((where, vars(module), name, value, ()))
+                    self._values.append((where, value, repr(value)))
 
     def changed(self) -> list[str]:
         """The names of what was put in another's place."""
-        return [name for name, where, key, value, code in self._seen if where.get(key) is not value or getattr(value, "__code__", None) is not code]
+        names = [name for name, where, key, value, inner in self._seen if where.get(key) is not value or _inner(value) != inner]
+        names += [name for name, value, text in self._values if repr(value) != text]
+        if logging.root.manager.disable:
+            names.append("logging.disable")  # the checks listen to what pools and loops log
+        return names
 
 
-def _callables(names: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(name, value) for name, value in list(names.items()) if callable(value) and name not in _ITS_OWN]
+def _inner(value: Any) -> tuple[Any, ...]:
+    """What decides over what a function does, beside itself."""
+    if type(value) is FunctionType:
+        return (id(value.__code__), id(value.__defaults__), id(value.__kwdefaults__), id(value.__closure__))
+    return ()
 
 
 def main() -> None:
@@ -245,6 +262,7 @@ def _nowhere(stderr: str) -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
 
 
+_STATE = ("_hints_given", "_passed")  # of the checks, and meant to change
 _ITS_OWN = ("input", "exit", "quit", "display", "get_ipython")  # what the kernel itself puts there, anew with each cell
 
 _channel: Channel | None = None
@@ -298,7 +316,8 @@ def remember() -> None:
 
 def _watched() -> list[ModuleType]:
     """The modules whose parts a check relies on."""
-    names = ("builtins", "asyncio", "concurrent.futures", "threading", "time", "json", "inspect", "loopbound")
+    names = ("builtins", "asyncio", "concurrent.futures", "threading", "time", "json", "inspect", "logging", "warnings", "loopbound")
+    names += ("ipykernel.ipkernel", "ipykernel.kernelbase", "sqlalchemy.ext.asyncio", "sqlalchemy.pool", "asyncpg")
     return [
         module
         for name, module in sorted(sys.modules.items())

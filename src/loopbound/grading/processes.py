@@ -190,6 +190,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def hidden() -> tuple[str, ...]:
+    """What only the process that carries a check out may read besides: the further tests of a suite, and the bugs that it must notice. No solutions."""
+    with contextlib.suppress(Problem):
+        return tuple(sorted(str(path) for name in ("hidden", "bugs") for path in (repository() / "solutions").glob(f"*/{name}")))
+    return ()
+
+
 class Child:
     """A process that runs a learner's code, seen from the grader. To be used in a running event loop, and closed in any case."""
 
@@ -214,7 +221,7 @@ class Child:
         walls = None
         if self.house.walls == "namespaces":
             port = self.house.lender.address.port
-            walls = {"place": self._place, "shared": str(self.shared), "seen": self.house.seen, "port": port}
+            walls = {"place": self._place, "shared": str(self.shared), "seen": self.house.seen + (hidden() if job == "stage" else ()), "port": port}
         order = {
             "job": job,
             "walls": walls,
