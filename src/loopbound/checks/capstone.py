@@ -69,8 +69,8 @@ def run_mended(files: Mapping[str, str], five: Iterable[str]) -> Data:
         five: ids of the tests that have to pass alone, too.
 
     Returns:
-        "runs", as `run_in_words` with "crossed", the ids of tests that passed with a connection of another loop, and with "left", how many
-        connections outlived their loops; "hidden", None or what the further tests gave; "bugs", what was noticed of each; "alone", a run
+        "runs", as `run_in_words` with "crossed", the ids of tests that passed with a connection of another loop, "late", those in which one
+        was closed on another loop than its own, and "left", how many connections outlived their loops; "hidden", None or what the further tests gave; "bugs", what was noticed of each; "alone", a run
         of each of the five; "problem", "" or why pytest could not run the suite.
     """
     data: Data = {"runs": [], "hidden": None, "bugs": [], "alone": [], "problem": ""}
@@ -118,12 +118,12 @@ def _each(jobs: list[Data]) -> list[SuiteRun | str]:
 
 
 def _in_words(order: str, run: SuiteRun) -> Data:
-    return run_in_words(order, run) | {"left": _outlived(run), "crossed": _crossed(run)}
+    return run_in_words(order, run) | {"left": _outlived(run), "crossed": _crossed(run), "late": _late(run)}
 
 
 def _sound(run: SuiteRun) -> bool:
     well = not (run.hung or run.not_run or any(test.outcome != "passed" for test in run.tests))
-    return well and not _outlived(run) and not _crossed(run)
+    return well and not (_outlived(run) or _crossed(run) or _late(run))
 
 
 def _outlived(run: SuiteRun) -> int:
@@ -142,13 +142,18 @@ def _crossed(run: SuiteRun) -> list[str]:
     return [test for test in run.passed if test in met]
 
 
+def _late(run: SuiteRun) -> list[str]:
+    """Tests in which a connection was closed on another loop than its own, which cannot say goodbye to the server any more."""
+    return sorted({event.test for event in run.trace if event.kind == "close" and event.loop and event.born_on not in ("", event.loop)})
+
+
 _DRIVER = re.compile(r"driver: (\w+)")
 
 
 def _further(run: SuiteRun | str, hidden: Mapping[str, str]) -> Data:
     """What the further tests gave, told by their labels: their names and their code are no learner's to see."""
     labels = labels_of(hidden)
-    data: Data = {"problem": "", "driver": "", "failed": {}, "missing": [], "hung": "", "left": 0, "crossed": [], "count": len(labels), "sound": False}
+    data: Data = {"problem": "", "driver": "", "failed": {}, "missing": [], "hung": "", "left": 0, "crossed": [], "late": [], "count": len(labels), "sound": False}
     if isinstance(run, str):
         return data | {"problem": run}
     unreadable = [test.error for test in run.tests if test.phase == "collection"]
@@ -163,6 +168,7 @@ def _further(run: SuiteRun | str, hidden: Mapping[str, str]) -> Data:
         "hung": labels[_name(run.hung_test)] if run.hung_test else "no test had begun" if run.hung else "",
         "left": _outlived(run),
         "crossed": _crossed(run),
+        "late": _late(run),
         "count": len(run.tests),
     }
     return data | {"sound": _sound(run) and not data["missing"]}

@@ -184,15 +184,15 @@ def _observe_thread(names: Mapping[str, Any]) -> Data:
         async def in_thread(job: Any) -> Any:
             return await asyncio.to_thread(names["from_thread"], loop, engine, job)
 
-        call = "from_thread(loop, engine, work)"
+        call = "to_thread(from_thread, loop, engine, work)"
         watch.step("server", "count_reports(engine)", lambda: names["count_reports"](engine))
         for number in range(2):
             if watch.well:
-                seen["values"].append(plain(watch.step("server", f"{call}, called in a thread, while the server waits", lambda: in_thread(work))))
+                seen["values"].append(plain(watch.step("server", call, lambda: in_thread(work))))
             if watch.well and not number:
                 watch.step("server", "count_reports(engine)", lambda: names["count_reports"](engine))
         if watch.well:
-            seen["refused"] = plain(watch.step("server", "from_thread(…) with a query that fails, called in a thread,", lambda: _refusal(in_thread(broken))))
+            seen["refused"] = plain(watch.step("server", "to_thread(from_thread, loop, engine, broken)", lambda: _refusal(in_thread(broken))))
         if not watch.step("server", "engine.dispose()", engine.dispose) and not watch.well:
             engine.sync_engine.dispose(close=False)
     data = watch.data(**seen)
@@ -217,6 +217,8 @@ def _judge_thread(data: Data) -> Verdict:
     call, values = "`from_thread(loop, engine, work)`, called in a thread,", data["values"]
     if is_thing(values[0], "Future"):
         return failed("not waited for", f"{call} returned a Future object. The thread wants the number. What does it have to ask that future for?")
+    if is_thing(values[0], "Handle"):
+        return failed("a callback", f"{call} returned a Handle object: the loop was given a callback, and nobody gets its result. What hands a coroutine over?")
     if is_thing(values[0], "coroutine"):
         return failed("never ran", f"{call} returned a coroutine object: `work` has run on no loop.")
     if values != [6, 6]:
@@ -244,8 +246,10 @@ def _draw_events(data: Data) -> Any:
 
 def _observe_worker(names: Mapping[str, Any]) -> Data:
     seen: dict[str, Any] = {"values": [], "left": [], "after_error": 0}
+    loops: list[asyncio.AbstractEventLoop] = []
 
     async def work(engine: AsyncEngine) -> Any:
+        loops.append(asyncio.get_running_loop())
         return await names["count_reports"](engine)
 
     async def broken(engine: AsyncEngine) -> Any:
@@ -265,15 +269,19 @@ def _observe_worker(names: Mapping[str, Any]) -> Data:
         engine = create_async_engine(database.url)
         watch.recorder.watch(engine)
         for number in range(1, 4):
-            seen["values"].append(plain(watch.plain_step(f"run_task(engine, work), task {number},", lambda: names["run_task"](engine, work))))
+            seen["values"].append(plain(watch.plain_step(f"run_task(engine, task_{number})", lambda: names["run_task"](engine, work))))
             seen["left"].append(watch.connected(database))
             if not watch.well or seen["left"][-1]:
                 break
         else:
-            seen["refused"] = plain(watch.plain_step("run_task(engine, work) with a query that fails", lambda: refused(engine)))
+            seen["refused"] = plain(watch.plain_step("run_task(engine, broken_task)", lambda: refused(engine)))
             seen["after_error"] = watch.connected(database)
         engine.sync_engine.dispose(close=False)
-    # Each is judged below, in words that fit.
+        left_open = [loop for loop in loops if not loop.is_closed()]
+        seen["left_open"] = len(left_open)
+        for loop in left_open:
+            loop.close()
+    # Connections are judged below, in words that fit.
     return watch.data(**seen) | {"connections": 0}
 
 
@@ -305,6 +313,8 @@ def _judge_worker(data: Data) -> Verdict:
             "left after an error",
             f"Three tasks returned 6 and left nothing. After the one whose query fails, the server still saw {data['after_error']} open connection. What runs when `work` raises?",
         )
+    if data["left_open"]:
+        return failed("loop left open", f"No connection is left. But {data['left_open']} of the loops that the tasks ran on are still open: each keeps sockets of its own. Who closes a loop that you make yourself?")
     return passed("Three tasks in a row returned 6, the one that fails raised, and after each of the four the server saw no connection.")
 
 

@@ -135,6 +135,12 @@ def _judge_mended(data: Data) -> Verdict:
         ours = {"problem": suite["problem"], "runs": [run], **common}
         if verdict := judge_suite(ours, value_of(data), tests=tests, before=before, what=_WHAT, wanted="a dict from file names to their texts"):
             return verdict
+        if run["late"]:
+            return failed(
+                "closed on another loop",
+                f"In the {run['order']} order all {len(tests)} tests passed. But in `{short(run['late'][0])}` the pool closed a connection of another loop, which was closed by then: "
+                "such a connection cannot take leave of the server.\nWhen, before or behind a test, is the loop of its connections still there?",
+            )
     if suite["problem"] or not suite["runs"]:
         verdict = judge_suite(
             {"problem": suite["problem"], "runs": [], **common}, value_of(data), tests=tests, what=_WHAT, wanted="a dict from file names to their texts"
@@ -171,8 +177,11 @@ def _judge_hidden(hidden: Data, count: int) -> Verdict | None:
         return failed("further tests fail", f"{words}A further one, which you have not seen, does not: {label} gives {symptom}.\n{question}")
     if hidden["missing"]:
         return failed("tests taken away", f"{words}Of {hidden['count']} further ones {len(hidden['missing'])} did not run. A test that does not run proves nothing.")
-    if hidden["left"]:
-        return failed("connections left", f"{words}But behind {hidden['count']} further ones, which you have not seen, {hidden['left']} connections outlived their loops.")
+    if hidden["left"] or hidden["late"]:
+        return failed(
+            "connections left",
+            f"{words}But among {hidden['count']} further ones, which you have not seen, a connection outlived its loop. Who closes what the last test leaves, and on which loop?",
+        )
     if hidden["crossed"]:
         return failed("failures hidden", f"{words}But in a further test, which you have not seen, the pool handed out a connection of another loop, and the test is reported as passed.")
     return None
