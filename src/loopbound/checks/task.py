@@ -74,7 +74,7 @@ def observe(identity: str, names: Mapping[str, Any]) -> Data:
     elif missing := [name for name in check.answers if name not in names]:
         data = {"missing": missing, "given": False}
     elif strange := [name for name in check.answers if not callable(names[name])]:
-        data = {"strange": strange[0], "type": type(names[strange[0]]).__name__}
+        data = {"no_function": strange[0], "type": type(names[strange[0]]).__name__}
     else:
         data = check.observe(names)
     # Through JSON and back, so that no judgement can come to rely on anything else.
@@ -115,8 +115,8 @@ def judge(identity: str, data: Data) -> Verdict:
         if data["given"]:
             return Verdict(NOT_ATTEMPTED, f"There is no `{name}` here yet. Run the notebook's cells from the top.")
         return Verdict(NOT_ATTEMPTED, f"There is no `{name}` yet. Write it in the cell above, run that cell, then this one.")
-    if "strange" in data:
-        return failed("not a function", f"`{data['strange']}` is of type {data['type']} here. The task asks for a function of that name.")
+    if "no_function" in data:
+        return failed("not a function", f"`{data['no_function']}` is of type {data['type']} here. The task asks for a function of that name.")
     if any(step["outcome"] == STUB for step in data["steps"]):
         return Verdict(NOT_ATTEMPTED, f"`{check.answers[0]}` still raises NotImplementedError, as it was handed out.")
     if raised := next((step for step in data["steps"] if step["outcome"] == RAISED_ERROR), None):

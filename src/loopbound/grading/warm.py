@@ -62,7 +62,10 @@ def main() -> None:
     sandbox.adopt_orphans()
     keepers: set[int] = set()
     while True:
-        words, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
+        try:
+            words, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
+        except ConnectionResetError:  # the grader has gone without having heard that we are warm
+            return
         _end_strays(keepers)
         if not words:
             return
