@@ -4,8 +4,10 @@
     .venv/bin/python benchmarks/grading.py --rounds 0 --scaling --bad
 
 The floor is one process a submission, one after the other, with the code cells of its notebook: nothing is scored, stored or walled in.
-A few of them run before each contestant and behind it, and its ratio is to these; every second round goes the other way round. So the
-machine's noise meets all. A contestant counts only if it gave every submission full points, which is asked of its own records after each run.
+The lean floor is the same without the cells that only show something: the course's grader leaves these out, and one that draws imports matplotlib.
+The ratio to that one is what its speed owes to nothing left out. A few of both run before each contestant and behind it, and its ratios are
+to these; every second round goes the other way round. So the machine's noise meets all. A contestant counts only if it gave every submission
+full points, which is asked of its own records after each run.
 What it needs once for an assignment (nbgrader's generated course, otter's zip file) is not measured; what it does once for each start is.
 
 `--scaling` grades more and more submissions: seconds each, and the grader's memory. `--bad` adds one that does not end to good ones, and
@@ -27,7 +29,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle, islice
@@ -44,6 +46,7 @@ from loopbound.database import server_address
 from loopbound.files import check_writable, replace_text
 from loopbound.grading.grade import Limits
 from loopbound.grading.gradebook import Gradebook
+from loopbound.grading.submission import template
 from loopbound.problem import Problem
 
 ROOT = repository()
@@ -62,11 +65,12 @@ class NotGraded(Exception):
 
 @dataclass(frozen=True)
 class Handed:
-    """A submission: a notebook in a folder of its learner, and the same code cells as a script."""
+    """A submission: a notebook in a folder of its learner, and its code cells as a script, with and without those that only show something."""
 
     learner: str
     notebook: Path
     script: Path
+    lean: Path
 
 
 @dataclass(frozen=True)
@@ -81,19 +85,37 @@ class Contestant:
     package: str = ""
 
 
+@dataclass(frozen=True)
+class Floor:
+    """Seconds of some scripts that ran next to each other, of either kind."""
+
+    full: tuple[float, ...]
+    lean: tuple[float, ...]
+
+
 @dataclass
 class Row:
-    """What was measured of a contestant: seconds a submission and those of the floor beside it, a value each a run."""
+    """What was measured of a contestant: seconds a submission and those of the two floors beside it, a value each a run."""
 
     key: str
     what: str
     submissions: int
     seconds: list[float] = field(default_factory=list)
     floor: list[float] = field(default_factory=list)
+    lean: list[float] = field(default_factory=list)
+
+    def add(self, seconds: float, before: Floor, behind: Floor) -> None:
+        self.seconds.append(seconds)
+        self.floor.append(statistics.mean([*before.full, *behind.full]))
+        self.lean.append(statistics.mean([*before.lean, *behind.lean]))
 
     @property
     def ratios(self) -> list[float]:
         return [seconds / floor for seconds, floor in zip(self.seconds, self.floor, strict=True)]
+
+    @property
+    def lean_ratios(self) -> list[float]:
+        return [seconds / floor for seconds, floor in zip(self.seconds, self.lean, strict=True)]
 
 
 def main() -> int:
@@ -128,7 +150,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--submissions", type=int, default=20, metavar="N", help="for the course's grader (%(default)s)")
     parser.add_argument("--peers", type=int, default=20, metavar="N", help="for others that grade many in one process (%(default)s)")
     parser.add_argument("--slow-peers", type=int, default=3, metavar="N", help="for those that take a process each (%(default)s)")
-    parser.add_argument("--floor", type=int, default=3, metavar="N", help="scripts between two contestants (%(default)s)")
+    parser.add_argument("--floor", type=int, default=3, metavar="N", help="scripts of either floor between two contestants (%(default)s)")
     parser.add_argument("--scaling", type=int, nargs="*", metavar="N", help="also grade so many submissions (20 100 300)")
     parser.add_argument("--bad", type=int, nargs="?", const=3, metavar="N", help="also add one that does not end, so many times (3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there")
@@ -185,10 +207,12 @@ class Bench:
         self._made: list[Handed] = []
         self._floor = floor
         self._turns = iter(cycle(range(20)))
+        self._shown = set(template(which).shown)
         places = {f"JUPYTER_{kind}_DIR": str(self.folder / f"jupyter-{kind.lower()}") for kind in ("CONFIG", "DATA", "RUNTIME")}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         # No check keeps a learner's progress: that is another part of the course. And nobody's own settings matter.
-        self.environment = os.environ | places | {"PATH": path, "IPYTHONDIR": str(self.folder / "ipython"), "LOOPBOUND_PROGRESS": "off", "PYTHONUTF8": "1"}
+        self.environment = os.environ | places | {"PATH": path, "IPYTHONDIR": str(self.folder / "ipython")}
+        self.environment |= {"LOOPBOUND_PROGRESS": "off", "PYTHONUTF8": "1"}
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -207,7 +231,8 @@ class Bench:
     def hand_in(self, learner: str, where: Path, spoilt: dict[str, str] | None = None) -> Handed:
         """Write a submission. ``spoilt`` is code that comes behind an answer, by the answer's ``grade_id``."""
         notebook = json.loads(json.dumps(self.released))
-        sources, checks = [], 0
+        sources: list[str] = []
+        checks = 0
         for cell in notebook["cells"]:
             grade_id = nbgrader_of(cell).get("grade_id", "")
             if grade_id in self.answers:
@@ -219,16 +244,18 @@ class Bench:
         assert checks == len(self.which.tasks), "the exercise has not a check for each task"
         folder = where / learner
         folder.mkdir(parents=True)
-        handed = Handed(learner, folder / self.which.file.name, folder / "script.py")
+        handed = Handed(learner, folder / self.which.file.name, folder / "script.py", folder / "lean.py")
         handed.notebook.write_text(json.dumps(notebook, indent=1), encoding="utf-8")
         handed.script.write_text(as_script(sources), encoding="utf-8")
+        handed.lean.write_text(as_script([source for source in sources if source not in self._shown]), encoding="utf-8")
         return handed
 
     def run(self, command: Sequence[str | Path], cwd: Path) -> float:
         """Run a command; its seconds. Raises ``NotGraded`` where it fails."""
         began = time.perf_counter()
         done = subprocess.run(
-            [str(word) for word in command], cwd=cwd, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=PATIENCE
+            [str(word) for word in command], cwd=cwd, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, encoding="utf-8", errors="replace", timeout=PATIENCE,
         )
         seconds = time.perf_counter() - began
         if done.returncode:
@@ -239,10 +266,12 @@ class Bench:
     def python(self, *words: str | Path, cwd: Path) -> float:
         return self.run([sys.executable, *words], cwd)
 
-    def floor(self) -> list[float]:
-        """Seconds of some scripts of the floor. A check that is not passed raises, and ends its script with an error."""
-        several = self.handed(20)
-        return [self.python(each.script, cwd=each.script.parent) for each in (several[turn] for turn in islice(self._turns, self._floor))]
+    def floor(self) -> Floor:
+        """Run some scripts of both floors. A check that is not passed raises, and ends its script with an error."""
+        several = [self.handed(20)[turn] for turn in islice(self._turns, self._floor)]
+        both = [[self.python(script, cwd=each.script.parent) for script in (each.script, each.lean)] for each in several]
+        full, lean = zip(*both, strict=True)
+        return Floor(full, lean)
 
 
 def as_script(cells: Sequence[str]) -> str:
@@ -463,7 +492,7 @@ def compare(bench: Bench, everybody: list[Contestant], options: argparse.Namespa
         else:
             present.append(each)
             rows[each.key] = Row(each.key, each.what, each.submissions)
-    floor: list[float] = []
+    floors: list[Floor] = []
     bench.floor()  # not counted: compiles modules that nobody has imported yet
 
     def attempt(each: Contestant, count: int) -> float | None:
@@ -480,30 +509,35 @@ def compare(bench: Bench, everybody: list[Contestant], options: argparse.Namespa
         attempt(each, 1)
     for number in range(options.rounds):
         before = bench.floor()
-        floor += before
+        floors.append(before)
         for each in present if number % 2 == 0 else present[::-1]:
             if each.key in failed:
                 continue
             seconds = attempt(each, each.submissions)
             behind = bench.floor()
-            floor += behind
+            floors.append(behind)
             if seconds is not None:
-                rows[each.key].seconds.append(seconds / each.submissions)
-                rows[each.key].floor.append(statistics.mean([*before, *behind]))
+                rows[each.key].add(seconds / each.submissions, before, behind)
             before = behind
     good = [row for row in rows.values() if row.seconds and row.key not in failed]
-    own = Row("floor", "the floor: python script.py", len(floor), floor, [statistics.median(floor)] * len(floor))
-    print_rows(f"{options.rounds} {'round' if options.rounds == 1 else 'rounds'}", [own, *good])
+    full, lean = ([seconds for floor in floors for seconds in getattr(floor, kind)] for kind in ("full", "lean"))
+    middle, lean_middle = ([statistics.median(seconds)] * len(full) for seconds in (full, lean))
+    own = [
+        Row("floor", "the floor: python script.py", len(full), full, middle, lean_middle),
+        Row("lean", "the lean floor: without showing", len(lean), lean, middle, lean_middle),
+    ]
+    print_rows(f"{options.rounds} {'round' if options.rounds == 1 else 'rounds'}", [*own, *good])
     for key, why in (missing | failed).items():
         print(f"not measured: {key}: {why}")
     print(flush=True)
-    return {"rows": [as_data(row) for row in (own, *good)], "not_measured": missing, "failed": failed}
+    return {"rows": [as_data(row) for row in (*own, *good)], "not_measured": missing, "failed": failed}
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:
-    print(f"{title:<42}{'submissions':>11}{'seconds each':^28}{'ratio to the floor':^26}")
+    print(f"{title:<42}{'submissions':>11}{'seconds each':^30}{'ratio to the floor':^26}{'to the lean floor':^26}")
     for row in rows:
-        print(f"{row.what:<42}{row.submissions:>11}{spread(row.seconds, 3, ' s'):^28}{spread(row.ratios, 2, '×'):^26}", flush=True)
+        ratios = "".join(f"{spread(values, 2, '×'):^26}" for values in (row.ratios, row.lean_ratios))
+        print(f"{row.what:<42}{row.submissions:>11}{spread(row.seconds, 3, ' s'):^30}{ratios}", flush=True)
 
 
 def spread(values: Sequence[float], digits: int, unit: str) -> str:
@@ -511,7 +545,7 @@ def spread(values: Sequence[float], digits: int, unit: str) -> str:
 
 
 def as_data(row: Row) -> dict[str, Any]:
-    return {"key": row.key, "what": row.what, "submissions": row.submissions, "seconds": row.seconds, "floor": row.floor, "ratio": statistics.median(row.ratios)}
+    return asdict(row) | {"ratio": statistics.median(row.ratios), "lean_ratio": statistics.median(row.lean_ratios)}
 
 
 # How it grows --------------------------------------------------------------------------------------------------------
@@ -547,7 +581,7 @@ class Memory:
 
 def scaling(bench: Bench, sizes: Sequence[int]) -> list[dict[str, Any]]:
     """Seconds a submission and peak memory, for more and more submissions, two at a time."""
-    print(f"{'two at a time':<42}{'submissions':>11}{'seconds each':>16}{'ratio to the floor':>22}{'peak memory':>14}")
+    print(f"{'two at a time':<42}{'submissions':>11}{'seconds each':>16}{'ratio to the floor':>22}{'to the lean floor':>20}{'peak memory':>14}")
     found = []
     before = bench.floor()
     for size in sizes:
@@ -567,9 +601,11 @@ def scaling(bench: Bench, sizes: Sequence[int]) -> list[dict[str, Any]]:
         in_full(bench, book, handed)
         shutil.rmtree(folder)
         behind = bench.floor()
-        ratio, before = seconds / statistics.mean([*before, *behind]), behind
-        found.append({"submissions": size, "seconds": seconds, "ratio": ratio, "peak_bytes": peak})
-        print(f"{'':<42}{size:>11}{seconds:>14.3f} s{ratio:>21.2f}×{peak / 2**20:>11.0f} MB", flush=True)
+        row = Row("ours-2", "loopbound grade, two at a time", size)
+        row.add(seconds, before, behind)
+        before = behind
+        found.append(as_data(row) | {"peak_bytes": peak})
+        print(f"{'':<42}{size:>11}{seconds:>14.3f} s{row.ratios[0]:>21.2f}×{row.lean_ratios[0]:>19.2f}×{peak / 2**20:>11.0f} MB", flush=True)
     print()
     return found
 
@@ -592,9 +628,9 @@ def bad(bench: Bench, good: int, rounds: int) -> list[dict[str, Any]]:
         for jobs in (1, 2):
             added = []
             for number in range(rounds):
-                both = [graded_in(bench, good, endless if with_it else None, jobs, task.points) for with_it in ((False, True) if number % 2 == 0 else (True, False))]
-                without, with_it = both if number % 2 == 0 else both[::-1]
-                added.append(with_it - without)
+                order = (None, endless) if number % 2 == 0 else (endless, None)
+                seconds = {each: graded_in(bench, good, each, jobs, task.points) for each in order}
+                added.append(seconds[endless] - seconds[None])
             found.append({"what": kind, "jobs": jobs, "deadline": deadline, "added": added})
             print(f"{kind:<48}{jobs:>10}{deadline:>10.0f} s{spread(added, 2, ' s'):^26}", flush=True)
     print()
