@@ -1,0 +1,168 @@
+"""A submission can harm only itself: every hostile or broken one gets its line, earns what is right, and leaves its neighbours and the machine alone."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import socket
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import hostile
+import psutil
+import psycopg
+import pytest
+from hostile import ANY, CASES, GROUPS, NAMESPACES, POINTS, Case, Place
+
+from loopbound.grading.grade import Graded
+from loopbound.grading.processes import House, strongest_walls
+from loopbound.grading.run import Handed, grade_all
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm processes and walls are Linux's; elsewhere the grader uses fresh processes")
+
+# Behind fresh processes: of each kind some.
+FRESH = ("endless loop", "os._exit", "process", "daemon", "asyncio patched", "a forged report", "malformed JSON", "a file that shadows a library", "solutions read", "every connection taken")
+
+
+@dataclass
+class Batch:
+    """What one house made of its cases."""
+
+    results: dict[str, Graded] = field(default_factory=dict)
+    neighbours: list[Graded] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+
+def run(cases: tuple[Case, ...], folder: Path, walls: str, warm: bool) -> Batch:
+    """Grade the cases in one house, a good submission before each and one after the last."""
+    batch, mark = Batch(), secrets.token_hex(8)
+    gradebook = folder / "gradebook.sqlite"
+    with contextlib.closing(sqlite3.connect(gradebook)) as book:
+        book.execute("CREATE TABLE grade (points)")
+    neighbour = Place(folder, folder, gradebook, 0, mark)
+    good = hostile.saved(neighbour, hostile.right(), "good.ipynb")
+    before = os.environ.get("LOOPBOUND_MARK")
+    os.environ["LOOPBOUND_MARK"] = mark  # whoever is forked from the house's processes carries it
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        handed: dict[object, list[Handed]] = {}
+        for number, case in enumerate(cases):
+            home = folder / f"case-{number}"
+            home.mkdir()
+            path = case.write(Place(home, good, gradebook, server.getsockname()[1], mark))
+            handed.setdefault(case.limits, []).extend([Handed(good, "good"), Handed(path, case.name)])
+        files = contents(folder)
+        outside = set(Path("/tmp").iterdir())
+        house = House(walls, warm)
+        made: list[str] = []
+        make = house.lender._made
+        house.lender._made = lambda *arguments, **more: made.append((database := make(*arguments, **more)).name) or database
+
+        def done(graded: Graded) -> None:
+            if graded.learner == "good":
+                batch.neighbours.append(graded)
+            else:
+                batch.results[graded.learner] = graded
+
+        try:
+            for limits, some in handed.items():
+                grade_all([*some, Handed(good, "good")], 2, done, house, limits)
+            warm_one = [house._warm.pid] if house._warm else []
+            batch.left += [f"process {pid}: {words}" for pid, words in marked(mark) if pid not in warm_one]
+            batch.left += [f"folder of sockets: {path}" for path in house.folder.iterdir() if path.name != "grader"]
+        finally:
+            house.close()
+            if before is None:
+                del os.environ["LOOPBOUND_MARK"]
+        with contextlib.suppress(BlockingIOError):
+            server.setblocking(False)
+            server.accept()[0].close()
+            batch.left.append("a connection to a server outside" if walls == NAMESPACES else "")
+    batch.left += [f"process {pid} after the end: {words}" for pid, words in marked(mark)]
+    batch.left += [f"file {name}" for name in sorted(files.items() ^ contents(folder).items())]
+    batch.left += [f"file {path}" for path in set(Path("/tmp").iterdir()) - outside if mark in path.name]
+    with psycopg.connect(**house.lender.address.libpq(), autocommit=True) as admin:
+        batch.left += [f"database {name}" for (name,) in admin.execute("SELECT datname FROM pg_database WHERE datname = ANY(%s)", [made])]
+        batch.left += [f"role {name}" for (name,) in admin.execute("SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)", [house.lender._mark])]
+        batch.left += [f"session of {name}" for (name,) in admin.execute("SELECT usename FROM pg_stat_activity WHERE starts_with(usename, %s)", [house.lender._mark])]
+    batch.left = [words for words in batch.left if words]
+    return batch
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Digests of all files below a folder; pipes and links by their kind."""
+    found = {}
+    for path in folder.rglob("*"):
+        plain = path.is_file() and not path.is_symlink()
+        found[repr(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if plain else oct(path.lstat().st_mode)
+    return found
+
+
+def marked(mark: str) -> list[tuple[int, str]]:
+    """The processes, but for this one, whose environment or words carry a mark."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE and (mark in words or process.environ().get("LOOPBOUND_MARK") == mark):
+                found.append((process.pid, words))
+    return found
+
+
+@pytest.fixture(scope="module")
+def batches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Batch]]:
+    """The batches that were asked for, each run once."""
+    made: dict[str, Batch] = {}
+
+    def batch(name: str) -> Batch:
+        if name not in made:
+            walls = name.partition("-")[0]
+            if walls == NAMESPACES and strongest_walls() != NAMESPACES:
+                pytest.skip("this machine lets nobody make namespaces")
+            cases = tuple(case for case in CASES if (walls, case.name) in {(w, c.name) for n, w, c in RUNS if n == name})
+            made[name] = run(cases, tmp_path_factory.mktemp(name), walls, warm=not name.endswith("fresh"))
+        return made[name]
+
+    yield SimpleNamespace(of=batch)
+
+
+RUNS = [(walls, walls, case) for walls in (NAMESPACES, GROUPS) for case in CASES if walls in case.walls]
+RUNS += [(f"{NAMESPACES}-fresh", NAMESPACES, case) for case in CASES if case.name in FRESH]
+NAMES = list(dict.fromkeys(name for name, _, _ in RUNS))
+
+
+@pytest.mark.parametrize(("name", "walls", "case"), RUNS, ids=[f"{name}-{case.kind}-{case.name}".replace(" ", "_") for name, _, case in RUNS])
+def test_it_earns_what_is_right_and_gets_its_line(name: str, walls: str, case: Case, batches: SimpleNamespace) -> None:
+    graded = batches.of(name).results[case.name]
+    wanted = case.points(walls)
+    if wanted is None:
+        assert graded.problem and not graded.tasks, graded
+        said = graded.problem
+    else:
+        assert not graded.problem, graded
+        earned = {task.task: task.points for task in graded.tasks}
+        assert earned == {task: earned[task] if points == ANY else points for task, points in wanted.items()}, [(task.task, task.points, task.says) for task in graded.tasks]
+        lines = [f"{task.outcome} {task.diagnosis} {task.says}" for task in graded.tasks if task.points == 0]
+        said = "\n".join([*lines, *graded.notes])
+    if walls not in case.earns_in:
+        assert [words for words in case.says if words not in said] == [], said
+    assert "Traceback" not in said and "\x1b" not in said
+    said.encode()  # nothing that cannot be stored
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_neighbours_earn_all(name: str, batches: SimpleNamespace) -> None:
+    neighbours = batches.of(name).neighbours
+    assert len(neighbours) > len({case.name for other, _, case in RUNS if other == name})
+    full = sum(POINTS[task] for task in hostile.ANSWERED["01"])
+    assert [(graded.points, graded.problem, [task.says for task in graded.tasks]) for graded in neighbours if graded.points != full] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_of_it_is_left(name: str, batches: SimpleNamespace) -> None:
+    assert batches.of(name).left == []
