@@ -22,6 +22,7 @@ FLOORS = {
     "checks": 7,
     "exercises": 8,
     "grading": 8,
+    "report": 8,  # draws what grading found; `grading/command.py` calls it
     "guard": 9,
     "doctor": 9,
     "prompt": 9,

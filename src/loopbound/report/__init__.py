@@ -1,0 +1,5 @@
+"""Pages for a facilitator and for each learner, made from graded submissions."""
+
+from loopbound.report.write import INDEX, check_folder, write_report
+
+__all__ = ["INDEX", "check_folder", "write_report"]

@@ -1,0 +1,123 @@
+"""A learner's own page: points, and for each task what the check said and the code that it spoke of. No hidden test, no solution, nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED
+from loopbound.course.manifest import Lesson, lesson
+from loopbound.grading.grade import Graded, TaskResult
+from loopbound.problem import Problem
+from loopbound.report.markup import Content, Html, prose, shortened, spoken, tag
+from loopbound.report.naming import Naming
+from loopbound.report.page import badge, counted, page
+from loopbound.report.standing import OUTCOMES, Counted, Learner, known_task, title_of
+
+__all__ = ["anchor", "learner_page"]
+
+LONGEST_ANSWER = 20_000  # characters that are shown of one
+LONGEST_FEEDBACK = 4_000
+
+LessonLink = Callable[[Lesson], str | None]
+"""Where a lesson's notebook is, as seen from the pages; None where no link leads there."""
+
+
+def learner_page(learner: Learner, naming: Naming, link: LessonLink) -> str:
+    """The page of one learner."""
+    results = [result for each in learner.counted.values() for result in each.graded.tasks]
+    counts = [(outcome, sum(result.outcome == outcome for result in results)) for outcome in OUTCOMES]
+    legend = [tag("li", badge(outcome), f" {number}") for outcome, number in counts if number]
+    return page(
+        learner.label,
+        tag("header", "\n", tag("h1", tag("bdi", learner.label)), _sum(learner)),
+        tag("ul", legend, class_="legend", aria_label="Tasks by outcome") if legend else None,
+        _contents(learner) if len(learner.counted) > 1 else None,
+        _unreadable(learner, naming) if learner.unreadable else None,
+        [_assignment(name, each, naming, link) for name, each in learner.counted.items()],
+        width="narrow",
+    )
+
+
+def anchor(what: str) -> str:
+    """The fragment of an assignment or a task in a learner's page."""
+    return "at-" + "".join(sign if sign.isalnum() else "-" for sign in what)
+
+
+def _sum(learner: Learner) -> Html:
+    if not learner.counted:
+        return tag("p", "No points yet: nothing that you handed in could be read.")
+    points = tag("strong", f"{learner.points} of {counted(learner.of, 'point')}", class_="points")
+    return tag("p", points, f" in {counted(len(learner.counted), 'assignment')}.")
+
+
+def _contents(learner: Learner) -> Html:
+    entries = [
+        tag("li", tag("a", title_of(name), href=f"#{anchor(name)}"), tag("span", f" {each.graded.points} of {each.graded.of}", class_="quiet points"))
+        for name, each in learner.counted.items()
+    ]
+    return tag("nav", tag("ul", entries), aria_label="Assignments")
+
+
+def _unreadable(learner: Learner, naming: Naming) -> Html:
+    return tag(
+        "section",
+        "\n",
+        tag("h2", "Could not be read"),
+        [
+            tag("div", tag("h3", file) if (file := naming.file(graded)) else None, prose(naming.said(graded.problem)), class_="keep")
+            for graded in learner.unreadable
+        ],
+    )
+
+
+def _assignment(name: str, each: Counted, naming: Naming, link: LessonLink) -> Html:
+    graded = each.graded
+    file = naming.file(graded)
+    points = tag("strong", f"{graded.points} of {counted(graded.of, 'point')}", class_="points")
+    remarks = [*(_other(other, naming) for other in each.others), *(naming.said(note) for note in graded.notes)]
+    return tag(
+        "section",
+        "\n",
+        tag("h2", title_of(name), id=anchor(name)),
+        tag("p", points, [" · ", tag("span", file, class_="quiet")] if file else None, _lesson(name, link)),
+        tag("ul", [tag("li", spoken(shortened(remark, LONGEST_FEEDBACK))) for remark in remarks], class_="quiet") if remarks else None,
+        [_task(result, naming) for result in graded.tasks],
+    )
+
+
+def _other(graded: Graded, naming: Naming) -> str:
+    file = naming.file(graded)
+    which = f"Another notebook, {file}," if file else "Another notebook"
+    return f"{which} earned {graded.points} of {graded.of}. The one with the most points counts."
+
+
+def _lesson(name: str, link: LessonLink) -> list[Content]:
+    try:
+        which = lesson(name[:2])
+    except Problem:
+        return []
+    title, address = f"lesson {which.number}, {which.title}", link(which)
+    return [" · ", tag("a", title, href=address) if address else [f"{title}: ", tag("code", f"notebooks/{which.file}")]]
+
+
+def _task(result: TaskResult, naming: Naming) -> Html:
+    known = known_task(result.task)
+    title = f"{result.task} {known.title}" if known else result.task
+    of = counted(result.of, "point")
+    return tag(
+        "article",
+        "\n",
+        tag("h3", tag("span", title), badge(result.outcome), tag("span", f"{result.points} of {of}", class_="quiet points"), id=anchor(result.task)),
+        prose(shortened(naming.said(result.says), LONGEST_FEEDBACK)),
+        tag("p", "Diagnosis: ", tag("strong", naming.said(result.diagnosis)), class_="quiet") if result.diagnosis and result.outcome != PASSED else None,
+        _answer(result, naming),
+    )
+
+
+def _answer(result: TaskResult, naming: Naming) -> Html | None:
+    # A cell as it was handed out says nothing.
+    handed_out = result.outcome == NOT_ATTEMPTED and "raise NotImplementedError()" in result.answer
+    if handed_out or not result.answer.strip():
+        return None
+    code = shortened(naming.code(result.answer.strip("\r\n")), LONGEST_ANSWER)
+    return tag("pre", tag("code", code), tabindex=0, role="region", aria_label=f"Your answer to {result.task}")

@@ -1,0 +1,193 @@
+"""From graded submissions to what the pages show: who stands where, and where people got stuck. Plain data, no HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loopbound.checks import task_check
+from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
+from loopbound.course.manifest import Task, assignment, assignments, task
+from loopbound.exercises.proof import wrong_answers
+from loopbound.grading.grade import Graded, TaskResult
+from loopbound.problem import Problem
+from loopbound.report.naming import Naming
+
+__all__ = ["OUTCOMES", "Cohort", "Counted", "Diagnosis", "Learner", "Phrase", "Stuck", "cohort", "known_task", "phrases", "title_of"]
+
+_TELLING = 12  # characters
+
+OUTCOMES = (PASSED, WRONG, RAISED, NOT_ATTEMPTED)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A learner's submission to one assignment that counts, and the ``others`` that do not."""
+
+    graded: Graded
+    others: tuple[Graded, ...] = ()
+
+    def result(self, task: str) -> TaskResult | None:
+        """What it earned in a task; None where it was not asked for it."""
+        return next((result for result in self.graded.tasks if result.task == task), None)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A learner's results: by assignment, in teaching order, and the submissions that could not be read."""
+
+    label: str
+    page: str
+    counted: Mapping[str, Counted]
+    unreadable: tuple[Graded, ...] = ()
+
+    @property
+    def points(self) -> int:
+        return sum(each.graded.points for each in self.counted.values())
+
+    @property
+    def of(self) -> int:
+        return sum(each.graded.of for each in self.counted.values())
+
+    def result(self, assignment: str, task: str) -> TaskResult | None:
+        """The learner's result in a task; None where nothing was handed in."""
+        return self.counted[assignment].result(task) if assignment in self.counted else None
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """How a task went: ``counts`` by outcome, over those who handed the assignment in."""
+
+    task: str
+    counts: Mapping[str, int]
+
+    @property
+    def people(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def not_passed(self) -> int:
+        return self.people - self.counts[PASSED]
+
+    @property
+    def share(self) -> float:
+        """The share of people who did not pass, 0 to 1."""
+        return self.not_passed / self.people if self.people else 0.0
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A mistake that was made in a task: its ``name`` ("" where the check has none), the ``learners`` who made it, and what the check ``said`` to the first."""
+
+    task: str
+    outcome: str
+    name: str
+    learners: tuple[Learner, ...]
+    said: str
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """What a facilitator knows of a mistake beforehand: the typical ``answers`` by name, and words that feedback on it contains (``says``)."""
+
+    answers: tuple[str, ...]
+    says: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Everybody's results. ``tasks``: for each assignment that somebody handed in, its tasks' ids; both in teaching order."""
+
+    learners: tuple[Learner, ...]
+    tasks: Mapping[str, tuple[str, ...]]
+
+    def went(self) -> dict[str, Stuck]:
+        """How each task went, in teaching order."""
+        return {each: Stuck(each, self._counts(name, each)) for name, tasks in self.tasks.items() for each in tasks}
+
+    def _counts(self, assignment: str, task: str) -> dict[str, int]:
+        found = [result.outcome for learner in self.learners if (result := learner.result(assignment, task))]
+        return {outcome: found.count(outcome) for outcome in OUTCOMES}
+
+    def diagnoses(self) -> dict[str, list[Diagnosis]]:
+        """For each task, its mistakes, the most common ones first. Tasks without one are left out."""
+        return {each: found for name, tasks in self.tasks.items() for each in tasks if (found := list(self._mistakes(name, each)))}
+
+    def _mistakes(self, assignment: str, task: str) -> Iterator[Diagnosis]:
+        made: dict[tuple[str, str], list[tuple[Learner, str]]] = {}
+        for learner in self.learners:
+            result = learner.result(assignment, task)
+            if result and result.outcome in (WRONG, RAISED):
+                # A mistake with a name is the same one, whichever way the check met it.
+                key = (result.diagnosis, "" if result.diagnosis else result.outcome)
+                made.setdefault(key, []).append((learner, result.says))
+        for (name, outcome), whom in sorted(made.items(), key=lambda item: (-len(item[1]), item[0])):
+            yield Diagnosis(task, outcome, name, tuple(learner for learner, _ in whom), whom[0][1])
+
+
+def cohort(results: Sequence[Graded], naming: Naming) -> Cohort:
+    """Sort results out. Their order plays no part."""
+    ordered = sorted(results, key=lambda graded: (graded.assignment, graded.file, graded.digest))
+    teaching = [which.name for which in assignments()]
+    handed_in = {graded.assignment for graded in ordered if not graded.problem}
+    names = [name for name in teaching if name in handed_in] + sorted(handed_in - set(teaching))
+    learners = tuple(_learner(name, [graded for graded in ordered if graded.learner == name], names, naming) for name in naming.order)
+    return Cohort(learners, {name: _tasks(name, ordered) for name in names})
+
+
+def _learner(name: str, own: list[Graded], names: list[str], naming: Naming) -> Learner:
+    counted = {}
+    for assignment_name in names:
+        several = [graded for graded in own if graded.assignment == assignment_name and not graded.problem]
+        if several:
+            best = max(several, key=lambda graded: graded.points)  # the first of equals
+            counted[assignment_name] = Counted(best, tuple(graded for graded in several if graded is not best))
+    return Learner(naming.label(name), naming.page(name), counted, tuple(graded for graded in own if graded.problem))
+
+
+def _tasks(name: str, ordered: list[Graded]) -> tuple[str, ...]:
+    seen = {result.task for graded in ordered if graded.assignment == name and not graded.problem for result in graded.tasks}
+    known = [each.id for which in assignments() if which.name == name for each in which.tasks]
+    return tuple([each for each in known if each in seen] + sorted(seen - set(known)))
+
+
+def known_task(identity: str) -> Task | None:
+    """The task with this id; None where an older gradebook knows one that the course has no more."""
+    try:
+        return task(identity)
+    except Problem:
+        return None
+
+
+def title_of(name: str) -> str:
+    """An assignment's number and title; its name where the course does not know it."""
+    try:
+        which = assignment(name)
+    except Problem:
+        return name
+    return f"{which.number} · {which.title}"
+
+
+def phrases(root: Path, names: Sequence[str]) -> dict[tuple[str, str], Phrase]:
+    """What there is to say to the mistakes in these assignments, by task and diagnosis; with diagnosis "", the task's first hint.
+
+    Raises ``Problem`` where an assignment's wrong answers cannot be read.
+    """
+    found: dict[tuple[str, str], Phrase] = {}
+    for which in assignments():
+        if which.name not in names:
+            continue
+        for each in which.tasks:
+            found[each.id, ""] = Phrase((), (" ".join(task_check(each.id).hints[0].split()),))
+        if not (root / "solutions" / which.name / "wrong_answers.toml").is_file():
+            continue
+        for wrong in wrong_answers(root, which):
+            key = wrong.task, wrong.diagnosis
+            if not wrong.diagnosis:
+                continue
+            before = found.get(key, Phrase((), ()))
+            # Feedback names the fault in whole words; a piece such as "line 4" is in it by chance.
+            telling = tuple(words for words in wrong.says if len(words) >= _TELLING)
+            found[key] = Phrase((*before.answers, wrong.name), (*before.says, *telling))
+    return found
