@@ -16,7 +16,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from loopbound.checks.plain import plain, told
 from loopbound.checks.suites import LIMIT, SeededBug, files_of, judge_suite, run_orders
-from loopbound.checks.task import Data, TaskCheck, value_of
+from loopbound.checks.task import Data, TaskCheck, is_thing, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
 from loopbound.database import ScratchDatabase
@@ -162,6 +162,8 @@ def _words(line: str) -> str:
 
 def _judge_tidy(data: Data) -> Verdict:
     awaited = data["never_awaited"]
+    if any(is_thing(step.get("value"), "coroutine") for step in data["steps"] if step["called"].startswith("tidy(")):
+        return failed("async def", "`tidy(…)` returned a coroutine object, so nothing of it ran. The caller has no loop and awaits nothing: wanted is a plain `def`.")
     for case in data["cases"]:
         whose = f"Loop {case['owner']} had opened two connections and was {case['state']}"
         if "dispose" in awaited:

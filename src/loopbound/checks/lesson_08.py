@@ -35,7 +35,7 @@ def _tests_of(suite: str) -> list[str]:
 
 
 def _settings(run: SuiteRun) -> Data:
-    """What the run's header says: the file that was read, the mode, the two loop scopes; "" for what it does not say."""
+    """What the run's header says: the file that was read, the mode, the two loop scopes; "" for what it does not say. And the options unknown to pytest."""
     patterns = {
         "file": r"^configfile: (\S+)",
         "mode": r"mode=Mode\.(\w+)",
@@ -43,7 +43,8 @@ def _settings(run: SuiteRun) -> Data:
         "tests": r"asyncio_default_test_loop_scope=(\w+)",
     }
     found = {name: re.search(pattern, run.output, re.MULTILINE) for name, pattern in patterns.items()}
-    return {"settings": {name: match[1].lower() if match else "" for name, match in found.items()}}
+    unknown = [text.rpartition(" ")[2] for text in run.warnings if "Unknown config option: " in text]
+    return {"settings": {name: match[1].lower() if match else "" for name, match in found.items()}, "unknown": unknown}
 
 
 # 08.1 Six pairs
@@ -74,7 +75,7 @@ def _judge_pairs(data: Data) -> Verdict:
         return passed(f"pytest ran the six files: {', '.join(outcomes)}. You foretold each of them.")
     wrong = [n for n in range(len(pairs)) if said[n] != outcomes[n]]
     fixture, test = pairs[wrong[0]]
-    words = f"{len(wrong)} of 6 outcomes are others. The first: the fixture on the {fixture}'s loop, its test on the {test}'s, and you said {said[wrong[0]]!r}."
+    words = f"{len(wrong)} of 6 outcomes {'is another' if len(wrong) == 1 else 'are others'}. The first: the fixture on the {fixture}'s loop, its test on the {test}'s, and you said {said[wrong[0]]!r}."
     if any(pairs[n][0] == pairs[n][1] for n in wrong):
         return failed("only the session", f"{words}\nIn the lesson's 25 runs the fixture was kept for a session. How long is this one kept, and which loops live as long?")
     for n in wrong:
@@ -120,6 +121,8 @@ def _judge_settings(run: Data) -> Verdict | None:
     header = f"The run's header says: mode {said['mode']}, fixtures' loop scope {said['fixtures']}, tests' loop scope {said['tests']}."
     if said["file"] != "pyproject.toml" or (said["mode"], said["fixtures"], said["tests"]) == ("strict", "none", "function"):
         return failed("table not read", f"{words}\n{header} Those are the defaults: pytest found nothing of yours. What is its table called?")
+    if run["unknown"]:
+        return failed("unknown option", f"{words}\npytest warned that it knows no option `{run['unknown'][0]}`. {header}")
     if said["mode"] != "auto":
         return failed("no mode", f"{words}\n{header}\nThe tests have no mark. In which mode do they need none?")
     if said["fixtures"] == said["tests"] != "function":
@@ -176,7 +179,7 @@ def _judge_culprit(data: Data) -> Verdict:
     if not isinstance(said, dict) or sorted(said) != ["delete", "mode", "tests"]:
         return failed("not three words", f"`culprit()` returned {told(said)}. Wanted is a dict with the keys delete, mode and tests.")
     if without is None:
-        return failed("no settings file", f"{told(said['delete'])} is none of the project's settings files. It has these files: {', '.join(data['files'])}.")
+        return failed("no settings file", f"{told(said['delete'])} is no settings file of the project. Wanted is the name of one of its files: {', '.join(data['files'])}.")
     if broken := {**without["failed"], **without["errors"]}:
         words = f"Without `{said['delete']}` {len(broken)} of {len(data['ids'])} tests fail."
         if said["delete"] == "pyproject.toml":

@@ -51,10 +51,10 @@ def short(identity: str) -> str:
 
 
 def files_of(value: Any, file: str | None = None) -> dict[str, str] | None:
-    """A learner's answer as {file: text}: one text for ``file``, or a dict of texts. None where it is neither."""
+    """A learner's answer as {file: text}: one text for ``file``, or a dict of texts that has it. None where it is neither."""
     if file and isinstance(value, str) and value.strip():
         return {file: value}
-    if isinstance(value, dict) and value and all(isinstance(text, str) for text in value.values()) and list(value) != ["type"]:
+    if isinstance(value, dict) and value and file in (None, *value) and all(isinstance(text, str) for text in value.values()) and list(value) != ["type"]:
         return dict(value)
     return None
 
