@@ -341,11 +341,15 @@ def test_no_name_no_path_and_no_file_name_is_left(tmp_path: Path) -> None:
     assert "learner 1" in pages and "learner 3" in pages
 
 
-def test_a_folder_called_a_or_7_garbles_no_code(tmp_path: Path) -> None:
-    code = "a = [7, 'A']"
-    results = [with_task(handed_in(name, ONE, "✗✓✓✓"), result("01.1", WRONG, "On loop A: 7.", answer=code)) for name in ("a", "7")]
-    write_report(tmp_path, results, names=False)
-    assert code in read(tmp_path / "learner-01.html").all("pre")
+def test_names_are_found_as_words_and_make_no_holes_in_others(tmp_path: Path) -> None:
+    code = "a = [7, 'A', 'lines', 'LIST', defines, 'the loop', user]  # 04-the-global-engine"
+    names = ("a", "7", "ines", "li", "user-07", "the loop sitter", "04-the-global-engine")
+    results = [with_task(handed_in(name, ONE, "✗✓✓✓"), result("01.1", WRONG, "On loop A: 7 lines.", answer=code)) for name in names]
+    told = "# Ines: inesEngine, getInes, ines_2, ines2, INES, Li, sitter, user-07, User07"
+    write_report(tmp_path, [*results, with_task(handed_in("noor", ONE, "✗✓✓✓"), result("01.1", WRONG, answer=told))], names=False)
+    answers = [text for path in tmp_path.glob("learner-*.html") for text in read(path).all("pre", aria_label="Your answer to 01.1")]
+    assert answers.count(code) == len(names)
+    assert "# [name]: [name]Engine, get[name], [name]_2, [name]2, [name], [name], [name], [name], [name]" in answers
 
 
 def test_numbers_are_stable_and_the_class_list_does_not_give_them() -> None:

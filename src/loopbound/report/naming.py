@@ -15,7 +15,9 @@ __all__ = ["Naming"]
 
 _SLUG = 40  # characters of a name in a file's name
 _LABEL = 60  # characters of a name in a page
-_SUBSTRING = 4  # from so many letters on, a name is found inside a word too
+_NUMBER = 4  # digits that a number has to have to be somebody's
+_SUBSTRING = 6  # from so many letters on, a name is found inside a word too; Ines is in every "lines"
+_NOBODY = frozenset("group learner participant person student team user users".split())
 
 # Tracebacks and tasks carry the places of the grader's own files; a learner has no use for the folders.
 _FILE_OF_PYTHON = re.compile(r"""(?<![\w:/\\.])(?:[A-Za-z]:)?(?:[\\/]+[^\s\\/:'"<>|*?]+)+[\\/]+([^\s\\/:'"<>|*?]+\.\w+)""")
@@ -106,10 +108,12 @@ def _traces(results: Sequence[Graded]) -> list[tuple[str, re.Pattern[str], str]]
     """What would give a learner away: a text that must occur for it to be there at all, what to look for, and what to write instead."""
     paths = {path: instead for graded in results if graded.file for path, instead in _path_traces(graded.file)}
     found = [(path, re.escape(path), instead) for path, instead in sorted(paths.items(), key=lambda pair: (-len(pair[0]), pair[0]))]
-    names = {unicodedata.normalize("NFC", graded.learner) for graded in results}
+    names = {unicodedata.normalize("NFC", graded.learner) for graded in results} - {which.name for which in assignments()}
     for name in sorted(names, key=lambda name: (-len(name), name)):
         found += [(key, pattern, "[name]") for key, pattern in _name_traces(name)]
-    parts = {part for name in names for part in _words(name) if len(part) > 2 and not part.isdigit()} - names
+    # A part of a name that is a word of the course too, such as "loop", is nobody's, and would make holes in every page.
+    course = {word.casefold() for which in assignments() for title in (which.name, which.title, *(task.title for task in which.tasks)) for word in _words(title)}
+    parts = {part for name in names for part in _words(name) if len(part) > 2 and not part.isdigit() and part.casefold() not in course | _NOBODY} - names
     found += [(part, _whole(re.escape(part)), "[name]") for part in sorted(parts)]
     return [(key.casefold(), re.compile(pattern, re.IGNORECASE), instead) for key, pattern, instead in found]
 
@@ -125,7 +129,7 @@ def _path_traces(file: str) -> Iterator[tuple[str, str]]:
             for text in _spellings([str(folder)]):
                 yield text, "[path]"
     yield unicodedata.normalize("NFC", path.name), "this file"
-    if path.stem not in ours and len(path.stem) >= _SUBSTRING:
+    if path.stem not in ours and len(path.stem) >= 4:
         yield unicodedata.normalize("NFC", path.stem), "[file]"
 
 
@@ -141,7 +145,7 @@ def _spellings(texts: Iterable[str]) -> Iterator[str]:
 def _name_traces(name: str) -> Iterator[tuple[str, str]]:
     """A learner's whole name, whatever stands between its parts. One letter, or a short number, is nobody's name."""
     words = _words(name)
-    if len(name) < 2 or name.isdigit() and len(name) < _SUBSTRING:
+    if len(name) < 2 or name.isdigit() and len(name) < _NUMBER:
         return
     # Someone's folder may be called anna-schmidt, and the code say "Anna Schmidt".
     pattern = r"[\W_]*".join(map(re.escape, words)) if words else re.escape(name)
@@ -154,5 +158,7 @@ def _words(name: str) -> list[str]:
 
 
 def _whole(pattern: str) -> str:
-    """The pattern as a word of its own; an underscore ends a word here."""
-    return rf"(?<![^\W_])(?:{pattern})(?![^\W_])"
+    """The pattern as a word of its own; an underscore, a digit and a hump, as in annaEngine, end a word too."""
+    begins = r"(?:(?<![^\W\d_])|(?<=(?-i:[a-z]))(?=(?-i:[A-Z])))"
+    ends = r"(?:(?![^\W\d_])|(?<=(?-i:[a-z]))(?=(?-i:[A-Z])))"
+    return rf"{begins}(?:{pattern}){ends}"
