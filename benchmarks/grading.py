@@ -619,39 +619,42 @@ def bad(bench: Bench, good: int, rounds: int) -> list[dict[str, Any]]:
         "its cell does not end": ("while True:\n    pass", Limits().cell),
         "its function does not end": (f"def {function}(*given, **named):\n    while True:\n        pass", LIMIT),
     }
-    print(f"{f'one endless loop among {good} good ones':<48}{'at a time':>10}{'deadline':>12}{'added':^26}")
+    print(f"{f'one endless loop among {good} good ones':<48}{'at a time':>10}{'deadline':>12}{'that task took':^28}{'added to all':^28}")
     found = []
     for kind, (code, deadline) in kinds.items():
         place = bench.empty()
         # In the middle of the row: the first or the last one would meet a busy or an idle neighbour.
         endless = bench.hand_in(f"learner-{good // 2:03}-endless", place, {answer: code})
         for jobs in (1, 2):
-            added = []
+            added, took = [], []
             for number in range(rounds):
                 order = (None, endless) if number % 2 == 0 else (endless, None)
-                seconds = {each: graded_in(bench, good, each, jobs, task.points) for each in order}
-                added.append(seconds[endless] - seconds[None])
-            found.append({"what": kind, "jobs": jobs, "deadline": deadline, "added": added})
-            print(f"{kind:<48}{jobs:>10}{deadline:>10.0f} s{spread(added, 2, ' s'):^26}", flush=True)
+                seconds = {each: graded_in(bench, good, each, jobs) for each in order}
+                added.append(seconds[endless][0] - seconds[None][0])
+                took.append(seconds[endless][1])
+            found.append({"what": kind, "jobs": jobs, "deadline": deadline, "took": took, "added": added})
+            print(f"{kind:<48}{jobs:>10}{deadline:>10.0f} s{spread(took, 2, ' s'):^28}{spread(added, 2, ' s'):^28}", flush=True)
     print()
     return found
 
 
-def graded_in(bench: Bench, good: int, endless: Handed | None, jobs: int, lost: int) -> float:
-    """Seconds for good submissions and perhaps an endless one, which loses the points of one task and nobody else loses any."""
+def graded_in(bench: Bench, good: int, endless: Handed | None, jobs: int) -> tuple[float, float]:
+    """Seconds for good submissions and perhaps an endless one, and of its first task, the only one that loses its points."""
     folder = bench.empty()
     handed = bench.handed(good)
     side_by_side([*handed, *([endless] if endless else [])], folder / "in")
     book = folder / "grades.sqlite"
     seconds = bench.python("-m", "loopbound", "grade", folder / "in", "--gradebook", book, "--jobs", str(jobs), cwd=folder)
     in_full(bench, book, handed)
+    took = 0.0
     if endless:
         with Gradebook(book) as stored:
-            (earned,) = [graded.points for graded in stored.all() if graded.learner == endless.learner]
-        if earned != bench.which.points - lost:
-            raise NotGraded(f"the endless one has {earned} points, not {bench.which.points - lost}")
+            (graded,) = [graded for graded in stored.all() if graded.learner == endless.learner]
+        if [task.points for task in graded.tasks] != [0, *(task.points for task in bench.which.tasks[1:])]:
+            raise NotGraded(f"the endless one has {graded.points} of {graded.of} points: {[(task.task, task.outcome) for task in graded.tasks]}")
+        took = graded.tasks[0].seconds
     shutil.rmtree(folder)
-    return seconds
+    return seconds, took
 
 
 if __name__ == "__main__":
