@@ -33,7 +33,7 @@ class AnsweringKernel(IPythonKernel):
 
     async def do_execute(self, code: str, silent: bool, *arguments: Any, **more: Any) -> dict[str, Any]:
         if not code.startswith(REQUEST):
-            return await super().do_execute(code, silent, *arguments, **more)
+            return await super().do_execute(code, silent, *arguments, **more | {"allow_stdin": False})  # input() raises, and waits for nobody
         task, nonce = code.removeprefix(REQUEST).split()
         type(self).report(task, nonce, self.shell.user_ns)
         return {"status": "ok", "execution_count": 0, "user_expressions": {}, "payload": []}

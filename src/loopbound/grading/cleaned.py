@@ -8,6 +8,7 @@ import re
 __all__ = ["cleaned", "file_name"]
 
 MOST = 4_000  # characters of feedback
+LINE = 1_000  # and of one line of it
 
 # Control characters but for the line's end and the tabulator, and those that turn the direction of writing round.
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -19,6 +20,7 @@ def cleaned(text: object, most: int = MOST, lines: bool = True) -> str:
     found = text if isinstance(text, str) else ""
     found = _ANSI.sub("", found[: 2 * most]).encode("utf-8", "backslashreplace").decode()
     found = _STEERING.sub(lambda sign: f"\\x{ord(sign[0]):02x}", found.replace("\r\n", "\n"))
+    found = "\n".join(line if len(line) <= LINE else f"{line[: LINE - 1]}…" for line in found.split("\n"))
     if not lines:
         found = " ".join(found.split())
     return found if len(found) <= most else f"{found[: most - 1]}…"

@@ -13,7 +13,7 @@ from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 from loopbound.files import check_writable, replace_text
 from loopbound.grading.grade import Graded
 from loopbound.grading.gradebook import Gradebook
-from loopbound.problem import Problem
+from loopbound.report import check_folder, write_report
 from loopbound.suite.terminal import Progress, ended_in_good_order
 
 __all__ = ["GRADEBOOK", "as_json", "grade_command", "table"]
@@ -35,8 +35,8 @@ def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: P
     handed = found(paths)
     if target:
         check_writable(target)  # before the work, which may take long
-    if html and html.exists() and not html.is_dir():
-        raise Problem(f"{html} cannot hold the pages: it is not a folder.")
+    if html:
+        check_folder(html)
     results: list[Graded] = []
     with Gradebook(gradebook) as book, ended_in_good_order(), Progress() as progress:
         open_ones = []
@@ -62,9 +62,7 @@ def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: P
     if target:
         replace_text(target, json.dumps(as_json(results), indent=2, ensure_ascii=False) + "\n")
     if html:
-        from loopbound.report import write_report
-
-        write_report(html, results, names=names)
+        print(f"\n{write_report(html, results, names=names)}")
     return 1 if any(graded.problem for graded in results) else 0
 
 

@@ -173,10 +173,10 @@ class _Run:
             return failed("no report", "The check did not report what it observed. Something in the notebook keeps it from running.")
         # From here on everything comes from a process that ran the learner's code: it need not have any form.
         changed, left, data = _words(message.get("changed")), _words(message.get("left")), message.get("data")
-        if changed or left:
-            await self.close()  # for the tasks that follow, without these cells
-        else:
+        if isinstance(data, dict) and not (changed or left):
             self.harmless += self.submission.cells[task.id]
+        else:
+            await self.close()  # for the tasks that follow, without these cells
         if changed:
             return failed("replaced", f"Your cells put something else in the place of `{changed[0]}`. A check runs with Python's own, so this task was not checked.")
         if isinstance(message.get("problem"), str):
@@ -327,18 +327,3 @@ async def _carried_out(house: House, place: int, which: Assignment, task: str, d
     finally:
         await child.close()
         lending.close()
-
-
-def learner_of(path: Path, top: Path) -> str:
-    """Whose notebook this is, from where it lies: nbgrader's ``learner/assignment/file``, a folder of the learner's, or the file's own name."""
-    from loopbound.course.manifest import assignments
-
-    names = {which.name for which in assignments()}
-    folders = path.parent.relative_to(top).parts if path.is_relative_to(top) else path.parent.parts[-2:]
-    for folder in reversed(folders):
-        if folder not in names:
-            return folder
-    stem = path.stem
-    for name in names:
-        stem = stem.replace(name, "")
-    return stem.strip(" -_.()") or path.parent.name or path.stem

@@ -5,6 +5,7 @@ It holds no password but that of a role made for it, and gets its databases from
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import json
 import logging
@@ -22,13 +23,16 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from loopbound.database import ScratchDatabase, Session, scratch
-from loopbound.grading.channel import Channel
+from loopbound.grading.channel import LARGEST, Channel
 from loopbound.problem import Problem
 
 if TYPE_CHECKING:
     from loopbound.grading.answering import Leavings
 
 __all__ = ["Fingerprint", "become", "enter", "main", "remember", "report", "without_debugger"]
+
+
+LONGEST_TEXT = 5_000  # characters, in a report that is long
 
 
 class _Lent:
@@ -76,6 +80,7 @@ class Fingerprint:
     def __init__(self, modules: Sequence[ModuleType]) -> None:
         self._seen: list[tuple[str, dict[str, Any], str, Any, tuple[Any, ...]]] = []
         self._values: list[tuple[str, Any, str]] = []
+        self._builtins = [(f"builtins.{name}", name, value) for name, value in vars(builtins).items() if name not in _ITS_OWN and name != "_"]
         for module in modules:
             checks = module.__name__.startswith("loopbound.checks.")
             for name, value in list(vars(module).items()):
@@ -91,6 +96,13 @@ class Fingerprint:
 
     def changed(self) -> list[str]:
         """The names of what was put in another's place."""
+        names = []
+        where = builtins.__dict__
+        for told, name, value in self._builtins:
+            if where.get(name) is not value:
+                names.append(told)
+        if names:
+            return names  # without them nothing else can be compared
         names = [name for name, where, key, value, inner in self._seen if where.get(key) is not value or _inner(value) != inner]
         names += [name for name, value, text in self._values if repr(value) != text]
         if logging.root.manager.disable:
@@ -200,17 +212,20 @@ def _end_family(leader: int) -> None:
     """End what a process without walls has left: its group, and on Linux whoever it made that slipped out of that."""
     with contextlib.suppress(OSError):
         os.killpg(leader, signal.SIGKILL)
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    for _ in range(200):  # each round may hand us grandchildren
-        with contextlib.suppress(OSError):
-            for pid in children.read_text().split():
-                with contextlib.suppress(OSError):
-                    os.kill(int(pid), signal.SIGKILL)
+    place = Path(f"/proc/self/task/{os.getpid()}/children")
+    for _ in range(1000):  # each round may hand us the children of those whom it ends
         try:
-            while os.waitpid(-1, 0)[0]:
-                pass
-        except ChildProcessError:
+            children = [int(pid) for pid in place.read_text().split()]
+        except OSError:
             return
+        if not children:
+            return
+        for pid in children:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in children:
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, 0)
 
 
 def enter(order: dict[str, Any], line: socket.socket) -> int:
@@ -316,7 +331,7 @@ def remember() -> None:
 
 def _watched() -> list[ModuleType]:
     """The modules whose parts a check relies on."""
-    names = ("builtins", "asyncio", "concurrent.futures", "threading", "time", "json", "inspect", "logging", "warnings", "loopbound")
+    names = ("asyncio", "concurrent.futures", "threading", "time", "json", "inspect", "logging", "warnings", "loopbound")
     names += ("ipykernel.ipkernel", "ipykernel.kernelbase", "sqlalchemy.ext.asyncio", "sqlalchemy.pool", "asyncpg")
     return [
         module
@@ -330,18 +345,37 @@ def report(task: str, nonce: str, names: Mapping[str, Any]) -> None:
     from loopbound.checks.task import observe
 
     assert _channel is not None and _fingerprint is not None and _leavings is not None
-    left = _leavings.found()
-    changed = _fingerprint.changed()
-    told: dict[str, Any] = {"op": "report", "task": task, "nonce": nonce, "changed": changed[:5], "left": left}
-    if not changed:
-        try:
+    told: dict[str, Any] = {"op": "report", "task": task, "nonce": nonce}
+    try:
+        left = _leavings.found()
+        changed = list(_fingerprint.changed())
+        told |= {"changed": changed[:5], "left": left}
+        if not changed:
             told["data"] = observe(task, names)
-        except Problem as problem:
-            told["problem"] = str(problem)
-        except BaseException as error:
-            told["raised"] = f"{type(error).__name__}: {error}"[:500]
-        told["left"] = sorted({*left, *_leavings.found(settle=0.05)})
-    _channel.send(told)
+            told["left"] = sorted({*left, *_leavings.found(settle=0.05)})
+    except Problem as problem:
+        told["problem"] = str(problem)
+    except BaseException as error:
+        told["raised"] = f"{type(error).__name__}: {error}"[:500]
+    _channel.send(_within_bounds(told))
+
+
+def _within_bounds(told: dict[str, Any]) -> dict[str, Any]:
+    """A report that the grader's line can carry: long texts are cut, and what stays too long is not sent."""
+    if len(json.dumps(told)) > LARGEST // 4:
+        told = told | {"data": _cut(told.get("data"))}
+        if len(json.dumps(told)) > LARGEST:
+            told.pop("data")
+            told["problem"] = "What the check observed is too long to be reported."
+    return told
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:LONGEST_TEXT]
+    if isinstance(value, list):
+        return [_cut(each) for each in value]
+    return {key[:LONGEST_TEXT]: _cut(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def _carry_out(channel: Channel) -> int:

@@ -13,12 +13,16 @@ from pathlib import Path
 
 from loopbound.course.manifest import assignments
 from loopbound.course.solutions import COPY
-from loopbound.grading.grade import Facts, Graded, Limits, grade, learner_of
+from loopbound.grading.grade import Facts, Graded, Limits, grade
 from loopbound.grading.processes import House
 from loopbound.grading.submission import LARGEST_FILE, read_submission
 from loopbound.problem import Problem
 
-__all__ = ["Handed", "check_notebook", "found", "grade_all"]
+__all__ = ["Handed", "check_notebook", "found", "grade_all", "learner_of"]
+
+
+# Folders that are named after what is in them, not after whose it is.
+_PASSED_BY = frozenset({"exercises", "submitted", "autograded"})
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def found(paths: Sequence[Path]) -> list[Handed]:
         if not path.exists() and not path.is_symlink():
             raise Problem(f"there is no {path}.")
         if not path.is_dir():
-            handed.setdefault(path.absolute(), Handed(path, learner_of(path.absolute(), path.absolute().parent)))
+            handed.setdefault(path.absolute(), Handed(path, learner_of(path, path.parent)))
             continue
         inside = []
         for folder, folders, files in os.walk(path):
@@ -61,6 +65,23 @@ def found(paths: Sequence[Path]) -> list[Handed]:
         for each in inside:
             handed.setdefault(each.absolute(), Handed(each, learner_of(each, path)))
     return list(handed.values())
+
+
+def learner_of(path: Path, top: Path) -> str:
+    """Whose notebook this is, from where it lies below the folder that was named: nbgrader's ``learner/assignment/file``, a folder of the learner's
+    own, that folder itself, or the file's own name."""
+    assigned = {which.name for which in assignments()}
+    path, top = path.absolute(), top.absolute()
+    below = path.parent.relative_to(top).parts
+    for folder in reversed(below):
+        if folder not in assigned | _PASSED_BY:
+            return folder
+    stem = path.stem
+    for name in assigned:
+        stem = stem.replace(name, "")
+    own = stem.strip(" -_.()")
+    above = [folder for folder in (top.name, top.parent.name) if folder not in assigned | _PASSED_BY]
+    return own or (above[0] if above else "") or path.stem
 
 
 def grade_all(

@@ -197,13 +197,21 @@ def _assignment(cells: list[dict[str, Any]], path: Path) -> Assignment:
             votes[task[:2]] += 2
         if cell.get("cell_type") == "code" and len(source) <= LARGEST_CELL and (room := room - len(source)) >= 0:
             for name in _defined(source):
-                for number, which in numbers.items():
-                    if any(name in task_check(task.id).answers for task in which.tasks):
-                        votes[number] += 1
+                votes.update(_wanted_by().get(name, ()))
     for number, _ in votes.most_common():
         if number in numbers:
             return numbers[number]
     raise Problem(f"no exercise of this course is in {path.name}.\nAssignments: {', '.join(which.name for which in assignments())}")
+
+
+@functools.cache
+def _wanted_by() -> dict[str, list[str]]:
+    """For each name that an answer can have, the numbers of the assignments that ask for it."""
+    found: dict[str, list[str]] = {}
+    for which in assignments():
+        for name in {name for task in which.tasks for name in task_check(task.id).answers}:
+            found.setdefault(name, []).append(which.number)
+    return found
 
 
 def _sorted_out(cells: list[dict[str, Any]], known: Template, notes: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
