@@ -41,7 +41,7 @@ def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: P
     with Gradebook(gradebook) as book, ended_in_good_order(), Progress() as progress:
         open_ones = []
         for each in handed:
-            known = None if again else book.known(str(each.path.absolute()), each.digest())
+            known = None if again else book.known(each.file, each.digest())
             if known is None:
                 open_ones.append(each)
             else:

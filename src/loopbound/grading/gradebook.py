@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -79,9 +80,14 @@ class Gradebook:
 
         try:
             with self._told():
-                _Base.metadata.create_all(self._engine)
-                with Session(self._engine) as session:
-                    session.execute(select(_Submission.id).limit(1))
+                with self._engine.begin() as connection:
+                    # Somebody else's database gets no tables of ours.
+                    known = {name for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")}
+                    if known and not set(_Base.metadata.tables) <= known:
+                        raise Problem(f"{path} is no gradebook of this course: it is a database of something else.\nName another one: --gradebook FILE.")
+                    _Base.metadata.create_all(connection)
+                    connection.execute(select(_Submission).limit(1))
+                    connection.execute(select(_Task).limit(1))
         except BaseException:
             self.close()
             raise
@@ -164,6 +170,7 @@ def _graded(row: _Submission) -> Graded:
     return replace(known)
 
 
+@functools.cache
 def course_digest(name: str) -> str:
     """A digest of what decides over an assignment's points: its solution and its checks. Of the whole course, for no assignment."""
     known: dict[str, Assignment] = {which.name: which for which in assignments()}

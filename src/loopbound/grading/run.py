@@ -13,6 +13,7 @@ from pathlib import Path
 
 from loopbound.course.manifest import assignments
 from loopbound.course.solutions import COPY
+from loopbound.grading.cleaned import cleaned, file_name
 from loopbound.grading.grade import Facts, Graded, Limits, grade
 from loopbound.grading.processes import House
 from loopbound.grading.submission import LARGEST_FILE, read_submission
@@ -31,6 +32,11 @@ class Handed:
 
     path: Path
     learner: str
+
+    @property
+    def file(self) -> str:
+        """Its absolute path as text that can be stored and printed, also where its name is no Unicode."""
+        return file_name(self.path.absolute())
 
     def digest(self) -> str:
         """A digest of its content; empty where it cannot be read."""
@@ -57,7 +63,8 @@ def found(paths: Sequence[Path]) -> list[Handed]:
             handed.setdefault(path.absolute(), Handed(path, learner_of(path, path.parent)))
             continue
         inside = []
-        for folder, folders, files in os.walk(path):
+        # A folder that cannot be read is told as somebody's notebook that cannot be: nobody is left out without a word.
+        for folder, folders, files in os.walk(path, onerror=lambda error: inside.append(Path(error.filename))):
             folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
             inside += [Path(folder, name) for name in sorted(files) if name.endswith(".ipynb") and not name.startswith(".") and COPY not in name]
         if not inside:
@@ -123,13 +130,13 @@ async def _grade_all(handed: list[Handed], jobs: int, done: Callable[[Graded], N
 async def grade_one(house: House, facts: Facts, handed: Handed, place: int, limits: Limits | None = None) -> Graded:
     """Grade one submission; a file that cannot be read is a result too."""
     began = time.perf_counter()
-    file, digest = str(handed.path.absolute()), handed.digest()
+    file, digest, learner = handed.file, handed.digest(), cleaned(handed.learner, 200, lines=False)
     try:
         submission = read_submission(handed.path)
     except Problem as problem:
-        return Graded(file, handed.learner, digest, problem=str(problem), seconds=time.perf_counter() - began)
+        return Graded(file, learner, digest, problem=cleaned(str(problem)), seconds=round(time.perf_counter() - began, 3))
     tasks = await grade(house, facts, submission, place, limits)
-    return Graded(file, handed.learner, digest, submission.assignment.name, tasks, submission.notes, seconds=round(time.perf_counter() - began, 3))
+    return Graded(file, learner, digest, submission.assignment.name, tasks, submission.notes, seconds=round(time.perf_counter() - began, 3))
 
 
 def check_notebook(house: House, path: Path, only: Iterable[str] | None = None) -> Graded:
