@@ -11,6 +11,7 @@ from typing import Any
 
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 from loopbound.files import check_writable, replace_text
+from loopbound.grading.cleaned import cleaned
 from loopbound.grading.grade import Graded
 from loopbound.grading.gradebook import Gradebook
 from loopbound.report import check_folder, write_report
@@ -69,8 +70,12 @@ def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: P
 def one_line(graded: Graded) -> str:
     """A result in a line: whose, which assignment, points, seconds."""
     if graded.problem:
-        return f"{graded.learner}, {Path(graded.file).name}: {graded.problem.splitlines()[0]}"
+        return f"{graded.learner}, {_name(graded)}: {graded.problem.splitlines()[0]}"
     return f"{graded.learner}, {graded.assignment}: {graded.points} of {graded.of} points, {graded.seconds:.1f} s"
+
+
+def _name(graded: Graded) -> str:
+    return cleaned(Path(graded.file).name, 120, lines=False)
 
 
 def table(results: Sequence[Graded]) -> str:
@@ -83,7 +88,11 @@ def table(results: Sequence[Graded]) -> str:
         points = f"{graded.points:>3} of {graded.of:<3}" if graded.tasks else " " * 10
         lines.append(f"{graded.learner:<{wide}}  {graded.assignment:<{name}}  {points}  {signs}".rstrip())
         said = [*graded.problem.splitlines(), *graded.notes]
-        remarks += [f"{graded.learner}, {Path(graded.file).name}: {text}" for text in said]
+        remarks += [f"{graded.learner}, {_name(graded)}: {text}" for text in said]
+    several: dict[tuple[str, str], list[str]] = {}
+    for graded in results:
+        several.setdefault((graded.learner, graded.assignment), []).append(_name(graded))
+    remarks += [f"{learner} has {len(names)} notebooks of {which}, each with a line of its own: {', '.join(names)}." for (learner, which), names in several.items() if which and len(names) > 1]
     legend = f"{_SIGNS[PASSED]} passed   {_SIGNS[WRONG]} wrong   {_SIGNS[RAISED]} raised   {_SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
     blocks = ["\n".join(lines), legend, "\n".join(remarks)]
     return "\n\n".join(block for block in blocks if block)

@@ -7,9 +7,13 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from queue import Empty
 from typing import Any
+
+# jsonschema, which nbformat brings, would build parsers for addresses that no notebook has: most of a second.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 import nbformat
 from jupyter_client import AsyncKernelManager

@@ -20,7 +20,8 @@ import psycopg
 from psycopg import sql
 
 from loopbound.database import ScratchDatabase, scratch_database, server_address
-from loopbound.database.sweep import give_up, lock_number, take
+from loopbound.database.reach import recorded_scratch
+from loopbound.database.sweep import give_up, lock_number, sweep, take
 from loopbound.problem import Problem
 
 __all__ = ["Lender", "Lending", "relay"]
@@ -58,6 +59,8 @@ class Lender:
             with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
                 self._admin.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(GROUP)))
             take(self._admin, self._mark)
+            # Their databases first: a role that may still use one cannot be dropped.
+            sweep(self._admin, recorded_scratch() if self.address.kind == "embedded" else ())
             held = {number for (number,) in self._admin.execute("SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1")}
             roles = self._admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"{ROLE.replace('_', chr(92) + '_')}%"]).fetchall()
             for (role,) in roles:
@@ -127,7 +130,7 @@ class Lender:
 
     def _serve(self) -> None:
         while (item := self._work.get()) is not None:
-            with contextlib.suppress(psycopg.Error, Problem):
+            with contextlib.suppress(Exception):  # what is not dropped now is swept by the next run; nobody waits here for an error
                 if isinstance(item, ScratchDatabase):
                     item.close()
                 elif item == "refill":
@@ -219,9 +222,11 @@ async def relay(listener: socket.socket, lending: Lending, host: str, port: int,
         assert task is not None
         if len(open_now) < MOST_CONNECTIONS:
             open_now.add(task)
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError, struct.error):
-                await _pass_on(reader, writer, lending, host, port, looked_at)
-            open_now.discard(task)
+            try:
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError, struct.error):
+                    await _pass_on(reader, writer, lending, host, port, looked_at)
+            finally:
+                open_now.discard(task)
         writer.close()
 
     listener.setblocking(False)

@@ -23,6 +23,7 @@ from loopbound.grading.inside import become, remember, without_debugger
 # The last ones of ipykernel and IPython are imported by a kernel that starts.
 _IMPORTED = (
     "IPython.core.completerlib",
+    "IPython.core.debugger",
     "IPython.core.debugger_backport",
     "IPython.core.oinspect",
     "IPython.extensions.storemagic",
