@@ -356,7 +356,8 @@ import sys
 from pathlib import Path
 from loopbound.grading.gradebook import Gradebook
 from loopbound.grading.processes import House
-from loopbound.grading.run import found, grade_all
+from loopbound.grading.handed import found
+from loopbound.grading.run import grade_all
 
 house = House(warm=False)
 try:

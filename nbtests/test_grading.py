@@ -12,9 +12,10 @@ from loopbound.checks import NOT_ATTEMPTED, PASSED
 from loopbound.course.manifest import Assignment, assignments, repository
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.exercises.proof import WrongAnswer, wrong_answers
-from loopbound.grading.grade import Graded
+from loopbound.grading.results import Graded
+from loopbound.grading.handed import Handed
 from loopbound.grading.processes import House
-from loopbound.grading.run import Handed, check_notebook, grade_all
+from loopbound.grading.run import check_notebook, grade_all
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loopbound.grading.run import found, learner_of
+from loopbound.grading.handed import found, learner_of
 from loopbound.problem import Problem
 
 NAME = "04-the-global-engine"

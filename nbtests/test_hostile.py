@@ -20,9 +20,10 @@ import psycopg
 import pytest
 from hostile import ANY, CASES, GROUPS, NAMESPACES, POINTS, Case, Place
 
-from loopbound.grading.grade import Graded
+from loopbound.grading.results import Graded
+from loopbound.grading.handed import Handed
 from loopbound.grading.processes import House, strongest_walls
-from loopbound.grading.run import Handed, grade_all
+from loopbound.grading.run import grade_all
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm processes and walls are Linux's; elsewhere the grader uses fresh processes")
 

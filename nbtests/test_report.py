@@ -19,7 +19,7 @@ from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 from loopbound.course.manifest import assignment, assignments, repository, task
 from loopbound.exercises.proof import wrong_answers
 from loopbound.figures.style import INK
-from loopbound.grading.grade import Graded, TaskResult
+from loopbound.grading.results import Graded, TaskResult
 from loopbound.problem import Problem
 from loopbound.report import check_folder, write_report
 from loopbound.report.markup import shown

@@ -44,7 +44,7 @@ def _observe_two(names: Mapping[str, Any]) -> Data:
 
 def _two_left_over(given: Mapping[str, Any]) -> Data:
     outcomes: list[str] = []
-    with Watch(given) as watch:
+    with Watch(given, counts=False) as watch:
         engine = create_async_engine(watch.database().url, pool_pre_ping=True)
         watch.recorder.watch(engine)
         for name in _SIX:
@@ -147,7 +147,7 @@ def _observe_engine(names: Mapping[str, Any]) -> Data:
     async def twice(engine: AsyncEngine) -> list[str]:
         return [await _outcome(_ask(engine)), await _outcome(_ask(engine))]
 
-    with Watch(names) as watch:
+    with Watch(names, counts=False) as watch:
         database = watch.database()
         engine = watch.plain_step("make_engine(url)", lambda: names["make_engine"](database.url))
         if isinstance(engine, AsyncEngine):
@@ -161,7 +161,7 @@ def _observe_engine(names: Mapping[str, Any]) -> Data:
                 if seen["left"][-1] and name != "A":
                     break  # each further loop meets the same
             engine.sync_engine.dispose(close=False)
-    return watch.data(**seen) | {"connections": 0, "never_awaited": []}
+    return watch.data(**seen) | {"never_awaited": []}
 
 
 def _judge_engine(data: Data) -> Verdict:
@@ -212,7 +212,7 @@ def four_rows() -> Any:
 
 def _observe_engine_row(options: dict[str, Any]) -> Data:
     outcomes: list[str] = []
-    with Watch({}) as watch:
+    with Watch({}, counts=False) as watch:
         database = watch.database()
         engine = create_async_engine(database.url, **options)
         watch.recorder.watch(engine)

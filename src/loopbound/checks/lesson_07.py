@@ -48,7 +48,7 @@ def _observe_steps(names: Mapping[str, Any]) -> Data:
 
 def _six_steps(given: Mapping[str, Any]) -> Data:
     counts: list[int] = []
-    with Watch(given) as watch:
+    with Watch(given, counts=False) as watch:
         database = watch.database()
         engine = create_async_engine(database.url)
         watch.recorder.watch(engine)
@@ -127,7 +127,7 @@ async def _ask(engine: AsyncEngine) -> str:
 
 def _observe_tidy(names: Mapping[str, Any]) -> Data:
     cases: list[Data] = []
-    with Watch(names) as watch:
+    with Watch(names, counts=False) as watch:
         for state, owner, spare in (("open", "A", "B"), ("closed", "C", "D")):
             database = watch.database()
             engine = create_async_engine(database.url)
@@ -150,7 +150,7 @@ def _observe_tidy(names: Mapping[str, Any]) -> Data:
             gc.collect()
             if not well:
                 break
-    return watch.data(cases=cases) | {"connections": 0}
+    return watch.data(cases=cases)
 
 
 def _words(line: str) -> str:

@@ -264,7 +264,7 @@ def _observe_worker(names: Mapping[str, Any]) -> Data:
         except DBAPIError as error:
             return type(error).__name__
 
-    with Watch(names) as watch:
+    with Watch(names, counts=False) as watch:
         database = watch.database()
         engine = create_async_engine(database.url)
         watch.recorder.watch(engine)
@@ -282,7 +282,7 @@ def _observe_worker(names: Mapping[str, Any]) -> Data:
         for loop in left_open:
             loop.close()
     # Connections are judged below, in words that fit.
-    return watch.data(**seen) | {"connections": 0}
+    return watch.data(**seen)
 
 
 def _judge_worker(data: Data) -> Verdict:

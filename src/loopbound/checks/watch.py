@@ -45,11 +45,13 @@ class _TakesTooLong(BaseException):
 class Watch:
     """A context manager around one observation. Its steps run on named loops, which it closes at its end.
 
-    ``names`` is the learner's namespace: frames that run in it are the learner's own.
+    ``names`` is the learner's namespace: frames that run in it are the learner's own. ``counts``: whether connections that are
+    open at the end are counted; not where an experiment leaves some on purpose, or the task judges them in words of its own.
     """
 
-    def __init__(self, names: Mapping[str, Any], limit: float = LIMIT) -> None:
+    def __init__(self, names: Mapping[str, Any], limit: float = LIMIT, counts: bool = True) -> None:
         self._names = names
+        self._counts = counts
         self._limit = limit
         self._loops: dict[str, NamedLoop] = {}
         self._steps: list[dict[str, Any]] = []
@@ -64,7 +66,7 @@ class Watch:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         # While the loops are open: closing one drops its sockets, and a connection that only that closes was left behind.
-        for database in self._databases:
+        for database in self._databases if self._counts else ():
             self._connections += self.connected(database)
         for loop in self._loops.values():
             loop.close()

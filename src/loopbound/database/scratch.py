@@ -58,9 +58,10 @@ class ScratchDatabase:
         Args:
             settle: seconds to wait at the most until nobody is: a session that was closed a moment ago may still be shown.
         """
-        until = time.monotonic() + settle
+        until, pause = time.monotonic() + settle, 0.001
         while (found := self._sessions()) and time.monotonic() < until:
-            time.sleep(0.02)
+            time.sleep(pause)
+            pause = min(2 * pause, 0.02)  # most are gone within a few milliseconds
         return found
 
     def _sessions(self) -> list[Session]:

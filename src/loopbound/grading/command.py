@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 from loopbound.files import check_writable, replace_text
 from loopbound.grading.cleaned import cleaned
-from loopbound.grading.grade import Graded
 from loopbound.grading.gradebook import Gradebook
-from loopbound.report import check_folder, write_report
+from loopbound.grading.handed import Handed, found
+from loopbound.grading.results import Graded
 from loopbound.suite.terminal import Progress, ended_in_good_order
 
 __all__ = ["GRADEBOOK", "as_json", "grade_command", "table"]
@@ -31,12 +32,12 @@ def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: P
     Raises:
         Problem: no such path, nothing to grade, a file that cannot be written, a gradebook that cannot be used.
     """
-    from loopbound.grading.run import found, grade_all
-
     handed = found(paths)
     if target:
         check_writable(target)  # before the work, which may take long
     if html:
+        from loopbound.report import check_folder, write_report  # with the figures' colours, which take a second to import
+
         check_folder(html)
     results: list[Graded] = []
     with Gradebook(gradebook) as book, ended_in_good_order(), Progress() as progress:
@@ -57,7 +58,7 @@ def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: P
 
         if open_ones:
             progress.pass_by("starting …")
-            grade_all(open_ones, jobs, done)
+            _grade(open_ones, jobs, done)
     results.sort(key=lambda graded: (graded.learner, graded.assignment, graded.file))
     print(table(results))
     if target:
@@ -65,6 +66,21 @@ def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: P
     if html:
         print(f"\n{write_report(html, results, names=names)}")
     return 1 if any(graded.problem for graded in results) else 0
+
+
+def _grade(handed: Sequence[Handed], jobs: int, done: Callable[[Graded], None]) -> None:
+    # The house's warm process imports for a second. So do we, and meanwhile.
+    from loopbound.grading.processes import House
+
+    with ThreadPoolExecutor(1) as thread:
+        started = thread.submit(House)
+        try:
+            from loopbound.grading.run import grade_all
+
+            grade_all(handed, jobs, done, started.result())
+        finally:
+            if started.exception() is None:
+                started.result().close()
 
 
 def one_line(graded: Graded) -> str:

@@ -19,10 +19,11 @@ from loopbound.grading.cleaned import cleaned
 from loopbound.grading.kernel import Ended, Kernel, Ran
 from loopbound.grading.lending import Lending
 from loopbound.grading.processes import Child, House
+from loopbound.grading.results import TaskResult
 from loopbound.grading.submission import Submission, template
 from loopbound.problem import Problem
 
-__all__ = ["Facts", "Graded", "Limits", "TaskResult", "grade"]
+__all__ = ["Facts", "Limits", "grade"]
 
 
 @dataclass(frozen=True)
@@ -33,42 +34,6 @@ class Limits:
     check: float = 60.0
     suite: float = 120.0
     notebook: float = 300.0
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """What one task earned. ``seconds`` is the wall time of its cells and its check."""
-
-    task: str
-    outcome: str
-    points: int
-    of: int
-    says: str
-    diagnosis: str = ""
-    seconds: float = 0.0
-    answer: str = ""
-
-
-@dataclass(frozen=True)
-class Graded:
-    """A graded submission. ``problem`` is why it could not be graded, else ""; ``notes`` what was put right in reading or running it."""
-
-    file: str
-    learner: str
-    digest: str
-    assignment: str = ""
-    tasks: tuple[TaskResult, ...] = ()
-    notes: tuple[str, ...] = ()
-    problem: str = ""
-    seconds: float = 0.0
-
-    @property
-    def points(self) -> int:
-        return sum(result.points for result in self.tasks)
-
-    @property
-    def of(self) -> int:
-        return sum(result.of for result in self.tasks)
 
 
 class Facts:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from loopbound.course.manifest import Assignment, assignments, repository
-from loopbound.grading.grade import Graded, TaskResult
+from loopbound.grading.results import Graded, TaskResult
 from loopbound.problem import Problem
 
 __all__ = ["Gradebook", "course_digest"]

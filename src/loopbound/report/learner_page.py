@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED
 from loopbound.course.manifest import Lesson, lesson
-from loopbound.grading.grade import Graded, TaskResult
+from loopbound.grading.results import Graded, TaskResult
 from loopbound.problem import Problem
 from loopbound.report.markup import Content, Html, prose, shortened, spoken, tag
 from loopbound.report.naming import Naming

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 from loopbound.course.manifest import assignments
-from loopbound.grading.grade import Graded
+from loopbound.grading.results import Graded
 
 __all__ = ["Naming"]
 

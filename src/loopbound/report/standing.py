@@ -10,7 +10,7 @@ from loopbound.checks import task_check
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 from loopbound.course.manifest import Task, assignment, assignments, task
 from loopbound.exercises.proof import wrong_answers
-from loopbound.grading.grade import Graded, TaskResult
+from loopbound.grading.results import Graded, TaskResult
 from loopbound.problem import Problem
 from loopbound.report.naming import Naming
 

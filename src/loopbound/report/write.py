@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loopbound.course.manifest import Lesson, repository
 from loopbound.files import check_writable, replace_text
-from loopbound.grading.grade import Graded
+from loopbound.grading.results import Graded
 from loopbound.problem import Problem
 from loopbound.report.cohort_page import cohort_page
 from loopbound.report.learner_page import learner_page
