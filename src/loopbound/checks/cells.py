@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from loopbound.checks.task import judge, observed, task_check
@@ -44,7 +45,9 @@ def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
         For every outcome but passed. In a notebook it is shown as feedback, not as a traceback.
     """
     task = manifest.task(identity)
-    verdict = judge(identity, observed(identity, _names(names)))
+    names = _names(names)
+    with _working(identity):
+        verdict = judge(identity, observed(identity, names))
     drawn = task_check(identity).show is not None
     ProgressFile().checked(identity, verdict.outcome, Feedback(task, verdict).points)
     if verdict.outcome == PASSED:
@@ -57,6 +60,22 @@ def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
     if verdict.outcome != NOT_ATTEMPTED and drawn and task.kind != "predict":
         ways_on.append(f'`show("{identity}")` draws what your code did.')
     raise CheckFailed(Feedback(task, verdict, (" ".join(ways_on),))) from None
+
+
+@contextlib.contextmanager
+def _working(identity: str) -> Iterator[None]:
+    """In a notebook, say that a check that runs a suite is at work; gone when it is over."""
+    kernel = sys.modules.get("ipykernel.zmqshell")
+    if task_check(identity).settle is None or kernel is None or not kernel.ZMQInteractiveShell.initialized():
+        yield
+        return
+    from IPython.display import clear_output
+
+    print("pytest runs with your answer; that takes some seconds …", flush=True)
+    try:
+        yield
+    finally:
+        clear_output(wait=True)  # at the next output, the feedback: nothing jumps
 
 
 def hint(identity: str) -> Note:
