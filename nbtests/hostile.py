@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ ANY = -1  # points that depend on who was quicker: whatever comes out, nobody el
 
 # A cell that is going to use its time up need not have much of it.
 LIMITS = Limits(cell=30, check=40, suite=90, notebook=200)
-HASTY = Limits(cell=2, check=8, suite=5, notebook=60)
+HASTY = Limits(cell=2, check=5, suite=4, notebook=60)
 
 Notebook = dict[str, Any]
 
@@ -84,10 +84,10 @@ class Place:
         return code
 
 
-def right(number: str = "01") -> Notebook:
+def right(number: str = "01", tasks: Sequence[str] = ()) -> Notebook:
     """The exercise with right answers to some of its tasks."""
     notebook = json.loads((repository() / "exercises" / assignment(number).file).read_text(encoding="utf-8"))
-    for task in ANSWERED[number]:
+    for task in tasks or ANSWERED[number]:
         cell_of(notebook, task)["source"] = "\n".join(line for line in answer_source(repository(), task).splitlines() if "### " not in line)
     return notebook
 
@@ -275,7 +275,7 @@ _TAMPERS = (
     Case("all metadata stripped", TAMPERS, changed(_without_marks)),
     Case("asyncio patched", TAMPERS, cell("import asyncio\nasync def gather(*coros): return [await coro for coro in coros]\nasyncio.gather = gather"), NONE, ("asyncio", "in the place of")),
     Case("id patched", TAMPERS, cell("import builtins\nbuiltins.id = lambda thing: 1"), NONE, ("builtins.id",)),
-    Case("isinstance patched", TAMPERS, answer(WRONG, before="import builtins\nbuiltins.isinstance = lambda *_: True"), {"01.2": 0}),
+    Case("isinstance patched", TAMPERS, answer(WRONG, before="import builtins\nbuiltins.isinstance = lambda *_: True"), {"01.2": 0}, limits=HASTY),
     Case("AssertionError patched", TAMPERS, cell("import builtins\nbuiltins.AssertionError = KeyError"), NONE, ("builtins.AssertionError",)),
     Case("check replaced in the notebook", TAMPERS, answer(WRONG, before="def check(*_): return '✓'"), NONE),
     Case("judge replaced in the package", TAMPERS, answer(WRONG, before="from loopbound.checks import lesson_01\nfrom loopbound.checks.verdict import passed\nlesson_01._judge_reports = lambda data: passed('yes')\nlesson_01.CHECKS['01.2'].judge.__code__ = (lambda data: passed('yes')).__code__"), NONE, ("in the place of",)),
