@@ -65,6 +65,14 @@ RIGHT = [
         """,
     ),
     (
+        "02.2",
+        "whose callback it is",
+        """
+        def reading():
+            return dict(task="evening mail", code="wait_until_sent", future="pending", library="Outbox", loops="neither")
+        """,
+    ),
+    (
         "02.3",
         "an attribute of the loop",
         """

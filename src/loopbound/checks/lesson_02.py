@@ -96,28 +96,36 @@ def _judge_reading(data: Data) -> Verdict:
     if not isinstance(said, dict) or sorted(said) != sorted(_QUESTIONS) or not all(isinstance(text, str) for text in said.values()):
         return failed("not five answers", f"`reading()` returned {told(said)}. Wanted is a dict with a text for each of {', '.join(_QUESTIONS)}.")
     said = {question: text.strip().removesuffix("()").lower() for question, text in said.items()}
-    wrong = [question for question in _QUESTIONS if said[question] != facts[question].lower()]
+    right = {question: {facts[question].lower()} for question in _QUESTIONS}
+    right["library"].add(facts["library"].lower().rpartition(".")[0])  # whose callback it is: the class alone says that too
+    wrong = [question for question in _QUESTIONS if said[question] not in right[question]]
     if not wrong:
         return passed("Your five answers are what stands in the message of this run.")
     count = f"{len(wrong)} of 5 answers {'does' if len(wrong) == 1 else 'do'} not fit the message: {', '.join(wrong)}."
     if "task" in wrong and said["task"] == facts["code"].lower():
         return failed("code for task", f"{count}\nYou name the coroutine as the task. A task has a name of its own in the message.")
     if "library" in wrong:
-        return failed("library not in cb", f"{count}\nThe message shows a library's hand in one place: the callback that it has put on the future.")
+        return failed(
+            "library not in cb",
+            f"{count}\nYou name {said['library']!r}. The message shows a library's hand in one place, on the future: which name stands in the brackets of `cb=`?",
+        )
     if "loops" in wrong:
         return failed("loops read into it", f"{count}\nYou say that the message names {said['loops']!r}. Search its text for a loop.")
     if "future" in wrong:
         return failed("future's state", f"{count}\nAfter the word `Future` stands its state, in one word. It has no name.")
-    return failed("misread", count)
+    if "code" in wrong:
+        return failed("another coroutine", f"{count}\nYou name {said['code']!r}. Which coroutine was the task in when it got the future? The message has it in `coro=<…>`.")
+    return failed("misread", f"{count}\nThe task's name stands in quotation marks, after `name=`.")
 
 
 # 02.3 One for each loop
 
+_DRAWN = ("A", "B", "brief 1", "brief 2", "brief 3")
 _SHORT_LIVED = 60  # loops that come and go; CPython hands the address of a dead one to the next
 
 
 def _observe_here(names: Mapping[str, Any]) -> Data:
-    seen: dict[str, Any] = {"mailbox": False, "same": None, "apart": None, "stale": 0, "made": 0, "alive": 0}
+    seen: dict[str, Any] = {"mailbox": False, "same": None, "apart": None, "stale": 0, "made": 0, "of_two": 0, "one_thread": None, "alive": 0}
     loops: list[weakref.ref[Any]] = []
 
     class Mailbox:
@@ -141,10 +149,16 @@ def _observe_here(names: Mapping[str, Any]) -> Data:
     def asked(loop: str) -> Any:
         return watch.step(loop, "here()", ask)
 
-    def short_lived() -> None:
-        loops.append(weakref.ref(watch.loop("brief").loop))
-        asked("brief")
-        watch.close("brief")
+    def short_lived(loop: str) -> None:
+        loops.append(weakref.ref(watch.loop(loop).loop))
+        asked(loop)
+        watch.close(loop)
+
+    def two_on_one_thread() -> bool:
+        async def own() -> bool:
+            return here().born_on() is asyncio.get_running_loop()
+
+        return all([asyncio.run(own()), asyncio.run(own())])
 
     with Watch(names) as watch:
         here = watch.plain_step("one_for_each_loop(make)", lambda: names["one_for_each_loop"](make))
@@ -155,15 +169,18 @@ def _observe_here(names: Mapping[str, Any]) -> Data:
         again = asked("A") if watch.well else None
         seen["same"], seen["apart"] = again is first, other is not first
         seen["mailbox"] = isinstance(first, Mailbox)
+        seen["of_two"] = seen["made"]
         del first, other, again
-        for _ in range(_SHORT_LIVED if watch.well and seen["mailbox"] and seen["apart"] else 0):
-            short_lived()
+        if watch.well and seen["mailbox"]:
+            seen["one_thread"] = watch.plain_step("here()", two_on_one_thread)
+        for number in range(_SHORT_LIVED if watch.well and seen["mailbox"] and seen["apart"] and seen["one_thread"] else 0):
+            short_lived(f"brief {number + 1}")
             gc.collect(1)  # a loop dies young: the whole heap of a kernel need not be searched each time
         gc.collect()
         seen["alive"] = sum(loop() is not None for loop in loops)
     data = watch.data(**seen)
-    data["steps"] = data["steps"][:5]  # the rest is alike
-    data["events"] = data["events"][:40]
+    data["steps"] = data["steps"][:6]  # the rest is alike
+    data["events"] = [event for event in data["events"] if event["loop"] in _DRAWN]
     return data
 
 
@@ -176,6 +193,14 @@ def _judge_here(data: Data) -> Verdict:
         return failed("one for all", "The function was called on loop A, then on loop B, and on B it returned the mailbox that was made on A.")
     if not data["same"]:
         return failed("a new one each time", "The function was called twice on loop A, and the second call returned another mailbox than the first.")
+    if data["of_two"] > 2:
+        return failed("made at every call", f"Three calls, two on loop A and one on B, returned two mailboxes, and `make()` ran {data['of_two']} times. When does your code call it?")
+    if not data["one_thread"]:
+        return failed(
+            "one for each thread",
+            "Two loops ran on one thread, one after the other, as two calls of `asyncio.run` do. The second was handed the mailbox of the first. "
+            "A thread has one loop at a time, and many in its life.",
+        )
     if data["stale"]:
         return failed(
             "the address of a dead loop",
@@ -199,17 +224,25 @@ def _draw_events(data: Data) -> Any:
 # 02.4 Carry the value, not the future
 
 
+_STRANGE = "a loop that is neither A nor B"
+
+
 def _observe_carry(names: Mapping[str, Any]) -> Data:
     seen: dict[str, Any] = {"ordered_on": [], "sent_on": [], "sent": None, "pending": None}
     futures: list[asyncio.Future[str]] = []
 
+    class Future(asyncio.Future[str]):
+        def __await__(self) -> Any:
+            with watch.recorder.use(self):  # where it is refused, as any wait on another loop would be
+                return (yield from super().__await__())
+
     def here() -> str:
         running = asyncio.get_running_loop()
-        return next((name for name, loop in loops.items() if loop.loop is running), "another loop")
+        return next((f"loop {name}" for name, loop in loops.items() if loop.loop is running), _STRANGE)
 
     async def order() -> asyncio.Future[str]:
         seen["ordered_on"].append(here())
-        future: asyncio.Future[str] = watch.recorder.born(asyncio.get_running_loop().create_future(), "order")
+        future: asyncio.Future[str] = watch.recorder.born(Future(loop=asyncio.get_running_loop()), "order")
         future.get_loop().call_later(0.05, lambda: future.done() or future.set_result("report 7"))
         futures.append(future)
         return future
@@ -217,10 +250,7 @@ def _observe_carry(names: Mapping[str, Any]) -> Data:
     async def send(text: Any) -> str:
         seen["sent_on"].append(here())
         seen["sent"] = {"type": type(text).__name__} if type(text) is not str else text
-        if text in futures:
-            with watch.recorder.use(text):  # it is refused here, as any wait for it would be
-                return f"sent {await text}"
-        return f"sent {text}"
+        return f"sent {await text if text in futures else text}"
 
     with Watch(names) as watch:
         loops: dict[str, NamedLoop] = {"A": watch.loop("A"), "B": watch.loop("B")}
@@ -235,12 +265,12 @@ def _judge_carry(data: Data) -> Verdict:
         return failed("async function", "`carry` is an `async def`: calling it gave a coroutine, and neither loop ran. It is called from a place without a loop.")
     if not data["ordered_on"]:
         return failed("nothing ordered", f"`order()` never ran on either loop; `carry` returned {told(value)}.")
-    if data["ordered_on"] != ["A"]:
-        return failed("ordered elsewhere", f"`order()` ran on loop {', then '.join(data['ordered_on'])}; wanted was once, on A.")
+    if data["ordered_on"] != ["loop A"]:
+        return failed("ordered elsewhere", f"`order()` ran on {', then on '.join(data['ordered_on'])}; wanted was once, on A.")
     if not data["sent_on"]:
         return failed("nothing sent", f"`order()` ran on A, `send` never ran; `carry` returned {told(value)}.")
-    if data["sent_on"] != ["B"]:
-        return failed("sent elsewhere", f"`send` ran on loop {', then '.join(data['sent_on'])}; wanted was once, on B.")
+    if data["sent_on"] != ["loop B"]:
+        return failed("sent elsewhere", f"`send` ran on {', then on '.join(data['sent_on'])}; wanted was once, on B.")
     if sent != "report 7":
         return failed("no text sent", f"`send` on loop B was handed {told(sent)}, not the text that the order came to.")
     if value != "sent report 7":
@@ -298,6 +328,7 @@ CHECKS = {
         explains=(
             ("attached to a different loop", "future crossed", "A future of loop A was awaited on loop B. Wait for it where it was made."),
             ("Result is not set", "not waited for", "The order was not done yet. Something has to await its future, on loop A, until it is."),
+            ("did not end", "waited while A stood still", "Loop A runs inside `A.run(…)` and at no other time. What could finish the future while your code waited?"),
             ("runs coroutines, not Future", "future run", "`NamedLoop.run` takes a coroutine. A small `async def` that awaits the future is one."),
         ),
     ),

@@ -44,7 +44,8 @@ class TaskCheck:
     hints
         Two or more, each saying more than the one before.
     explains
-        For errors that say little by themselves: a part of the error's text, the diagnosis, and what to tell.
+        For errors that say little by themselves: a part of the error's text, the diagnosis, and what to tell. ``"did not end"``
+        in place of a text: for an answer that had to be stopped.
     show
         From the data to a figure of the learner's own run, where loops are involved.
     """
@@ -122,7 +123,7 @@ def judge(identity: str, data: Data) -> Verdict:
     if raised := next((step for step in data["steps"] if step["outcome"] == RAISED_ERROR), None):
         return _raised(raised, check)
     if unfinished := next((step for step in data["steps"] if step["outcome"] == DID_NOT_END), None):
-        return _unfinished(unfinished)
+        return _unfinished(unfinished, check)
     verdict = check.judge(data)
     return verdict if verdict.outcome != PASSED else _left_behind(data) or verdict
 
@@ -147,12 +148,13 @@ def _left_behind(data: Data) -> Verdict | None:
     return None
 
 
-def _unfinished(step: Data) -> Verdict:
+def _unfinished(step: Data, check: TaskCheck) -> Verdict:
     """The verdict on a step that had to be ended."""
     words = f"{at(step)} did not end within the time of the check, and was stopped."
     if step.get("stuck"):
         words += " It could not be stopped cleanly: restart the kernel before you go on."
-    return failed("did not end", words)
+    diagnosis, told_so = next(((diagnosis, f"\n{told_so}") for part, diagnosis, told_so in check.explains if part == DID_NOT_END), (DID_NOT_END, ""))
+    return failed(diagnosis, words + told_so)
 
 
 def _raised(step: Data, check: TaskCheck) -> Verdict:
@@ -164,7 +166,7 @@ def _raised(step: Data, check: TaskCheck) -> Verdict:
     if step["symptom"] == DIFFERENT:
         words += f" It met something that belongs to another loop than {step['loop']}."
     elif step["error"].startswith("NameError"):
-        words += " Is the cell with the imports above run?"
+        words += " Is the cell with the imports above run? If it is, nothing of that name is in it."
     return Verdict(RAISED, words)
 
 

@@ -35,6 +35,12 @@ RETURNED, RAISED_ERROR, STUB, DID_NOT_END = "returned", "raised", "stub", "did n
 _NEVER_AWAITED = re.compile(r"coroutine '(?!Connection\._cancel')(?:[^']*\.)?([^'.]+)' was never awaited")
 
 
+# What an error's text says of the check's own frames and of files: a learner knows the functions by their names, and no path of this machine.
+_OWN_STEP = re.compile(r"Watch\._noted\(\)")
+_OWN_LOCALS = re.compile(r"\b_\w+\.<locals>\.")
+_PLACE = re.compile(r"(?: running at| at|, defined at| created at) (?:[A-Za-z]:)?[/\\](?:[^<>:]*[/\\])?(?P<file>[^/\\<>:]+\.py):(?P<line>\d+)")
+_CELL = re.compile(r"(?:\S*[/\\])?\b\d{5,}\.py\b")  # as ipykernel names a cell's file
+
 _stopping = threading.Lock()
 
 
@@ -168,7 +174,7 @@ class Watch:
             return
         first = str(error).splitlines()
         note["outcome"] = RAISED_ERROR
-        note["error"] = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+        note["error"] = _in_names_of_the_learner(f"{type(error).__name__}: {first[0]}" if first else type(error).__name__, note["called"])
         note["symptom"] = symptom_of(error)
         note["where"], note["line"] = own[-1] if own else ("", 0)
 
@@ -184,6 +190,14 @@ class Watch:
             "events": [asdict(event) for event in self.recorder.events if event.kind != "warned"],
             **more,
         }
+
+
+def _in_names_of_the_learner(text: str, called: str) -> str:
+    """An error's text without the check's own frames and without paths: the task of a step is named by the call that it makes."""
+    text = _OWN_STEP.sub(f"{called.partition('(')[0]}()", text)
+    text = _OWN_LOCALS.sub("", text)
+    text = _PLACE.sub(lambda found: f" in line {found['line']} of your cell" if _CELL.fullmatch(found["file"]) else "", text)
+    return _CELL.sub("your cell", text)
 
 
 async def _left_tasks() -> list[str]:
