@@ -13,6 +13,7 @@ LONGEST_FIRST = (
     "test_lab_setup",
     "test_browser",
     "test_lessons_run",
+    "test_hostile",
     "test_versions",
     "test_exercises",
     "test_prompt",

@@ -214,8 +214,7 @@ _KILLS = (
     Case("parent killed", KILLS, cell("import os, signal\nos.kill(os.getppid() or -1, signal.SIGKILL)"), earns_in=HERE),
     Case("process group killed", KILLS, cell("import os, signal\nos.killpg(0, signal.SIGKILL)"), earns_in=HERE),
     Case("everybody killed", KILLS, cell("import os, signal\nos.kill(-1, signal.SIGKILL)"), walls=ONLY),
-    Case("a suite that kills its parent", KILLS, conftest("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n"), {"05.3": 0}, ("fail",), ONLY, number="05"),
-    Case("a suite that kills the process above it", KILLS, conftest("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n"), {"05.3": 0}, ("ended the process",), (GROUPS,), number="05"),
+    Case("a suite that kills its parent", KILLS, conftest("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n"), {"05.3": 0}, ("our",), number="05"),
     Case("a suite that ends pytest", KILLS, conftest("import os\nos._exit(0)\n"), {"05.3": 0}, ("pytest",), number="05"),
 )
 

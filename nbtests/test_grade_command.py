@@ -23,7 +23,7 @@ from hostile import Place as HostilePlace
 from loopbound.cli import main
 from loopbound.database import server_address
 from loopbound.database.sweep import lock_number
-from loopbound.grading import gradebook
+from loopbound.grading import gradebook, processes
 from loopbound.grading.lending import ROLE, Lender
 
 FULL = sum(POINTS[task] for task in ("01.1", "01.2", "01.4"))
@@ -247,3 +247,10 @@ def test_roles_and_databases_of_a_killed_grader_are_swept(tmp_path: Path) -> Non
             time.sleep(0.02)
         Lender().close()
         assert there() == (False, False)
+
+
+def test_without_namespaces_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "strongest_walls", lambda: "groups")
+    hand_in(tmp_path / "team", "mina")
+    assert grade("team") == 0
+    assert "No namespaces can be made here" in capsys.readouterr().err

@@ -169,3 +169,17 @@ def test_its_neighbours_earn_all(name: str, batches: SimpleNamespace) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_of_it_is_left(name: str, batches: SimpleNamespace) -> None:
     assert batches.of(name).left == []
+
+
+def test_each_row_of_the_table_has_its_tests(repository: Path) -> None:
+    text = (repository / "workshop" / "safety.md").read_text(encoding="utf-8")
+    rows = [[part.strip() for part in line.strip().strip("|").split(" | ")] for line in text.splitlines() if line.startswith("| ")][1:]
+    walls = {case.name: case.walls for case in CASES}
+    named: list[str] = []
+    for threat, here, elsewhere, _, tests in rows:
+        names = [name.strip("`") for name in tests.split(", ")]
+        named += names
+        assert here.startswith("holds"), threat
+        # What a column promises is tested behind these walls, and what is not tested there is not promised.
+        assert {elsewhere.startswith("holds")} == {GROUPS in walls[name] for name in names}, threat
+    assert sorted(named) == sorted(walls)

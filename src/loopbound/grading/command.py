@@ -58,7 +58,7 @@ def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: P
 
         if open_ones:
             progress.pass_by("starting …")
-            _grade(open_ones, jobs, done)
+            _grade(open_ones, jobs, done, progress.stay)
     results.sort(key=lambda graded: (graded.learner, graded.assignment, graded.file))
     print(table(results))
     if target:
@@ -68,7 +68,7 @@ def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: P
     return 1 if any(graded.problem for graded in results) else 0
 
 
-def _grade(handed: Sequence[Handed], jobs: int, done: Callable[[Graded], None]) -> None:
+def _grade(handed: Sequence[Handed], jobs: int, done: Callable[[Graded], None], say: Callable[[str], None]) -> None:
     # The house's warm process imports for a second. So do we, and meanwhile.
     from loopbound.grading.processes import House
 
@@ -77,6 +77,8 @@ def _grade(handed: Sequence[Handed], jobs: int, done: Callable[[Graded], None]) 
         try:
             from loopbound.grading.run import grade_all
 
+            if started.result().walls != "namespaces":
+                say("No namespaces can be made here: what was handed in runs with your own rights. workshop/safety.md says what that means.")
             grade_all(handed, jobs, done, started.result())
         finally:
             if started.exception() is None:
