@@ -187,6 +187,27 @@ RIGHT = [
     ),
     (
         "05.3",
+        "one loop for all, and one dispose at its end",
+        '''
+        def conftest():
+            return """
+                import inspect, pytest, pytest_asyncio
+                from backend import engine
+
+                def pytest_collection_modifyitems(items):
+                    for item in items:
+                        if inspect.iscoroutinefunction(item.obj):
+                            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+                @pytest_asyncio.fixture(scope="session", loop_scope="session", autouse=True)
+                async def emptied_pool():
+                    yield
+                    await engine.dispose()
+            """
+        ''',
+    ),
+    (
+        "05.3",
         "an engine without a pool",
         '''
         def conftest():

@@ -12,7 +12,7 @@ from loopbound.checks.suites import LIMIT, SeededBug, files_of, judge_suite, run
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
-from loopbound.suite import run_suite
+from loopbound.suite import SuiteRun, run_suite
 
 
 @functools.lru_cache(maxsize=4)
@@ -61,14 +61,19 @@ def _judge_failing(data: Data) -> Verdict:
         return failed("unknown test", f"The suite has no test {strange[0]!r}.")
     if sorted(said) == sorted(failing):
         return passed(f"The suite was run: of its {len(tests)} tests {', '.join(failing)} failed, as you foretold.")
-    words = f"You name {len(said)} of {len(tests)} tests, and the run does not agree."
+    first = next(name for name in tests if (name in said) != (name in failing))
+    words = f"You name {len(set(said))} of {len(tests)} tests. In their order `{first}` is the first on which you and the run differ: you let it {'fail' if first in said else 'pass'}."
     if "test_title" in said:
         return failed("no connection", f"{words}\n`test_title` fails in your list. Which connection could it meet?")
-    if len(said) > len(failing) and set(failing) < set(said):
+    if set(failing) < set(said) and first not in (tests[0], "test_title"):
         return failed("never repaired", f"{words}\nThose that fail are among yours. What does a failed ping leave behind for the next test?")
     if tests[0] in said:
         return failed("the first one", f"{words}\n`{tests[0]}` fails in your list. What stood in the pool before it?")
-    return failed("another set", f"{words}\nGo through the tests in their order, and note after each what stands in the pool.")
+    if not said:
+        return failed("nobody fails", f"{words}\nA ping runs on the loop of the test that asks. On which loop was the connection made that it tests?")
+    if first not in said:
+        return failed("another set", f"{words}\nWho was the last test before it that connected, and what stands in the pool when it asks?")
+    return failed("another set", f"{words}\nWhat did the tests before it leave in the pool: a connection, an emptied place, or nothing?")
 
 
 # 05.2 Who left it?
@@ -125,13 +130,31 @@ def _run_with(data: Data, given: Mapping[str, Any]) -> Data:
         "a count that is too high by one and a query that fails once",
         ("test_users", "test_detail"),
     )
-    return {"suite": run_orders(suite, files_of(value_of(data), "conftest.py"), may=["conftest.py"], bug=bug)}
+    return {"suite": run_orders(suite, files_of(value_of(data), "conftest.py"), may=["conftest.py"], bug=bug, also=_closed_abroad, trace=True)}
+
+
+def _closed_abroad(run: SuiteRun) -> Data:
+    """Tests in which a connection was closed on another loop than its own: its socket goes, and nobody says goodbye to the server."""
+    return {"abroad": [short(event.test) for event in run.trace if event.kind == "close" and event.loop and event.born_on not in ("", event.loop)]}
+
+
+def _on_its_own_loop(run: Data) -> Verdict | None:
+    if not run["abroad"]:
+        return None
+    count, words = len(run["abroad"]), f"In the {run['order']} order"
+    return failed(
+        "closed on another loop",
+        f"{words} {count} {'connection was' if count == 1 else 'connections were'} closed on another loop than the one that opened it; the first in `{run['abroad'][0]}`. "
+        "Its own loop, on which it can say goodbye to the server, was not running.\nOn which loop does your fixture run?",
+    )
 
 
 def _judge_conftest(data: Data) -> Verdict:
     if wrong := judge_suite(data["suite"], value_of(data), tests=data["ids"], before=data["failing_ids"]):
         return wrong
-    words = f"pytest ran the suite with your `conftest.py`: all {len(data['ids'])} tests passed in the default order and in reverse, and no connection was left."
+    if wrong := next((wrong for run in data["suite"]["runs"] if (wrong := _on_its_own_loop(run))), None):
+        return wrong
+    words = f"pytest ran the suite with your `conftest.py`: all {len(data['ids'])} tests passed in the default order and in reverse, and no connection was left or closed on a foreign loop."
     return passed(f"{words} With a bug in the backend the suite failed, as it should.")
 
 
