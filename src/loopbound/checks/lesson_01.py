@@ -65,9 +65,11 @@ _SECONDS = {"mina": 0.09, "joel": 0.03, "aiko": 0.06}  # nobody ends in the orde
 def _observe_reports(names: Mapping[str, Any]) -> Data:
     open_now: list[str] = []
     turns: list[tuple[str, list[str], list[str]]] = []
-    seen: dict[str, Any] = {"most": 0, "started": [], "ended": []}
+    seen: dict[str, Any] = {"most": 0, "started": [], "ended": [], "elsewhere": []}
 
     async def fetch(user: str) -> str:
+        if asyncio.get_running_loop() is not home.loop:
+            seen["elsewhere"].append(user)
         turns.append((user, [], list(open_now)))
         seen["started"].append(user)
         open_now.append(user)
@@ -81,6 +83,7 @@ def _observe_reports(names: Mapping[str, Any]) -> Data:
         return f"report for {user}"
 
     with Watch(names) as watch:
+        home = watch.loop("A")
         watch.step("A", f"all_reports({_USERS}, fetch)", lambda: names["all_reports"](list(_USERS), fetch))
     return watch.data(**seen, turns=turns)
 
@@ -94,6 +97,12 @@ def _judge_reports(data: Data) -> Verdict:
         return failed(
             "one after the other",
             f"{call}: never more than one `fetch` was open at a time. Each began when the one before it had ended.",
+        )
+    if data["elsewhere"]:
+        return failed(
+            "loops of their own",
+            f"{call}: {len(data['elsewhere'])} of {len(data['started'])} fetches ran on loops of their own, in other threads. "
+            "What a report needs may belong to loop A, which can wait for many at a time. Who made the other loops?",
         )
     wanted = [f"report for {user}" for user in _USERS]
     if isinstance(value, list) and value != wanted and sorted(map(str, value)) == sorted(wanted):
@@ -116,8 +125,21 @@ def _draw_turns(data: Data) -> Any:
 _PAGES = [3, 1, 4, 1, 5, 9]
 
 
+def _timers_set() -> list[float]:
+    """The delays, in seconds, of timers that are set on the running loop from now on, by `asyncio.sleep` as by `call_later`; it goes on growing."""
+    loop, delays = asyncio.get_running_loop(), []
+    call_later = loop.call_later
+
+    def noted(delay: float, *more: Any, **named: Any) -> asyncio.TimerHandle:
+        delays.append(float(delay))
+        return call_later(delay, *more, **named)
+
+    loop.call_later = noted  # type: ignore[method-assign]
+    return delays
+
+
 def _observe_count(names: Mapping[str, Any]) -> Data:
-    seen: dict[str, Any] = {"counted": [], "between": []}
+    seen: dict[str, Any] = {"counted": [], "between": [], "after": 0, "slept": 0.0}
     turns: list[tuple[str, list[str], list[str]]] = []
     beats = 0
 
@@ -141,9 +163,13 @@ def _observe_count(names: Mapping[str, Any]) -> Data:
     async def beside_a_stream() -> Any:
         other = asyncio.create_task(stream())
         await asyncio.sleep(0)
+        timers = _timers_set()
         try:
-            return await names["total"](list(_PAGES), count)
+            value = await names["total"](list(_PAGES), count)
+            seen["after"] = beats
+            return value
         finally:
+            seen["slept"] = max(timers, default=0.0)
             other.cancel()
             await asyncio.wait([other])
 
@@ -161,6 +187,14 @@ def _judge_count(data: Data) -> Verdict:
     if not all(between):
         missed = between.index(0) + 1
         return failed("too few turns", f"{call}: the stream had turns, but none between page {missed} and page {missed + 1}.")
+    if not data["after"]:
+        return failed("no turn at the end", f"{call}: the stream had a turn after each page but the last. Between page {len(_PAGES)} and the return it had none.")
+    if data["slept"] > 0:
+        return failed(
+            "slept",
+            f"{call}: the stream had its turns, and your code asked for a pause of {data['slept']:g} s as well, in which nothing was counted. "
+            "The stream was ready all the while. How long must an `await` ask for, so that a turn ends?",
+        )
     if value != sum(_PAGES):
         return failed("other value", f"{call} gave the stream its turns, and returned {returned(data)}.")
     return passed(f"{call}: the stream had a turn after every page, and the sum is {value}.")
@@ -179,6 +213,7 @@ _PATIENCE = 1.0  # seconds after which a timer wakes the loop anyway
 
 def _observe_ring(names: Mapping[str, Any]) -> Data:
     order: list[str] = []
+    handed: list[str] = []  # types of what was handed to the loop as a callback
     ready = threading.Event()
     parts: dict[str, Any] = {}
 
@@ -191,6 +226,14 @@ def _observe_ring(names: Mapping[str, Any]) -> Data:
         loop = asyncio.get_running_loop()
         parts.update(loop=loop, bell=Bell(), thread=threading.get_ident())
         alarm = loop.call_later(_PATIENCE, order.append, "timer")
+        call_soon_threadsafe = loop.call_soon_threadsafe
+
+        def noted(callback: Any, *more: Any, **named: Any) -> asyncio.Handle:
+            handed.append(type(callback).__name__)
+            return call_soon_threadsafe(callback, *more, **named)
+
+        loop.call_soon_threadsafe = noted  # type: ignore[method-assign]
+        parts["timers"] = _timers_set()
         ready.set()
         try:
             async with asyncio.timeout(_PATIENCE + 0.5):
@@ -212,7 +255,7 @@ def _observe_ring(names: Mapping[str, Any]) -> Data:
         ringing.start()
         watch.step("A", "listen()", listen)
         ringing.join(10)
-    return watch.data(order=order)
+    return watch.data(order=order, handed=handed, slept=max(parts["timers"], default=0.0))
 
 
 def _judge_ring(data: Data) -> Verdict:
@@ -220,6 +263,12 @@ def _judge_ring(data: Data) -> Verdict:
     ring = next((step for step in data["steps"] if step["called"].startswith("ring")), {})
     if is_thing(ring.get("value"), "coroutine"):
         return failed("never awaited", "`ring(loop, bell)` returned a coroutine. The thread that called it has no loop to run one on.")
+    if "set elsewhere" in order and "NoneType" in data["handed"]:
+        return failed(
+            "called, not handed over",
+            "`bell.set()` ran on the thread that called `ring`: with its parentheses it is a call, and that thread made it. "
+            "What reached loop A as a callback was its result, None.",
+        )
     if "set elsewhere" in order:
         return failed(
             "set on the wrong thread",
@@ -232,6 +281,8 @@ def _judge_ring(data: Data) -> Verdict:
             "loop not woken",
             f"The bell was set on loop A, but only when a timer of another task woke the loop, {_PATIENCE:.0f} second later. Until then your callback lay in its queue.",
         )
+    if data["slept"] > 0:
+        return failed("set later", f"Loop A was woken, and then a timer of {data['slept']:g} s came before the bell. The task was to wake up at once.")
     return passed("Loop A slept, your call woke it, and the bell was set on its own thread.")
 
 
@@ -261,6 +312,7 @@ CHECKS = {
         explains=(
             ("cannot be called from a running event loop", "a loop inside a loop", "A loop is running already: the one that awaits your function. Await on it; it needs no second one."),
             ("object list can't be used in 'await'", "awaited a list", "A list of coroutines is no coroutine: something has to gather them into one thing to await."),
+            ("unhashable type: 'list'", "gathered a list", "`gather` takes each coroutine as an argument of its own. It was handed one list."),
             ("object generator can't be used in 'await'", "awaited a list", "A generator of coroutines is no coroutine: something has to gather them into one thing to await."),
         ),
     ),
