@@ -9,7 +9,7 @@ import re
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -132,13 +132,13 @@ def _judge_night(data: Data) -> Verdict:
         return failed("not the first", f"{count}\nYou let the night begin with {said['began']!r}. Could its error be there if no earlier call had gone wrong?")
     if "archive" in wrong:
         return failed("who refuses", f"{count}\nArchive's entry ends in a function that looks at the state of a connection. Whose function is it, and whose class is the error?")
-    return failed("who had died", f"{count}\nTidy_up's last frames lead from one package into the other. In which of the two do they end?")
+    return failed("who had died", f"{count}\nLook at the last frames that the log kept of `tidy_up`: whose functions are they? And what is closed in the message, asyncpg's connection or a thing of asyncio's?")
 
 
 # 03.2 Three drivers and a nap
 
 _STEPS = ("A asks", "B asks", "A naps", "B asks", "A asks", "A asks")
-_ASKS = [step for step in _STEPS if "asks" in step]
+_ASKS = [f"{step}, step {number}" for number, step in enumerate(_STEPS, start=1) if "asks" in step]
 _DRIVERS = ("aiosqlite", "asyncpg", "psycopg")
 
 
@@ -201,6 +201,8 @@ def _judge_drivers(data: Data) -> Verdict:
     said, outcomes = value_of(data), data["outcomes"]
     words = {OK, DIFFERENT, IN_PROGRESS}
     fits = isinstance(said, dict) and sorted(said) == sorted(outcomes)
+    if fits and (long := next((driver for driver, row in said.items() if isinstance(row, list) and len(row) == len(_STEPS)), None)):
+        return failed("the nap counted", f"For {long} you give six words. Wanted are the outcomes of the five asks: the nap, step 3, asks nothing.")
     if not fits or not all(isinstance(row, list) and len(row) == len(_ASKS) and set(map(str, row)) <= words for row in said.values()):
         return failed("not three rows", f"`five_asks()` returned {told(said)}. Wanted is a dict: for {', '.join(outcomes)} a list of five words each.")
     if said == outcomes:
@@ -241,10 +243,14 @@ def _draw_drivers(data: Data) -> Any:
 # 03.3 Ask at its home
 
 
-def _watched(log: Recorder, rest: float = 0.0) -> type[asyncpg.Connection]:
+async def _at_once() -> None:
+    """No rest."""
+
+
+def _watched(log: Recorder, rest: Callable[[], Awaitable[None]] = _at_once) -> type[asyncpg.Connection]:
     """A class of asyncpg connections whose queries the recorder sees, with the loop that each ran on.
 
-    With ``rest``, a query of one value takes at least so many seconds.
+    ``rest`` is awaited behind the server's answer, before the query's caller has it.
     """
 
     class Watched(asyncpg.Connection):
@@ -254,16 +260,20 @@ def _watched(log: Recorder, rest: float = 0.0) -> type[asyncpg.Connection]:
 
         async def fetch(self, *words: Any, **more: Any) -> Any:
             with log.use(self):
-                return await super().fetch(*words, **more)
+                value = await super().fetch(*words, **more)
+                await rest()
+                return value
 
         async def fetchrow(self, *words: Any, **more: Any) -> Any:
             with log.use(self):
-                return await super().fetchrow(*words, **more)
+                value = await super().fetchrow(*words, **more)
+                await rest()
+                return value
 
         async def fetchval(self, *words: Any, **more: Any) -> Any:
             with log.use(self):
                 value = await super().fetchval(*words, **more)
-                await asyncio.sleep(rest)
+                await rest()
                 return value
 
     return Watched
@@ -303,11 +313,36 @@ def _running(loop: NamedLoop) -> Iterator[None]:
 
 _NO_COLUMN = "no such column"
 _HOME_LIMIT = 3.0
+_REST = 0.05
 _THREADS = "A `concurrent.futures.Future` belongs to threads, not to a loop, and cannot be awaited as it is."
 
 
 def _observe_home(names: Mapping[str, Any]) -> Data:
-    seen: dict[str, Any] = {"went_on": None, "woken": True, "same": None, "error": ""}
+    seen: dict[str, Any] = {"went_on": None, "woken": True, "guessed": 0.0, "same": None, "error": ""}
+    timers: list[float] = []  # that the answer set on loop B while its first query was under way
+    caller: list[asyncio.AbstractEventLoop] = []
+
+    async def rest() -> None:
+        # It lets loop B fall asleep before the answer is there: what forgets to wake it is found out each time.
+        await asyncio.sleep(_REST)
+        if seen["went_on"] is None and timers and caller:
+            await outlast(max(timers))
+
+    async def outlast(guess: float) -> None:
+        """Makes the query longer than what the answer slept, and sees whether loop B has turns then; a guess stands in `result()` by now."""
+        ends = time.monotonic() + _HOME_LIMIT - 0.4
+        await asyncio.sleep(min(guess + 0.2, _HOME_LIMIT - 0.8))
+        had_a_turn = threading.Event()
+        caller[0].call_soon_threadsafe(had_a_turn.set)
+        while not had_a_turn.is_set() and time.monotonic() < ends:
+            await asyncio.sleep(0.02)
+        if not had_a_turn.is_set():
+            seen["guessed"] = guess
+        await asyncio.sleep(_REST)
+
+    def noted(delay: float, *more: Any, **named: Any) -> asyncio.TimerHandle:
+        timers.append(float(delay))
+        return type(caller[0]).call_later(caller[0], delay, *more, **named)
 
     async def asked(query: str) -> Any:
         turns: list[str] = []
@@ -318,6 +353,9 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
 
         # It gets its turn as soon as the answer awaits something. No timer here: one would wake the loop for what forgot to.
         other = asyncio.create_task(other_work())
+        if not caller:
+            caller.append(asyncio.get_running_loop())
+            caller[0].call_later = noted  # type: ignore[method-assign]
         value = names["ask_at_home"](home.loop, connection, query)
         value = await value if inspect.isawaitable(value) else value
         if seen["went_on"] is None:
@@ -335,8 +373,7 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
 
     with Watch(names, limit=_HOME_LIMIT) as watch:
         database, home = watch.database(), watch.loop("A")
-        # The rest lets loop B fall asleep before the answer is there: what forgets to wake it is found out each time.
-        connection = home.run(_born(watch.recorder, _connect(database, _watched(watch.recorder, rest=0.05))))
+        connection = home.run(_born(watch.recorder, _connect(database, _watched(watch.recorder, rest))))
         pid = connection.get_server_pid()
         with _running(home):
             reports = watch.step("B", 'ask_at_home(home, connection, "select count(*) from reports")', lambda: asked("select count(*) from reports"))
@@ -357,6 +394,12 @@ def _judge_home(data: Data) -> Verdict:
         return failed("nothing returned", f"{call} returned None.")
     if value != 6:
         return failed("other value", f"{call} returned {told(value)}; the table has 6 rows.")
+    if data["guessed"]:
+        return failed(
+            "a guess at the time",
+            f"{call} returned 6. Your code slept {data['guessed']:g} s on loop B; this query took longer, and from then on no other task of loop B had a turn. "
+            "What tells you that a future is done?",
+        )
     if not data["went_on"]:
         return failed(
             "loop B stood still",
