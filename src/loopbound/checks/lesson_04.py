@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -69,6 +69,8 @@ def _judge_two(data: Data) -> Verdict:
         return failed("one place", f"{words}\nYou foretell a pool with one place. How many connections did A leave in it?")
     if set(said[1:]) == {DIFFERENT}:
         return failed("never repaired", f"{words}\nYou expect that a failure changes nothing. What does a failing ping leave in its place in the queue?")
+    if first == 5:
+        return failed("the end of the queue", f"{words}\nUp to E you are right. D and E each gave a connection back, one behind the other: whose does F take?")
     if said[:4] == [OK, DIFFERENT, DIFFERENT, OK]:
         return failed("foreign again", f"{words}\nUp to D you are right. D's connection went to the end of the queue: what stood before it?")
     if set(said) == {OK}:
@@ -89,6 +91,10 @@ _REFUSED = "refused"
 
 def _observe_ask(names: Mapping[str, Any]) -> Data:
     left: list[int] = []
+    disposed: list[str] = []
+
+    def noted(engine: Engine) -> None:
+        disposed.append(engine.dialect.driver)
 
     async def refused(url: str) -> Any:
         try:
@@ -98,12 +104,16 @@ def _observe_ask(names: Mapping[str, Any]) -> Data:
 
     with Watch(names) as watch:
         database = watch.database()
-        watch.step("A", 'ask_once(url, "select count(*) from reports")', lambda: names["ask_once"](database.url, "select count(*) from reports"))
+        event.listen(Engine, "engine_disposed", noted)
+        try:
+            watch.step("A", 'ask_once(url, "select count(*) from reports")', lambda: names["ask_once"](database.url, "select count(*) from reports"))
+        finally:
+            event.remove(Engine, "engine_disposed", noted)
         left.append(watch.connected(database))
         if watch.well and not left[0]:
             watch.step("B", 'ask_once(url, "select missing from reports")', lambda: refused(database.url))
             left.append(watch.connected(database))
-    return watch.data(left=left)
+    return watch.data(left=left, disposed=len(disposed))
 
 
 def _judge_ask(data: Data) -> Verdict:
@@ -125,6 +135,12 @@ def _judge_ask(data: Data) -> Verdict:
         saw = f"{call} returned 6. When it had ended, the server still saw {left[0]} open connection of it."
         if "dispose" in data["never_awaited"]:
             return failed("dispose not awaited", f"{saw}\n`engine.dispose()` gave a coroutine, and nobody awaited it: it never ran.")
+        if data["disposed"]:
+            return failed(
+                "disposed, not closed",
+                f"{saw}\nThe engine was disposed, and nobody closed that connection: a dispose closes what lies in the pool at that moment, and with `close=False` "
+                "it lets go of that too, unclosed. Which of the two was it here?",
+            )
         return failed("pooled connection left", f"{saw}\nLeaving `async with engine.connect()` gives the connection back. To whom?")
     if value_of(data, 1) != _REFUSED:
         return failed("error swallowed", f"{at(data['steps'][1])} names a column that there is not. It returned {told(value_of(data, 1))}, and the caller learns of no error.")
@@ -243,7 +259,10 @@ def _judge_rows(data: Data) -> Verdict:
         return failed("not four names", f"`which_engine()` returned {told(said)}. Wanted is a dict from w, x, y and z to {names}, each once.")
     wrong = [label for label in engines if said[label] != engines[label]]
     if not wrong:
-        return passed("Each row is the one that its engine gave.")
+        return passed(
+            "Each row is the one that its engine gave. x leaves more than one session: its pool dropped each connection whose ping failed, "
+            "and the loop that could have said goodbye for it to the server was closed."
+        )
     words = f"{len(wrong)} of 4 rows belong to other engines: {', '.join(wrong)}."
     swapped = {said[label] for label in wrong}
     if swapped == {"NullPool", "pool_recycle=0"}:
@@ -291,7 +310,10 @@ CHECKS = {
             "Three engines of the lesson went through seven loops. One of them never keeps a connection.",
             "The option is called `poolclass`, and the class comes from `sqlalchemy.pool`.",
         ),
-        explains=(("Pool class QueuePool cannot be used with asyncio", "a pool for threads", "That pool is made for threads, and SQLAlchemy refuses it under asyncio."),),
+        explains=(
+            ("Pool class QueuePool cannot be used with asyncio", "a pool for threads", "That pool is made for threads, and SQLAlchemy refuses it under asyncio."),
+            ("'str' object has no attribute", "a name for a class", "SQLAlchemy was handed a text where it takes a class: the class itself is wanted, without quotation marks."),
+        ),
     ),
     "04.4": TaskCheck(
         answers=("which_engine",),
