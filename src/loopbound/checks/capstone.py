@@ -13,12 +13,12 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from loopbound.checks.suites import run_in_words, short
+from loopbound.checks.suites import run_in_words, settings_of, short
 from loopbound.course.manifest import assignment, repository
 from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun, run_suite, run_suites
 
-__all__ = ["LIMIT", "hidden_files", "labels_of", "run_mended"]
+__all__ = ["LIMIT", "hidden_files", "labels_of", "met_in", "run_mended"]
 
 Data = dict[str, Any]
 
@@ -70,10 +70,11 @@ def run_mended(files: Mapping[str, str], five: Iterable[str]) -> Data:
 
     Returns:
         "runs", as `run_in_words` with "crossed", the ids of tests that passed with a connection of another loop, "late", those in which one
-        was closed on another loop than its own, and "left", how many connections outlived their loops; "hidden", None or what the further tests gave; "bugs", what was noticed of each; "alone", a run
-        of each of the five; "problem", "" or why pytest could not run the suite.
+        was closed on another loop than its own, "left", how many connections were left behind, "idle", how many were not but stayed, "loops", on how many any was opened, "met", from a test to the one
+        whose connection it met, "given_up", tests in which such a one was replaced at once, and what the header says of settings; "hidden", None or what the further tests gave; "bugs", what was
+        noticed of each; "alone", a run of each of the five; "production", how many connections the application opened without its suite, None where it is as found; "problem", "" or why pytest could not run the suite.
     """
-    data: Data = {"runs": [], "hidden": None, "bugs": [], "alone": [], "problem": ""}
+    data: Data = {"runs": [], "hidden": None, "bugs": [], "alone": [], "production": None, "problem": ""}
     if not files:
         return data
     job = {"project": BACKEND, "overlay": dict(files), "limit": LIMIT, "trace": True}
@@ -100,7 +101,21 @@ def run_mended(files: Mapping[str, str], five: Iterable[str]) -> Data:
     five = list(five)
     for test, run in zip(five, run_suites([job | {"tests": [test]} for test in five]), strict=True):
         data["alone"].append(run_in_words(test, run))
+    data["production"] = _in_production({name: text for name, text in files.items() if name.startswith("app/")})
     return data
+
+
+def _in_production(application: Mapping[str, str]) -> int | None:
+    """How many connections the application opens for nine requests on one loop; None where it is as found, or cannot be asked without the rest of an answer."""
+    if not application:
+        return None
+    hidden = hidden_files("worker")
+    try:
+        run = run_suite(BACKEND, overlay={**application, **hidden}, tests=[f"{file}::test_the_server_keeps_its_pool" for file in hidden], limit=LIMIT)
+    except Problem:
+        return None
+    counted = next((found for test in run.tests if (found := re.search(r"connections: (\d+)", test.error))), None)
+    return int(counted[1]) if counted else None
 
 
 def _each(jobs: list[Data]) -> list[SuiteRun | str]:
@@ -118,7 +133,21 @@ def _each(jobs: list[Data]) -> list[SuiteRun | str]:
 
 
 def _in_words(order: str, run: SuiteRun) -> Data:
-    return run_in_words(order, run) | {"left": _outlived(run), "crossed": _crossed(run), "late": _late(run)}
+    left = _outlived(run)
+    seen = {"left": left, "idle": len(run.leftovers) - left, "loops": len(_loops(run)), "crossed": _crossed(run), "late": _late(run)}
+    return run_in_words(order, run) | settings_of(run) | seen | {"met": met_in(run), "given_up": _given_up(run)}
+
+
+def met_in(run: SuiteRun) -> dict[str, str]:
+    """From a failing test to the one in which the connection was made that it met on another loop; short names."""
+    owner: dict[str, str] = {}
+    met: dict[str, str] = {}
+    for event in run.trace:
+        if event.loop and event.test:
+            owner.setdefault(event.loop, short(event.test))
+        if event.test in run.failed and event.born_on and event.born_on != event.loop:
+            met.setdefault(short(event.test), owner.get(event.born_on, ""))
+    return met
 
 
 def _sound(run: SuiteRun) -> bool:
@@ -127,13 +156,30 @@ def _sound(run: SuiteRun) -> bool:
 
 
 def _outlived(run: SuiteRun) -> int:
-    """How many connections were left that should not have been.
+    """How many connections were left behind.
 
     Where all tests share one loop, the pool of that loop may keep what it has until the process ends, if nothing is in a transaction.
     """
-    loops = {event.loop for event in run.trace if event.kind == "connect"}
     busy = [session for session in run.leftovers if session.state != "idle"]
-    return len(run.leftovers) if len(loops) > 1 else len(busy)
+    return len(run.leftovers) if len(_loops(run)) > 1 else len(busy)
+
+
+def _loops(run: SuiteRun) -> set[str]:
+    return {event.loop for event in run.trace if event.kind == "connect"}
+
+
+def _given_up(run: SuiteRun) -> list[str]:
+    """Tests in which the pool gave up a connection of another loop and made a new one in its place, before it handed out anything: a listener refused it."""
+    refused: dict[int, str] = {}
+    found = set()
+    for event in run.trace:
+        if event.kind == "invalidate" and event.loop and event.born_on not in ("", event.loop):
+            refused[event.record] = event.test
+        elif event.kind == "connect" and refused.get(event.record) == event.test:
+            found.add(event.test)
+        elif event.kind != "close":
+            refused.pop(event.record, None)
+    return sorted(found)
 
 
 def _crossed(run: SuiteRun) -> list[str]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from loopbound.checks.plain import plain, told
-from loopbound.checks.suites import LIMIT, SeededBug, files_of, judge_suite, run_in_words, run_orders, short
+from loopbound.checks.suites import LIMIT, SeededBug, files_of, judge_suite, run_in_words, run_orders, settings_of, short
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
@@ -32,19 +32,6 @@ def _key(suite: Mapping[str, str]) -> str:
 @lru_cache(maxsize=8)
 def _tests_of(suite: str) -> list[str]:
     return list(run_suite(json.loads(suite), options=["--collect-only"], limit=LIMIT).not_run)
-
-
-def _settings(run: SuiteRun) -> Data:
-    """What the run's header says: the file that was read, the mode, the two loop scopes; "" for what it does not say. And the options unknown to pytest."""
-    patterns = {
-        "file": r"^configfile: (\S+)",
-        "mode": r"mode=Mode\.(\w+)",
-        "fixtures": r"asyncio_default_fixture_loop_scope=(\w+)",
-        "tests": r"asyncio_default_test_loop_scope=(\w+)",
-    }
-    found = {name: re.search(pattern, run.output, re.MULTILINE) for name, pattern in patterns.items()}
-    unknown = [text.rpartition(" ")[2] for text in run.warnings if "Unknown config option: " in text]
-    return {"settings": {name: match[1].lower() if match else "" for name, match in found.items()}, "unknown": unknown}
 
 
 # 08.1 Six pairs
@@ -75,7 +62,7 @@ def _judge_pairs(data: Data) -> Verdict:
         return passed(f"pytest ran the six files: {', '.join(outcomes)}. You foretold each of them.")
     wrong = [n for n in range(len(pairs)) if said[n] != outcomes[n]]
     fixture, test = pairs[wrong[0]]
-    words = f"{len(wrong)} of 6 outcomes {'is another' if len(wrong) == 1 else 'are others'}. The first: the fixture on the {fixture}'s loop, its test on the {test}'s, and you said {said[wrong[0]]!r}."
+    words = f"{len(wrong)} of 6 outcomes {'differs' if len(wrong) == 1 else 'differ'} from yours. The first: the fixture on the {fixture}'s loop, its test on the {test}'s, and you said {said[wrong[0]]!r}."
     if any(pairs[n][0] == pairs[n][1] for n in wrong):
         return failed("only the session", f"{words}\nIn the lesson's 25 runs the fixture was kept for a session. How long is this one kept, and which loops live as long?")
     for n in wrong:
@@ -109,7 +96,7 @@ def _suite_tests(given: Mapping[str, Any]) -> Data:
 def _run_table(data: Data, given: Mapping[str, Any]) -> Data:
     suite = given["SUITE"]
     bug = SeededBug({"backend.py": suite["backend.py"] + _ONE_MORE}, "a count that is too high by one", ("test_three_users", "test_list"))
-    return {"suite": run_orders(suite, files_of(value_of(data), "pyproject.toml"), may=["pyproject.toml"], bug=bug, also=_settings)}
+    return {"suite": run_orders(suite, files_of(value_of(data), "pyproject.toml"), may=["pyproject.toml"], bug=bug, also=settings_of)}
 
 
 def _judge_settings(run: Data) -> Verdict | None:
@@ -159,7 +146,7 @@ def _observe_culprit(names: Mapping[str, Any]) -> Data:
 def _run_without(project: str, file: str) -> Data:
     files = {name: text for name, text in json.loads(project).items() if name != file}
     run = run_suite(files, limit=LIMIT)
-    return run_in_words("default", run) | _settings(run)
+    return run_in_words("default", run) | settings_of(run)
 
 
 def _as_found(given: Mapping[str, Any]) -> Data:
@@ -290,7 +277,7 @@ def _judge_rows(run: Data) -> Verdict | None:
     words = f"In the {run['order']} order `{test}` counted other rows than it should: `{_cut(error)}`."
     if list(counted) == [_BACK]:
         return failed("rolled back too far", f"{words}\nIt committed a report, wrote a second one and rolled back, and the first is gone too. What was that commit, inside your transaction?")
-    return failed("rows leak", f"{words}\nWhat an earlier test committed is still there. Who began the transaction that its commit ended?")
+    return failed("rows leak", f"{words}\nWhat an earlier test committed is still there. Your fixture's exit may commit, and so may the test: what undoes either of them?")
 
 
 def _judge_isolated(data: Data) -> Verdict:
@@ -308,7 +295,7 @@ CHECKS: dict[str, TaskCheck] = {
         judge=_judge_pairs,
         hints=(
             "Ask two questions of each pair. The first: does the fixture's loop live as long as the fixture's value, which is kept for a module?",
-            "The second: does the test run on that very loop? Only one pair of scopes that are not equal could be the same loop, and it is not among these.",
+            "The second: does the test run on that very loop? Here each scope has a loop of its own, so two that are not equal are two loops.",
             'A loop that is too short gives "ScopeMismatch", in setup. A loop that is long enough and is not the test\'s gives "different loop".',
         ),
     ),
@@ -333,7 +320,7 @@ CHECKS: dict[str, TaskCheck] = {
         settle=_delete,
         judge=_judge_culprit,
         hints=(
-            "`print(run_suite(PROJECT).output)` begins with the header: one line names the file that was read, one the settings in force.",
+            "`print(run_suite(PROJECT).output)` has the header near its top, below a warning: one line names the file that was read, one the settings in force.",
             "A file whose name begins with a dot is easily overlooked, by people and not by pytest.",
         ),
     ),

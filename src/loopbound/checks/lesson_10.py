@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from loopbound.checks.capstone import LIMIT, hidden_files, labels_of, run_mended
+from loopbound.checks.capstone import LIMIT, hidden_files, labels_of, met_in, run_mended
 from loopbound.checks.plain import plain, told
 from loopbound.checks.suites import files_of, judge_suite, run_in_words, short
 from loopbound.checks.task import Data, TaskCheck, value_of
@@ -33,14 +33,7 @@ def _met(order: str) -> Data:
     """What a run of these tests gave: who failed, and in which test the connection that it met was made."""
     tests = json.loads(order)
     run = run_suite(BACKEND, tests=tests, trace=True, limit=LIMIT)
-    owner: dict[str, str] = {}
-    met: dict[str, str] = {}
-    for event in run.trace:
-        if event.loop and event.test:
-            owner.setdefault(event.loop, short(event.test))
-        if event.test in run.failed and event.born_on and event.born_on != event.loop:
-            met.setdefault(short(event.test), owner.get(event.born_on, ""))
-    return {"order": [short(test) for test in tests], "met": met, "disposing": [short(test) for test in tests if "test_auth.py" in test]}
+    return {"order": [short(test) for test in tests], "met": met_in(run), "disposing": [short(test) for test in tests if "test_auth.py" in test]}
 
 
 def _facts_met(given: Mapping[str, Any]) -> Data:
@@ -68,6 +61,8 @@ def _judge_met(data: Data) -> Verdict:
         wrong = (extra or missing)[0]
         taken = "fails in your answer, and passed" if extra else "is not among yours, and failed"
         before = order[order.index(wrong) - 1]
+        if extra and before in data["disposing"]:
+            return failed("behind the dispose", f"{words}\n`{wrong}` {taken}. It ran behind `{before}`, of `test_auth.py`. What does that file do behind each of its tests?")
         return failed("another set", f"{words}\n`{wrong}` {taken}. Write down what stands in the queue behind `{before}`: a failed ping leaves an empty place.")
     wrong = next(test for test in met if said[test] != met[test])
     return failed("another culprit", f"The failing tests are right. `{wrong}` met a connection, and not one of `{said[wrong]}`. Which record stood at the head of the queue?")
@@ -127,14 +122,29 @@ def _judge_mended(data: Data) -> Verdict:
     common = {"strange": [], "limit": LIMIT, "bug": None}
     for run in suite["runs"]:
         if run["crossed"] and not run["failed"] and not run["errors"]:
+            if set(run["crossed"]) <= set(run["given_up"]):
+                return failed(
+                    "given up, not closed",
+                    f"In the {run['order']} order no test failed. In `{short(run['crossed'][0])}` the pool found a connection of another loop, gave it up and made a new one: "
+                    "such a connection cannot take leave of the server, for its loop was closed by then.\nWho could have closed it, and when?",
+                )
             return failed(
                 "failures hidden",
                 f"In the {run['order']} order no test is reported as failed. But in `{short(run['crossed'][0])}` the pool handed out a connection of another loop, "
                 "as in the suite as found. What became of the error?",
             )
-        ours = {"problem": suite["problem"], "runs": [run], **common}
-        if verdict := judge_suite(ours, value_of(data), tests=tests, before=before, what=_WHAT, wanted="a dict from file names to their texts"):
+        ours = {"problem": suite["problem"], "runs": [run | {"left": 0}], **common}
+        own = functools.partial(_judge_loops, before=before, unused=_unused(files_of(value_of(data)) or {}))
+        if verdict := judge_suite(ours, value_of(data), tests=tests, own=own, what=_WHAT, wanted="a dict from file names to their texts"):
             return verdict
+        if run["left"]:
+            behind = f"{run['left']} {'connection' if run['left'] == 1 else 'connections'}"
+            more = (
+                f"of the suite, which had opened connections on {run['loops']} loops. Who closes one before its loop ends?"
+                if run["loops"] > 1
+                else "of the suite in an open transaction. Who ends it?"
+            )
+            return failed("connections left", f"In the {run['order']} order all {len(tests)} tests passed. When the last one was over, the server still saw {behind} {more}")
         if run["late"]:
             return failed(
                 "closed on another loop",
@@ -156,11 +166,67 @@ def _judge_mended(data: Data) -> Verdict:
         if not run["passed"]:
             wrong = run["failed"] | run["errors"] | run["skipped"]
             return failed("fails alone", f"In the suite it passes. In a process of its own `{short(run['order'])}` does not: {next(iter(wrong.values()), 'it did not run')}.")
+    if suite["production"]:
+        return failed(
+            "the server pays",
+            f"All {len(tests)} tests pass. But your files below `app/` are also what runs in production: there, on one loop that lasts, the application opened {suite['production']} connections "
+            "for 9 requests, and one was enough before. Where can a cure sit that is the suite's alone?",
+        )
     orders = [run["order"] for run in suite["runs"]]
+    idle = max(run["idle"] for run in suite["runs"])
+    stayed = f" ({idle} idled in the pool of the one loop that all share)" if idle else ""
     return passed(
         f"All {len(tests)} tests passed in {len(orders)} orders ({', '.join(orders)}), the five also alone, and {hidden['count']} further tests that you have not seen. "
-        f"Nothing hung, no connection outlived its loop, and the suite noticed each of {len(suite['bugs'])} bugs that were put into the backend."
+        f"Nothing hung, no connection was left behind{stayed}, and the suite noticed each of {len(suite['bugs'])} bugs that were put into the backend."
     )
+
+
+def _unused(files: Mapping[str, str]) -> str:
+    """A file of an answer that neither pytest nor the application looks for, and that no other one imports; "" where there is none."""
+    for name in files:
+        path = PurePosixPath(name)
+        others = "\n".join(text for other, text in files.items() if other != name)
+        if path.suffix == ".py" and path.stem not in ("conftest", "__init__") and not (BACKEND / name).exists() and path.stem not in others:
+            return name
+    return ""
+
+
+def _judge_loops(run: Data, before: Sequence[str], unused: str) -> Verdict | None:
+    """Why tests met another loop, by what the trace and the run's header say."""
+    broken, said = {**run["failed"], **run["errors"]}, run["settings"]
+    if run["never_awaited"] or not any(symptom_in(*_named(run["said"].get(test, ""))) == DIFFERENT for test in broken):
+        return None
+    if said["fixtures"] != said["tests"] and "session" in (said["fixtures"], said["tests"]):
+        header = f"The run's header says: fixtures' loop scope {said['fixtures']}, tests' loop scope {said['tests']}."
+        return failed(
+            "two loop scopes",
+            f"In the {run['order']} order {len(broken)} of {len(broken) + len(run['passed'])} tests fail, `{short(next(iter(broken)))}` with a connection of another loop. {header}\n"
+            "On which loop was the connection made, and on which is it used?",
+        )
+    if run["errors"]:
+        return None
+    test, owner = next(iter(run["met"].items()), ("", ""))
+    it_met = f"`{test}` met a connection that `{owner}` had made" if owner else ""
+    if sorted(run["failed"]) == sorted(before) and run["order"] == "default":
+        if unused:
+            return failed("file not used", f"In the default order the same {len(before)} tests fail as without your files. `{unused}` is a new file, and nothing imports it. Does pytest look for that name?")
+        return failed(
+            "no effect",
+            f"In the default order the same tests fail as without your files: {', '.join(map(short, sorted(before)))}. {it_met}.\n"
+            "Does your change run for each test, and does it reach the pool from which `SessionFactory` takes its connections?",
+        )
+    if not owner:
+        return None
+    return failed(
+        "still failing",
+        f"In the {run['order']} order {len(broken)} {'test fails' if len(broken) == 1 else 'tests fail'}: {DIFFERENT}. {it_met}.\n"
+        "Which session took that connection, and where does it come from? Your cure has to reach every session.",
+    )
+
+
+def _named(error: str) -> tuple[str, str]:
+    """An error's text as `symptom_in` takes it."""
+    return error.partition(":")[0], error
 
 
 def _judge_hidden(hidden: Data, count: int) -> Verdict | None:
@@ -228,6 +294,8 @@ def _judge_worker(data: Data) -> Verdict:
             "a task meets the one before",
             f"Four messages came to one worker, and one of their tasks ended with: {symptom}. Each task has a loop of its own. What did the one before it leave in the pool, and who could have closed it?",
         )
+    if "assert None ==" in four:
+        return failed("no result", "Four messages came to one worker, and its task returned None, where `run_analysis` gives the state of the task. Who returns what it gave?")
     if four:
         return failed("a task fails", f"Four messages came to one worker, and one of their tasks ended with `{four}`.")
     server = errors.get("test_the_server_keeps_its_pool", "")
@@ -290,7 +358,7 @@ CHECKS = {
         hints=(
             "`asyncio.run` in `app/worker.py` makes a loop for one task. What that task leaves in the pool, only that loop can close.",
             "Exercise 09.3 is the same in small: one coroutine that does the work and then disposes, given to `asyncio.run`.",
-            "`app/worker.py` needs `engine` from `app.db.session`, and a coroutine with `try: return await run_analysis(…)` and `finally: await engine.dispose()`.",
+            "What has to happen also where the work raises stands in a `finally`. `app/worker.py` has no `engine` yet: it is in `app.db.session`.",
         ),
     ),
 }

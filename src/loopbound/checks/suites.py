@@ -17,7 +17,7 @@ from loopbound.problem import Problem
 from loopbound.suite import SuiteRun, run_suites
 from loopbound.suite.project import Project
 
-__all__ = ["LIMIT", "SeededBug", "files_of", "judge_suite", "run_in_words", "run_orders", "short"]
+__all__ = ["LIMIT", "SeededBug", "files_of", "judge_suite", "run_in_words", "run_orders", "settings_of", "short"]
 
 Data = dict[str, Any]
 
@@ -136,6 +136,19 @@ def run_in_words(order: str, run: SuiteRun) -> Data:
     }
 
 
+def settings_of(run: SuiteRun) -> Data:
+    """What the run's header says: the file that was read, the mode, the two loop scopes; "" for what it does not say. And the options unknown to pytest."""
+    patterns = {
+        "file": r"^configfile: (\S+)",
+        "mode": r"mode=Mode\.(\w+)",
+        "fixtures": r"asyncio_default_fixture_loop_scope=(\w+)",
+        "tests": r"asyncio_default_test_loop_scope=(\w+)",
+    }
+    found = {name: re.search(pattern, run.output, re.MULTILINE) for name, pattern in patterns.items()}
+    unknown = [text.rpartition(" ")[2] for text in run.warnings if "Unknown config option: " in text]
+    return {"settings": {name: match[1].lower() if match else "" for name, match in found.items()}, "unknown": unknown}
+
+
 def judge_suite(
     data: Data,
     value: Any,
@@ -197,9 +210,10 @@ def _judge_run(
         return failed("fixture fails", f"{order} a fixture of `{short(test)}` raised `{error}`.")
     if run["never_awaited"]:
         count = len(run["failed"])
-        return failed("dispose not awaited", f"{order} {count} {'test' if count == 1 else 'tests'} failed, and Python warned that the coroutine of `dispose()` was never awaited.")
+        ended = f"{count} {'test' if count == 1 else 'tests'} failed" if count else "all tests passed"
+        return failed("dispose not awaited", f"{order} {ended}, and Python warned that the coroutine of `dispose()` was never awaited.")
     if before and sorted(run["failed"]) == before and run["order"] == "default":
-        return failed("no effect", f"{order} the same tests fail as without {what}: {', '.join(map(short, before))}. Does it run for each test?")
+        return failed("no effect", f"{order} the same tests fail as without {what}: {', '.join(map(short, before))}. Does it run for each test, and does it reach the pool that they use?")
     if run["failed"]:
         test, symptom = next(iter(run["failed"].items()))
         return failed("still failing", f"{order} `{short(test)}` fails: {symptom}.")
