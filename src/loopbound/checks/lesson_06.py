@@ -479,7 +479,10 @@ def _mended(data: Data, given: Mapping[str, Any]) -> Data:
 
 
 def _end_of(run: Data) -> str:
-    return f"had not ended after {_HUNG:.0f} seconds" if run["hung"] else f"ended, and `{next(iter(run['failed'] | run['errors'])).split('::')[-1]}` failed"
+    if run["hung"]:
+        return f"had not ended after {_HUNG:.0f} seconds"
+    test = next(iter(run["failed"] | run["errors"]))
+    return f"ended, and `{test.split('::')[-1]}` failed with `{run['said'].get(test, 'an error')}`"
 
 
 def _sessions(run: SuiteRun) -> Data:
@@ -502,7 +505,8 @@ def _judge_mended(data: Data) -> Verdict:
             )
         if _ENDED in run["failed"]:
             others = [test for test in run["failed"] if test != _ENDED] + list(run["errors"])
-            seen = f"`{others[0].split('::')[-1]}` failed, which at least is no hang." if others else "The suite ended, and its tests passed."
+            said = next((run["said"][test] for test in others[:1] if run["said"].get(test)), "an error")
+            seen = f"`{others[0].split('::')[-1]}` failed with `{said}`, which at least is no hang." if others else "The suite ended, and its tests passed."
             return failed(
                 "cut, not mended",
                 f"{seen} But right after `test_stream` the check asked the server, and a session was still idle in transaction. "
@@ -537,7 +541,7 @@ CHECKS = {
         hints=(
             'The server has a function for one step: `await connection.fetchval("select pg_blocking_pids($1)", pid)` gives a list.',
             "Each of these may wait itself: ask the same question about it. One that gets an empty list stands at an end.",
-            "A function may await itself: `await blockers(connection, other) or {other}` is what `other` contributes.",
+            "A function may await itself. What does one of these contribute whose own answer is the empty set, and what one whose answer is not?",
         ),
     ),
     "06.3": TaskCheck(

@@ -166,8 +166,12 @@ def _judge_tidy(data: Data) -> Verdict:
         return failed("async def", "`tidy(…)` returned a coroutine object, so nothing of it ran. The caller has no loop and awaits nothing: wanted is a plain `def`.")
     for case in data["cases"]:
         whose = f"Loop {case['owner']} had opened two connections and was {case['state']}"
+        if "dispose" in awaited and case["state"] == "open" and case["next"] == OK and not case["left"] and len(data["cases"]) > 1:
+            continue  # this owner's connections were closed, so the dispose that nobody awaited is the other one's
         if "dispose" in awaited:
             return failed("dispose not awaited", f"{whose}. `engine.dispose()` gave a coroutine, and no loop ran it: who awaits it in a plain function?")
+        if "tidy" in awaited:
+            return failed("async def", "`tidy(…)` gave a coroutine, and nothing of it ran. The caller has no loop and awaits nothing: wanted is a plain `def`.")
         if case["logged"]:
             said = f"{whose}. Your `tidy` ended, and the pool logged `{case['logged']}`."
             if "MissingGreenlet" in case["logged"]:
@@ -328,12 +332,14 @@ def _run_mended(data: Data, given: Mapping[str, Any]) -> Data:
 def _in_the_pool(run: SuiteRun) -> Data:
     """What the trace says of the suite's connections: opened, taken, given back, closed by their own loop or elsewhere."""
     kinds = [event.kind for event in run.trace]
+    disposed = [event.phase for event in run.trace if event.kind == "dispose" and event.test]
     closed = [event for event in run.trace if event.kind == "close"]
     return {
         "opened": kinds.count("connect"),
         "taken": kinds.count("checkout"),
         "given_back": kinds.count("checkin"),
         "closed": len(closed),
+        "before": bool(disposed) and set(disposed) == {"setup"},
         "closed_at_home": sum(event.loop == event.born_on for event in closed),
     }
 
@@ -347,6 +353,12 @@ def _judge_pool(run: Data) -> Verdict | None:
         return failed(
             "never given back",
             f"{green} {run['taken']} times a connection was taken, and {run['given_back']} times one came back.\nDispose takes what stands in the pool. Which fixture keeps one out of it?",
+        )
+    if closed > home and run["before"]:
+        return failed(
+            "disposed before",
+            f"{green} {closed} connections were closed, {home} of them by the loop that had opened them. Your dispose ran before each test.\n"
+            "Which loop runs then, and whose connections stand in the pool?",
         )
     if closed > home:
         return failed(

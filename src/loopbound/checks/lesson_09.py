@@ -219,6 +219,8 @@ def _judge_thread(data: Data) -> Verdict:
         return failed("not waited for", f"{call} returned a Future object. The thread wants the number. What does it have to ask that future for?")
     if is_thing(values[0], "Handle"):
         return failed("a callback", f"{call} returned a Handle object: the loop was given a callback, and nobody gets its result. What hands a coroutine over?")
+    if is_thing(values[0], "Task"):
+        return failed("a task", f"{call} returned a Task object: `create_task` belongs on the loop's own thread, and waits for nothing. What hands a coroutine over from another thread?")
     if is_thing(values[0], "coroutine"):
         return failed("never ran", f"{call} returned a coroutine object: `work` has run on no loop.")
     if values != [6, 6]:
@@ -245,11 +247,12 @@ def _draw_events(data: Data) -> Any:
 
 
 def _observe_worker(names: Mapping[str, Any]) -> Data:
-    seen: dict[str, Any] = {"values": [], "left": [], "after_error": 0}
+    seen: dict[str, Any] = {"values": [], "left": [], "after_error": 0, "own_engine": True}
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def work(engine: AsyncEngine) -> Any:
+    async def work(mine: AsyncEngine) -> Any:
         loops.append(asyncio.get_running_loop())
+        seen["own_engine"] = seen["own_engine"] and mine is engine
         return await names["count_reports"](engine)
 
     async def broken(engine: AsyncEngine) -> Any:
@@ -292,6 +295,8 @@ def _judge_worker(data: Data) -> Verdict:
         if is_thing(values[0], "coroutine"):
             return failed("never ran", f"{call} returned a coroutine object. A worker is plain code: who starts a loop for it?")
         return failed("another number", f"{call} returned {told(values[0])}, and `await work(engine)` gives 6.")
+    if not data["own_engine"]:
+        return failed("another engine", "`run_task` returned 6. But `work` was given another engine than the worker's: what that one is set to, and who listens to it, counts for nothing then.")
     if any("Event loop is closed" in aside for aside in data["asides"]):
         # The garbage collector may have taken the socket by now: what the server sees says nothing.
         return failed(
@@ -354,7 +359,7 @@ def _observe_cheapest(names: Mapping[str, Any]) -> Data:
 
 
 def _prices(run: SuiteRun) -> Data:
-    return {"connections": sum(event.kind == "connect" for event in run.trace)}
+    return {"connections": sum(event.kind == "connect" for event in run.trace), "closed": any(event.kind == "close" for event in run.trace)}
 
 
 def _run_cheapest(data: Data, given: Mapping[str, Any]) -> Data:
@@ -381,6 +386,12 @@ def _judge_cheapest(data: Data) -> Verdict:
             "too dear",
             f"In the {dear['order']} order all {len(tests)} tests passed, and the suite opened {dear['connections']} connections. "
             f"The server has {_MOST} to give. What makes each test connect anew?",
+        )
+    if ends := next((run for run in runs if run["left"] and run["closed"]), None):
+        return failed(
+            "closed without a goodbye",
+            f"In the {ends['order']} order all tests passed, and the pool closed a connection. But when the last test was over, the server still saw {ends['left']}: "
+            "it had been told nothing. Was that dispose awaited, and on the connection's own loop?",
         )
     if ends := next((run for run in runs if run["left"]), None):
         return failed(
@@ -422,8 +433,9 @@ CHECKS = {
             "`asyncio.run_coroutine_threadsafe(coroutine, loop)`; the future's `result()` waits, and raises what the coroutine raised.",
         ),
         explains=(
-            ("attached to a different loop", "a loop of its own", "The thread's own loop met a connection that the server's loop had made. Which loop can use it?"),
-            ("operation is in progress", "a loop of its own", "The thread's own loop met a connection that the server's loop had made. Which loop can use it?"),
+            ("attached to a different loop", "a loop of its own", "Server and thread share the engine's pool, and one of the two met a connection that the other's loop had made. Which loop can use all of them?"),
+            ("operation is in progress", "a loop of its own", "Server and thread share the engine's pool, and one of the two met a connection that the other's loop had made. Which loop can use all of them?"),
+            ("has no attribute 'run'", "no NamedLoop", "`loop` is asyncio's own, not a `NamedLoop`, and it is running already. What hands a coroutine over to it from another thread?"),
             ("already running", "a running loop", "The server's loop runs in its own thread, so no other thread can run it. What hands a coroutine over to it?"),
             ("no running event loop", "no loop here", "In the thread no loop runs: the loop that can do the work is the one you are given."),
             ("coroutine object is required", "work not called", "What is handed over is a coroutine: `work(engine)`, not `work`."),
