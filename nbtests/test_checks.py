@@ -173,6 +173,22 @@ def test_the_solution_opens_after_a_pass_or_on_request() -> None:
     assert "asyncio.gather" in repr(solution("01.2"))
 
 
+def test_a_task_is_called_with_or_without_its_zero() -> None:
+    assert check("1.2", names_of(RIGHT)).task.id == "01.2"
+    assert repr(hint("1.2")).startswith("**Hint 1 of 3") and repr(solution("1.2")).startswith("**01.2 ")
+    with pytest.raises(Problem, match="there is no task"):
+        check("0.12", {})
+
+
+def test_an_error_names_the_learners_own_functions_and_no_file_of_this_machine() -> None:
+    code = """
+        def carry(A, B, order, send):
+            return B.run(send(A.run(order())))
+    """
+    said = verdict("02.4", textwrap.dedent(code)).says
+    assert "coro=<send()" in said and not any(word in said for word in ("Watch", "_observe", "<locals>", ".py")), said
+
+
 def test_an_unknown_task_is_a_problem_with_the_known_ones() -> None:
     with pytest.raises(Problem, match="01.1, 01.2"):
         check("99.9", {})

@@ -165,6 +165,14 @@ def test_an_assignment_is_named_by_its_number(clone: Path, capsys: pytest.Captur
     assert "✓ 01.2" in capsys.readouterr().out
 
 
+def test_one_task_is_checked_alone(clone: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(clone / "exercises" / WHICH.file, t2=solved("01.2"), t3=WRONG["01.3"])
+    assert [check_command(word, executor) for word in ("1.2", "01.3")] == [0, 1]
+    out = capsys.readouterr().out
+    assert "✓ 01.2" in out and "✗ 01.3" in out and "01.1" not in out and "tasks passed" not in out
+    assert set(ProgressFile().entries()) == {"01.2", "01.3"}
+
+
 def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "my copy.ipynb", t2=solved("01.2"))
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -314,6 +322,7 @@ def test_one_task_is_put_back_and_nothing_else(saved: Callable[[Any], None], tmp
     old = read_submission(path)
     assert reset_command(str(path), "01.2") == 0
     out = capsys.readouterr().out
+    assert "a pass from before stays a pass" in out
     new = read_submission(path)
     assert new.untouched("01.2") and new.answers.keys() == {"01.1", "01.2", "01.3", "01.4"}
     assert new.answers["01.3"] == old.answers["01.3"] == WRONG["01.3"]

@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     command("doctor", _doctor, "check versions, database and fonts")
 
     check = command("check", _check, "check a notebook's answers as they are saved; exit code 1 when not all of them passed")
-    check.add_argument("notebook", metavar="FILE", help="a notebook, or an assignment such as 04")
+    check.add_argument("notebook", metavar="FILE|TASK", help="a notebook, an assignment such as 04, or a task such as 04.2")
     watch = command("watch", _watch, "check answers again whenever their notebook is saved, until Ctrl-C")
     watch.add_argument("notebook", nargs="?", metavar="FILE|FOLDER", help="a notebook, an assignment such as 04, or a folder; default: the exercises")
     command("progress", _progress, "show how far you have come, and what comes next")

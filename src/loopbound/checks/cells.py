@@ -45,7 +45,7 @@ def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
         For every outcome but passed. In a notebook it is shown as feedback, not as a traceback.
     """
     task = manifest.task(identity)
-    names = _names(names)
+    identity, names = task.id, _names(names)
     with _working(identity):
         verdict = judge(identity, observed(identity, names))
     drawn = task_check(identity).show is not None
@@ -87,6 +87,7 @@ def hint(identity: str) -> Note:
 
 def next_hints(identity: str, say: Callable[[str], None] = print) -> tuple[str, ...]:
     """The hints to a task that were given before and one more, which counts as given now; ``say`` is told where that cannot be kept."""
+    identity = manifest.task(identity).id
     hints = task_check(identity).hints
     kept = ProgressFile(say=say)
     before = max(_hints_given.get(identity, 0), kept.entry(identity).hints)
@@ -97,6 +98,7 @@ def next_hints(identity: str, say: Callable[[str], None] = print) -> tuple[str, 
 
 def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:
     """Run the answers to a task once more and draw what they did."""
+    identity = manifest.task(identity).id
     draw = task_check(identity).show
     if draw is None:
         return Note(f"Task {identity} has nothing to draw; `check` says what was observed.")
@@ -113,6 +115,7 @@ def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:
 def solution(identity: str, anyway: bool = False) -> Note:
     """The course's own answer to a task, once `check` has passed, in this kernel or an earlier one; ``anyway=True`` shows it before."""
     task = manifest.task(identity)
+    identity = task.id
     if not anyway and not _has_passed(identity):
         return Note(
             f"The solution of {identity} is shown after a pass. `hint(\"{identity}\")` gives a hint; "

@@ -135,8 +135,10 @@ def assignment(name: str) -> Assignment:
 
 
 def task(identity: str) -> Task:
-    """The task with this id. Raises ``Problem`` where there is none."""
+    """The task with this id; ``4.2`` is ``04.2``. Raises ``Problem`` where there is none."""
     known = {each.id: each for row in assignments() for each in row.tasks}
+    if f"0{identity}" in known:
+        identity = f"0{identity}"
     if identity not in known:
         raise Problem(f"there is no task {identity!r}.\nTasks: {', '.join(known)}")
     return known[identity]

@@ -19,7 +19,7 @@ def is_task(word: str) -> bool:
 
 def task_meant(word: str) -> Task:
     """The task with this id; ``4.2`` is ``04.2``. Raises ``Problem`` where there is none."""
-    return task(word.zfill(4) if re.fullmatch(r"\d\.\d", word) else word)
+    return task(word)
 
 
 def notebook_meant(word: str) -> Path:
