@@ -185,13 +185,18 @@ def _observe_thread(names: Mapping[str, Any]) -> Data:
             return await asyncio.to_thread(names["from_thread"], loop, engine, job)
 
         call = "to_thread(from_thread, loop, engine, work)"
-        watch.step("server", "count_reports(engine)", lambda: names["count_reports"](engine))
+
+        def on_server() -> bool:
+            # While two loops run in two threads, neither may touch the other's connection: asyncpg is made for one thread, and two
+            # in it at once can end the process. So the pool is empty at first, and who works on another loop is not asked again.
+            return watch.well and set(seen["ran_on"]) <= {"server"}
+
         for number in range(2):
-            if watch.well:
+            if on_server():
                 seen["values"].append(plain(watch.step("server", call, lambda: in_thread(work))))
             if watch.well and not number:
                 watch.step("server", "count_reports(engine)", lambda: names["count_reports"](engine))
-        if watch.well:
+        if on_server():
             seen["refused"] = plain(watch.step("server", "to_thread(from_thread, loop, engine, broken)", lambda: _refusal(in_thread(broken))))
         if not watch.step("server", "engine.dispose()", engine.dispose) and not watch.well:
             engine.sync_engine.dispose(close=False)
@@ -223,7 +228,7 @@ def _judge_thread(data: Data) -> Verdict:
         return failed("a task", f"{call} returned a Task object: `create_task` belongs on the loop's own thread, and waits for nothing. What hands a coroutine over from another thread?")
     if is_thing(values[0], "coroutine"):
         return failed("never ran", f"{call} returned a coroutine object: `work` has run on no loop.")
-    if values != [6, 6]:
+    if set(map(str, values)) != {"6"}:
         return failed("another number", f"{call} returned {told(next(value for value in values if value != 6))}, and `await work(engine)` gives 6.")
     if strange := [loop for loop in data["ran_on"] if loop != "server"]:
         return failed(
