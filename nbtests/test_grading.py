@@ -15,7 +15,8 @@ from loopbound.exercises.proof import WrongAnswer, wrong_answers
 from loopbound.grading.results import Graded
 from loopbound.grading.handed import Handed
 from loopbound.grading.processes import House
-from loopbound.grading.run import check_notebook, grade_all
+from loopbound.grading.run import grade_all
+from loopbound.prompt.executor import kernels
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,8 @@ def test_a_fresh_kernel_gives_the_same(tmp_path: Path) -> None:
     assert next(task for task in results["wrong"].tasks if task.task == wrong.task).diagnosis == wrong.diagnosis
 
 
-def test_one_task_of_a_notebook_is_checked_alone(house: House) -> None:
+def test_one_task_of_a_notebook_is_checked_alone() -> None:
     which = assignments()[0]
-    checked = check_notebook(house, repository() / "solutions" / which.file, only=[which.tasks[1].id])
-    assert [(task.task, task.outcome) for task in checked.tasks] == [(which.tasks[1].id, PASSED)]
+    with kernels() as run:
+        checked = run(repository() / "solutions" / which.file, {which.tasks[1].id})
+    assert [(task, result["outcome"]) for task, result in checked.items()] == [(which.tasks[1].id, PASSED)]

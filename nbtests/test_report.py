@@ -19,13 +19,13 @@ from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 from loopbound.course.manifest import assignment, assignments, repository, task
 from loopbound.exercises.proof import wrong_answers
 from loopbound.figures.style import INK
-from loopbound.grading.results import Graded, TaskResult
+from loopbound.grading.results import SIGNS, Graded, TaskResult
 from loopbound.problem import Problem
 from loopbound.report import check_folder, write_report
 from loopbound.report.markup import shown
 from loopbound.report.naming import Naming
 from loopbound.report.standing import cohort
-from loopbound.report.style import COLOURS, SHEET, SIGNS
+from loopbound.report.style import COLOURS, SHEET
 
 ONE, FOUR = assignment("01").name, assignment("04").name
 STUB = "def six_loops():\n    # YOUR CODE HERE\n    raise NotImplementedError()"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopbound.checks.plain import plain, told
-from loopbound.checks.suites import LIMIT, SeededBug, files_of, judge_suite, run_orders, short
+from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders, short
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
@@ -108,28 +108,9 @@ def _observe_conftest(names: Mapping[str, Any]) -> Data:
     return _observed(names, "conftest")
 
 
-# Each test's first query of a kind says what a foreign connection would say, once; the count of users is wrong. So neither a hook that
-# turns reports round nor one that tries again gets past it.
-_BUG = """
-
-_sound, _met = count, set()
-
-async def count(table):
-    test = os.environ.get("PYTEST_CURRENT_TEST", "")
-    if table == "reports" and test.endswith("(call)") and test not in _met:
-        _met.add(test)
-        raise RuntimeError("Task got Future attached to a different loop")
-    return await _sound(table) + 1
-"""
-
-
 def _run_with(data: Data, given: Mapping[str, Any]) -> Data:
     suite = given["SUITE"]
-    bug = SeededBug(
-        {"backend.py": suite["backend.py"] + _BUG},
-        "a count that is too high by one and a query that fails once",
-        ("test_users", "test_detail"),
-    )
+    bug = miscounting(suite, "test_users", "test_detail")
     return {"suite": run_orders(suite, files_of(value_of(data), "conftest.py"), may=["conftest.py"], bug=bug, also=_closed_abroad, trace=True)}
 
 

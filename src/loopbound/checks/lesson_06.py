@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from loopbound.checks.plain import told
 from loopbound.checks.suites import SeededBug, files_of, judge_suite, run_orders
-from loopbound.checks.task import Data, TaskCheck, at, is_thing, value_of
+from loopbound.checks.task import Data, TaskCheck, at, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
 from loopbound.database import ScratchDatabase, scratch_database

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
 from loopbound.checks.plain import plain, told
-from loopbound.checks.suites import LIMIT, SeededBug, files_of, judge_suite, run_orders
+from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders
 from loopbound.checks.task import Data, TaskCheck, is_thing, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
@@ -291,21 +291,6 @@ def _judge_ways(data: Data) -> Verdict:
 
 # 07.4 A recipe to mend
 
-# What `count` says with the bug: one too many, and once in each test what a foreign connection would say. So neither a hook that turns
-# reports round nor one that tries again gets past it.
-_BUG = """
-
-_sound, _met = count, set()
-
-async def count(connection, table):
-    test = os.environ.get("PYTEST_CURRENT_TEST", "")
-    if table == "reports" and test.endswith("(call)") and test not in _met:
-        _met.add(test)
-        raise RuntimeError("Task got Future attached to a different loop")
-    return await _sound(connection, table) + 1
-"""
-
-
 def _observe_mended(names: Mapping[str, Any]) -> Data:
     return _observed(names, "mended")
 
@@ -322,9 +307,7 @@ def _as_written(given: Mapping[str, Any]) -> Data:
 
 def _run_mended(data: Data, given: Mapping[str, Any]) -> Data:
     suite = given["SUITE"]
-    bug = SeededBug(
-        {"backend.py": suite["backend.py"] + _BUG}, "a count that is too high by one and a query that fails once", ("test_users", "test_detail")
-    )
+    bug = miscounting(suite, "test_users", "test_detail")
     files = files_of(value_of(data), "conftest.py")
     return {"suite": run_orders(suite, files, may=["conftest.py"], bug=bug, also=_in_the_pool, trace=True)}
 

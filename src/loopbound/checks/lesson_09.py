@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from loopbound.checks.plain import plain, told
-from loopbound.checks.suites import LIMIT, SeededBug, files_of, judge_suite, run_orders, short
+from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders, short
 from loopbound.checks.task import Data, TaskCheck, at, is_thing, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
@@ -332,21 +332,6 @@ def _judge_worker(data: Data) -> Verdict:
 
 _MOST = 2  # connections that the cure may open in a run
 
-# Each test's first count of reports says what a foreign connection would say, once; the count of users is wrong. So neither a hook that
-# turns reports round nor one that tries again gets past it.
-_BUG = """
-
-_sound, _met = count, set()
-
-async def count(table):
-    test = os.environ.get("PYTEST_CURRENT_TEST", "")
-    if table == "reports" and test.endswith("(call)") and test not in _met:
-        _met.add(test)
-        raise RuntimeError("Task got Future attached to a different loop")
-    return await _sound(table) + 1
-"""
-
-
 @functools.lru_cache(maxsize=4)
 def _as_found(suite: str) -> Data:
     run = run_suite(json.loads(suite), limit=LIMIT)
@@ -369,9 +354,7 @@ def _prices(run: SuiteRun) -> Data:
 
 def _run_cheapest(data: Data, given: Mapping[str, Any]) -> Data:
     suite = given["SUITE"]
-    bug = SeededBug(
-        {"backend.py": suite["backend.py"] + _BUG}, "a count that is too high by one and a query that fails once", ("test_users", "test_list")
-    )
+    bug = miscounting(suite, "test_users", "test_list")
     may = ["conftest.py", "pyproject.toml", "pytest.ini"]
     return {"suite": run_orders(suite, files_of(value_of(data)), may=may, bug=bug, also=_prices, trace=True)}
 

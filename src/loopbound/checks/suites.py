@@ -17,7 +17,7 @@ from loopbound.problem import Problem
 from loopbound.suite import SuiteRun, run_suites
 from loopbound.suite.project import Project
 
-__all__ = ["LIMIT", "SeededBug", "files_of", "judge_suite", "run_in_words", "run_orders", "settings_of", "short"]
+__all__ = ["LIMIT", "SeededBug", "files_of", "judge_suite", "miscounting", "run_in_words", "run_orders", "settings_of", "short"]
 
 Data = dict[str, Any]
 
@@ -42,6 +42,26 @@ class SeededBug:
     files: Mapping[str, str]
     says: str
     caught_by: tuple[str, ...]
+
+
+# Each test's first count of reports says what a foreign connection would say, once; every count is wrong. So neither a hook that turns
+# reports round nor one that tries again gets past it.
+_MISCOUNTING = """
+
+_sound, _met = count, set()
+
+async def count(*asked):
+    table, test = asked[-1], os.environ.get("PYTEST_CURRENT_TEST", "")
+    if table == "reports" and test.endswith("(call)") and test not in _met:
+        _met.add(test)
+        raise RuntimeError("Task got Future attached to a different loop")
+    return await _sound(*asked) + 1
+"""
+
+
+def miscounting(suite: Mapping[str, str], *caught_by: str) -> SeededBug:
+    """A bug for a suite whose ``backend.py`` imports ``os`` and has ``async def count(…, table)``; and the tests that must fail with it."""
+    return SeededBug({"backend.py": suite["backend.py"] + _MISCOUNTING}, "a count that is too high by one and a query that fails once", caught_by)
 
 
 def short(identity: str) -> str:

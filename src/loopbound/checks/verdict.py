@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from loopbound.course.manifest import Task
 
-__all__ = ["NOT_ATTEMPTED", "PASSED", "RAISED", "WRONG", "CheckFailed", "Feedback", "Verdict", "failed", "passed"]
+__all__ = ["NOT_ATTEMPTED", "PASSED", "RAISED", "SIGNS", "WRONG", "CheckFailed", "Feedback", "Verdict", "failed", "passed"]
 
 PASSED = "passed"
 WRONG = "wrong"
 RAISED = "raised"
 NOT_ATTEMPTED = "not attempted"
 
-_SIGNS = {PASSED: "✓", WRONG: "✗", RAISED: "✗", NOT_ATTEMPTED: "·"}
+SIGNS = {PASSED: "✓", WRONG: "✗", RAISED: "✗", NOT_ATTEMPTED: "·"}
 _COLOURS = {PASSED: "32", WRONG: "31", RAISED: "31", NOT_ATTEMPTED: "34"}  # ANSI: green, red, blue
 _COLUMNS = 96
 
@@ -59,7 +59,7 @@ class Feedback:
     def headline(self) -> str:
         """``"✗ 01.2 Fetch them all: wrong"``; with the points where it passed."""
         earned = f", {self.points} {'point' if self.points == 1 else 'points'}" if self.verdict.outcome == PASSED else ""
-        return f"{_SIGNS[self.verdict.outcome]} {self.task.id} {self.task.title}: {self.verdict.outcome}{earned}"
+        return f"{SIGNS[self.verdict.outcome]} {self.task.id} {self.task.title}: {self.verdict.outcome}{earned}"
 
     def text(self, colour: bool = False, columns: int = _COLUMNS) -> str:
         """The feedback in lines of so many columns, by default such that they fit a notebook; ``colour`` adds ANSI colours."""

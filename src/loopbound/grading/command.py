@@ -15,13 +15,12 @@ from loopbound.files import check_writable, replace_text
 from loopbound.grading.cleaned import cleaned
 from loopbound.grading.gradebook import Gradebook
 from loopbound.grading.handed import Handed, found
-from loopbound.grading.results import Graded
+from loopbound.grading.results import SIGNS, Graded
 from loopbound.suite.terminal import Progress, ended_in_good_order
 
 __all__ = ["GRADEBOOK", "as_json", "grade_command", "table"]
 
 GRADEBOOK = "loopbound-grades.sqlite"
-_SIGNS = {PASSED: "✓", WRONG: "✗", RAISED: "!", NOT_ATTEMPTED: "·"}
 
 
 def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: Path | None, gradebook: Path, again: bool, names: bool) -> int:
@@ -102,7 +101,7 @@ def table(results: Sequence[Graded]) -> str:
     name = max([len(graded.assignment) for graded in results] or [0], default=0)
     lines, remarks = [], []
     for graded in results:
-        signs = "".join(_SIGNS[result.outcome] for result in graded.tasks) or "?"
+        signs = "".join(SIGNS[result.outcome] for result in graded.tasks) or "?"
         points = f"{graded.points:>3} of {graded.of:<3}" if graded.tasks else " " * 10
         lines.append(f"{graded.learner:<{wide}}  {graded.assignment:<{name}}  {points}  {signs}".rstrip())
         said = [*graded.problem.splitlines(), *graded.notes]
@@ -111,7 +110,7 @@ def table(results: Sequence[Graded]) -> str:
     for graded in results:
         several.setdefault((graded.learner, graded.assignment), []).append(_name(graded))
     remarks += [f"{learner} has {len(names)} notebooks of {which}, each with a line of its own: {', '.join(names)}." for (learner, which), names in several.items() if which and len(names) > 1]
-    legend = f"{_SIGNS[PASSED]} passed   {_SIGNS[WRONG]} wrong   {_SIGNS[RAISED]} raised   {_SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
+    legend = f"{SIGNS[PASSED]} passed   {SIGNS[WRONG]} wrong   {SIGNS[RAISED]} raised   {SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
     blocks = ["\n".join(lines), legend, "\n".join(remarks)]
     return "\n\n".join(block for block in blocks if block)
 

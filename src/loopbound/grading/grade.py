@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from loopbound.checks.task import judge, task_check
@@ -16,9 +15,9 @@ from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, Verdict, fai
 from loopbound.course.manifest import Assignment, Task
 from loopbound.grading.channel import REQUEST
 from loopbound.grading.cleaned import cleaned
-from loopbound.grading.kernel import Ended, Kernel, Ran
+from loopbound.grading.kernel import Kernel, Ran
 from loopbound.grading.lending import Lending
-from loopbound.grading.processes import Child, House
+from loopbound.grading.processes import Child, Ended, House
 from loopbound.grading.results import TaskResult
 from loopbound.grading.submission import Submission, template
 from loopbound.problem import Problem
@@ -196,7 +195,7 @@ class _Run:
         running = asyncio.ensure_future(self._run(kernel, f"{REQUEST}{task.id} {nonce}", seconds))
         try:
             while True:
-                reported = asyncio.ensure_future(kernel.report(seconds))
+                reported = asyncio.ensure_future(kernel.child.report(seconds))
                 await asyncio.wait([running, reported], return_when=asyncio.FIRST_COMPLETED)
                 if not reported.done():
                     # The cell is over, and what it sent is on its way, if it sent anything.
@@ -279,13 +278,7 @@ async def _carried_out(house: House, place: int, which: Assignment, task: str, d
     try:
         await child.start("stage")
         child.send({"task": task, "data": data, "facts": facts, "given": template(which).given})
-        try:
-            async with asyncio.timeout(seconds):
-                message = await child.reports.get()
-        except TimeoutError:
-            raise Ended("time") from None
-        if message is None:
-            raise Ended("dead")
+        message = await child.report(seconds)
         if "problem" in message:
             raise Problem(message["problem"])
         return message["data"]

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
 import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 
 from sqlalchemy import ForeignKey, UniqueConstraint, create_engine, event, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
-from loopbound.course.manifest import Assignment, assignments, repository
+import loopbound.checks
+from loopbound.course.manifest import assignments, repository
 from loopbound.grading.results import Graded, TaskResult
 from loopbound.problem import Problem
 
@@ -166,16 +164,18 @@ class Gradebook:
 
 def _graded(row: _Submission) -> Graded:
     tasks = tuple(TaskResult(each.task, each.outcome, each.points, each.of, each.says, each.diagnosis, each.seconds, each.answer) for each in row.tasks)
-    known = Graded(row.file, row.learner, row.digest, row.assignment, tasks, tuple(json.loads(row.notes)), row.problem, row.seconds)
-    return replace(known)
+    return Graded(row.file, row.learner, row.digest, row.assignment, tasks, tuple(json.loads(row.notes)), row.problem, row.seconds)
 
 
 @functools.cache
 def course_digest(name: str) -> str:
-    """A digest of what decides over an assignment's points: its solution and its checks. Of the whole course, for no assignment."""
-    known: dict[str, Assignment] = {which.name: which for which in assignments()}
+    """A digest of what decides over an assignment's points: its solution with whatever lies beside it, hidden tests and bugs too, and the
+    checks, of which one may use another. Of the whole course, for no assignment."""
+    solutions, checks = repository() / "solutions", Path(loopbound.checks.__file__).parent
+    known = {which.name for which in assignments()}
+    decisive = [path for folder in ({name} if name in known else known) for path in (solutions / folder).rglob("*")] + list(checks.glob("*.py"))
     digest = hashlib.sha256()
-    for which in [known[name]] if name in known else list(known.values()):
-        digest.update((repository() / "solutions" / which.file).read_bytes())
-        digest.update(inspect.getsource(import_module(f"loopbound.checks.lesson_{which.number}")).encode())
+    for path in sorted(decisive):
+        if path.is_file() and not {"__pycache__", ".ipynb_checkpoints", "wrong_answers.toml"} & set(path.parts):
+            digest.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -252,7 +252,7 @@ def enter(order: dict[str, Any], line: socket.socket) -> int:
 
             sandbox.limit(processes=False)
             sandbox.die_with_parent()
-    _nowhere(order["stderr"])
+    _nowhere()
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD", "SIGPIPE"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), {"SIGINT": signal.default_int_handler, "SIGPIPE": signal.SIG_IGN}.get(name, signal.SIG_DFL))
@@ -267,7 +267,7 @@ def enter(order: dict[str, Any], line: socket.socket) -> int:
     return _carry_out(channel)
 
 
-def _nowhere(stderr: str) -> None:
+def _nowhere() -> None:
     """Standard input and output lead nowhere: what a kernel prints goes over its sockets."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):

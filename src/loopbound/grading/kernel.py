@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import sys
 from dataclasses import dataclass
 from queue import Empty
@@ -23,10 +22,10 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 from loopbound.grading.lending import Lending
-from loopbound.grading.processes import Child, House
+from loopbound.grading.processes import KILL, Child, Ended, House
 from loopbound.problem import Problem
 
-__all__ = ["Ended", "Kernel", "Ran"]
+__all__ = ["Kernel", "Ran"]
 
 HANDSHAKE = 0.02  # seconds between two greetings, until the kernel's broadcasts arrive
 LARGEST_MESSAGE = 2**20  # bytes that the kernel may send in one piece
@@ -34,14 +33,6 @@ LARGEST_MESSAGE = 2**20  # bytes that the kernel may send in one piece
 _silent = logging.getLogger("loopbound.grading")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
-
-
-class Ended(Exception):
-    """The kernel is gone: ``why`` is "time" where it was ended because its time was up, "dead" where it ended by itself."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
 
 
 @dataclass(frozen=True)
@@ -89,7 +80,7 @@ class ChildProvisioner(KernelProvisionerBase):
         self.child.signal(signum)
 
     async def kill(self, restart: bool = False) -> None:
-        self.child.signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+        self.child.signal(KILL)
 
     async def terminate(self, restart: bool = False) -> None:
         await self.kill()
@@ -181,18 +172,6 @@ class Kernel:
             if output.output_type == "error":
                 return _error(output)
         return Ran()
-
-    async def report(self, seconds: float) -> dict[str, Any]:
-        """The next message of a check in there. Raises ``Ended`` where none comes."""
-        try:
-            async with asyncio.timeout(seconds):
-                message = await self.child.reports.get()
-        except TimeoutError:
-            raise Ended("time") from None
-        if message is None:
-            self.child.reports.put_nowait(None)
-            raise Ended("dead")
-        return message
 
     async def close(self) -> None:
         """End the kernel and whatever it has started. Its sockets go with it: nobody says good-bye."""

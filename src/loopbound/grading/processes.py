@@ -25,14 +25,23 @@ from loopbound.grading.folders import grading_folder
 from loopbound.grading.lending import Lender, Lending, relay
 from loopbound.problem import Problem
 
-__all__ = ["Child", "House"]
+__all__ = ["KILL", "Child", "Ended", "House"]
 
 START_SECONDS = 60.0  # for a busy machine; it takes a fraction of one
 END_SECONDS = 10.0
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has the second one alone, and it kills there
 MOST_SAID = 64 * 2**20  # bytes that one process may tell us
 MOST_REPORTS = 30  # of one process; a kernel has one for each task
 # What a learner's process is told of the grader's environment.
 _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+
+
+class Ended(Exception):
+    """A process is gone, or says nothing: ``why`` is "time" where its time was up, "dead" where it ended by itself, "garbled" where it said what none says."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class House:
@@ -204,7 +213,6 @@ class Child:
         self.house = house
         self.reports: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self.ended = asyncio.Event()
-        self.broken = ""
         self.pid = 0
         self._place = place
         self._lending = lending
@@ -228,7 +236,6 @@ class Child:
             "shared": str(self.shared),
             "connection": connection,
             "environment": {name: os.environ[name] for name in _KEPT if name in os.environ} | {"PYTHONDONTWRITEBYTECODE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
-            "stderr": os.devnull,
         }
         line, self._process = await asyncio.to_thread(self.house.launch, order)
         self._channel = Channel(line, MOST_SAID)
@@ -241,6 +248,18 @@ class Child:
 
     def send(self, message: dict[str, Any]) -> None:
         self._channel.send(message)
+
+    async def report(self, seconds: float) -> dict[str, Any]:
+        """The next message that it reports. Raises ``Ended`` where none comes."""
+        try:
+            async with asyncio.timeout(seconds):
+                message = await self.reports.get()
+        except TimeoutError:
+            raise Ended("time") from None
+        if message is None:
+            self.reports.put_nowait(None)
+            raise Ended("dead")
+        return message
 
     def _listen(self) -> None:
         """In a thread of its own: what it asks for takes time at the database."""
@@ -305,7 +324,7 @@ class Child:
 
     async def close(self) -> None:
         """End it and everything that it has started, and wait until that is so."""
-        self.signal(signal.SIGKILL)
+        self.signal(KILL)
         if len(self._ends) == 2:
             over = asyncio.Event()
             self._loop.add_reader(self._ends[1], over.set)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Graded", "TaskResult"]
+from loopbound.checks.verdict import RAISED
+from loopbound.checks.verdict import SIGNS as IN_FEEDBACK
+
+__all__ = ["SIGNS", "Graded", "TaskResult"]
+
+SIGNS = IN_FEEDBACK | {RAISED: "!"}
+"""The sign of each outcome in a table, where no word stands beside it: what raised is told from what was wrong."""
 
 
 @dataclass(frozen=True)

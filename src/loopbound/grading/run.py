@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from loopbound.grading.cleaned import cleaned
 from loopbound.grading.grade import Facts, Limits, grade
@@ -15,7 +14,7 @@ from loopbound.grading.results import Graded
 from loopbound.grading.submission import read_submission
 from loopbound.problem import Problem
 
-__all__ = ["check_notebook", "grade_all"]
+__all__ = ["grade_all"]
 
 
 def grade_all(
@@ -64,15 +63,3 @@ async def grade_one(house: House, facts: Facts, handed: Handed, place: int, limi
         return Graded(file, learner, digest, problem=cleaned(str(problem)), seconds=round(time.perf_counter() - began, 3))
     tasks = await grade(house, facts, submission, place, limits)
     return Graded(file, learner, digest, submission.assignment.name, tasks, submission.notes, seconds=round(time.perf_counter() - began, 3))
-
-
-def check_notebook(house: House, path: Path, only: Iterable[str] | None = None) -> Graded:
-    """Check a learner's own notebook, as at the prompt: the same way, without a gradebook.
-
-    Raises:
-        Problem: it cannot be read, or nothing can be run.
-    """
-    submission = read_submission(path)
-    began = time.perf_counter()
-    tasks = asyncio.run(grade(house, Facts(house), submission, only=None if only is None else set(only)))
-    return Graded(str(path), "", "", submission.assignment.name, tasks, submission.notes, seconds=time.perf_counter() - began)

@@ -66,11 +66,6 @@ class Submission:
     cells: dict[str, tuple[str, ...]]
     notes: tuple[str, ...] = field(default=())
 
-    @property
-    def extras(self) -> dict[str, tuple[str, ...]]:
-        """Per task, the learner's own code cells beside the answer."""
-        return {task: tuple(cell for cell in cells if cell != self.answers.get(task)) for task, cells in self.cells.items()}
-
     def untouched(self, task: str) -> bool:
         """Whether a task is as it was handed out, so that nothing has to be run."""
         stub = template(self.assignment).stubs[task]
@@ -78,14 +73,14 @@ class Submission:
 
 
 @functools.cache
-def template(which: Assignment, root: Path | None = None) -> Template:
+def template(which: Assignment) -> Template:
     """The assignment as it is written in ``solutions/``. Raises ``Problem`` where it cannot be read."""
     given: list[str] = []
     shown: list[str] = []
     stubs: dict[str, str] = {}
     locked: set[str] = set()
     answers = {grade_id_of(task.id, "answer"): task.id for task in which.tasks}
-    for cell in cells_of(root or repository(), which):
+    for cell in cells_of(repository(), which):
         if cell["cell_type"] != "code":
             continue
         source, marks = "".join(cell["source"]), nbgrader_of(cell)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
+from loopbound.grading.results import SIGNS
 from loopbound.report.learner_page import anchor
 from loopbound.report.markup import Content, Html, prose, shortened, spoken, tag
 from loopbound.report.naming import Naming
 from loopbound.report.page import badge, block, counted, page
 from loopbound.report.standing import OUTCOMES, Cohort, Diagnosis, Learner, Phrase, Stuck, known_task, title_of
-from loopbound.report.style import CLASSES, SIGNS
+from loopbound.report.style import CLASSES
 
 __all__ = ["cohort_page"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from loopbound.grading.results import SIGNS
 from loopbound.report.markup import Content, Html, tag
-from loopbound.report.style import CLASSES, SHEET, SIGNS
+from loopbound.report.style import CLASSES, SHEET
 
 __all__ = ["OPENING", "badge", "block", "counted", "page"]
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 from loopbound.figures.style import ALARM, HAIRLINE, INK, LOOP_COLOURS, MUTED, PAPER
 
-__all__ = ["CLASSES", "COLOURS", "SIGNS", "SHEET", "mixed"]
-
-SIGNS = {PASSED: "✓", WRONG: "✗", RAISED: "!", NOT_ATTEMPTED: "·"}
-"""The sign of each outcome, as in the table that the command prints: who cannot tell the colours reads these."""
+__all__ = ["CLASSES", "COLOURS", "SHEET", "mixed"]
 
 COLOURS = {PASSED: LOOP_COLOURS[2], WRONG: ALARM, RAISED: LOOP_COLOURS[3], NOT_ATTEMPTED: MUTED}
 CLASSES = {PASSED: "passed", WRONG: "wrong", RAISED: "raised", NOT_ATTEMPTED: "untouched"}
