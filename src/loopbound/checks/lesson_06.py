@@ -129,8 +129,9 @@ def hung_evening() -> None:
     """
     with scratch_database("evening") as database, NamedLoop("evening") as loop:
         rows = loop.run(_evening_rows(database))
-    table = [("", "state", "wait_event_type", "query", "pg_blocking_pids")]
-    table += [(row["session"], row["state"], row["waits_for"], row["query"], "{" + ", ".join(row["blocked_by"]) + "}") for row in rows]
+    # The query last: where a notebook is narrow, that is what may be broken.
+    table = [("", "state", "wait_event_type", "pg_blocking_pids", "query")]
+    table += [(row["session"], row["state"], row["waits_for"], "{" + ", ".join(row["blocked_by"]) + "}", row["query"]) for row in rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
