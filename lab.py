@@ -17,10 +17,12 @@
     python3 lab.py workshop     write the generated parts of the facilitator's guide anew (--check only looks)
     python3 lab.py claims       the incident documents' claims, each with its verdict, cell and test
 
-The first start makes .venv from uv.lock, with uv if it is there and else with pip; later starts find it finished.
-Standard library only. The file has to *parse* on every old Python, 2.7 too, so that "too old" is said in a sentence
+The first start makes .venv from uv.lock, with uv if it is there and else with pip; later starts
+find it finished. Standard library only. The file has to *parse* on every old Python, 2.7 too, so
+that "too old" is said in a sentence
 instead of a SyntaxError: no f-strings, no type hints, no keyword-only arguments.
 """
+
 from __future__ import print_function
 
 import hashlib
@@ -43,7 +45,8 @@ EXTRAS = {"test": ["test"], "versions": ["test"]}
 WINDOWS = os.name == "nt"
 NEEDED_MB = 700
 
-# Settings that would change what is installed, or where to. What says *from* where (index, proxy, certificates, cache) stays.
+# Settings that would change what is installed, or where to. What says *from* where (index, proxy,
+# certificates, cache) stays.
 UNWANTED = re.compile(
     r"^(PYTHON(HOME|PATH|STARTUP|WARNINGS|DEVMODE|ASYNCIODEBUG|INSPECT|OPTIMIZE|SAFEPATH|PLATLIBDIR|PYCACHEPREFIX)"
     r"|VIRTUAL_ENV|CONDA_PREFIX|CONDA_DEFAULT_ENV|__PYVENV_LAUNCHER__"
@@ -60,12 +63,16 @@ NO_NETWORK = re.compile(
     r"|ProxyError|Connection refused|[Nn]etwork is unreachable|dns error|error sending request|[Tt]imed out|tcp connect error"
     r"|client error \(Connect\)|from versions: none|Connection reset|RemoteDisconnected|offline"
 )
-BAD_CERTIFICATE = re.compile(r"invalid peer certificate|CERTIFICATE_VERIFY_FAILED|certificate verify failed")
+BAD_CERTIFICATE = re.compile(
+    r"invalid peer certificate|CERTIFICATE_VERIFY_FAILED|certificate verify failed"
+)
 DISK_FULL = re.compile(
     r"No space left|[Dd]isk quota exceeded|not enough space on the disk|Errno 28|Errno 122|os error (28|112|122)\b|Errno 27"
     r"|File too large|os error 27\b"
 )
-CANNOT_WRITE = re.compile(r"Read-only file system|Permission denied|Access is denied|Errno 13|Errno 30|os error (5|13|30)\b")
+CANNOT_WRITE = re.compile(
+    r"Read-only file system|Permission denied|Access is denied|Errno 13|Errno 30|os error (5|13|30)\b"
+)
 
 
 class Problem(Exception):
@@ -90,14 +97,19 @@ def main(words):
         return 130
 
 
-# Before anything is made ------------------------------------------------------------------------------------------
+# Before anything is made --------------------------------------------------------------------------
+
 
 def supported():
-    """The lowest Python that works and the first one that does not, as (major, minor) pairs, from pyproject.toml."""
+    """The lowest Python that works and the first one that does not, as (major, minor) pairs, from
+    pyproject.toml.
+    """
     with open(PROJECT) as file:
         found = re.search(r'requires-python = ">=(\d+)\.(\d+),<(\d+)\.(\d+)"', file.read())
     if not found:
-        raise Problem("pyproject.toml does not say which Pythons will do.\nBring the file back with: git restore pyproject.toml")
+        raise Problem(
+            "pyproject.toml does not say which Pythons will do.\nBring the file back with: git restore pyproject.toml"
+        )
     low, high, first, last = (int(text) for text in found.groups())
     return (low, high), (first, last)
 
@@ -115,17 +127,26 @@ def check_python():
     if other:
         lines.append("There is one on this machine: %s lab.py" % other)
     else:
-        lines.append("Get one from https://www.python.org/downloads/ or your package manager, and run lab.py with it.")
+        lines.append(
+            "Get one from https://www.python.org/downloads/ or your package manager, and run lab.py with it."
+        )
     raise Problem("\n".join(lines))
 
 
 def other_python(lowest, too_new):
-    """The command of a Python that would do, tried by running it (a version manager's shim may be there and not work)."""
+    """The command of a Python that would do, tried by running it (a version manager's shim may be
+    there and not work).
+    """
     for minor in range(too_new[1] - 1, lowest[1] - 1, -1):
         for command in (["py", "-3.%d" % minor] if WINDOWS else ["python3.%d" % minor],):
             try:
-                said = subprocess.Popen(command + ["--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-                if "Python 3.%d." % minor in said.communicate()[0].decode("ascii", "replace") and said.returncode == 0:
+                said = subprocess.Popen(
+                    command + ["--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                )
+                if (
+                    "Python 3.%d." % minor in said.communicate()[0].decode("ascii", "replace")
+                    and said.returncode == 0
+                ):
                     return " ".join(command)
             except OSError:
                 pass
@@ -133,15 +154,22 @@ def other_python(lowest, too_new):
 
 
 def base_python():
-    """The interpreter outside any virtual environment: .venv must not be made from itself or from another one."""
+    """The interpreter outside any virtual environment: .venv must not be made from itself or from
+    another one.
+    """
     return getattr(sys, "_base_executable", None) or sys.executable
 
 
 def venv_python():
-    return os.path.join(VENV, "Scripts", "python.exe") if WINDOWS else os.path.join(VENV, "bin", "python")
+    return (
+        os.path.join(VENV, "Scripts", "python.exe")
+        if WINDOWS
+        else os.path.join(VENV, "bin", "python")
+    )
 
 
-# Is .venv finished? -----------------------------------------------------------------------------------------------
+# Is .venv finished? -------------------------------------------------------------------------------
+
 
 def wanted(extras):
     stamp = hashlib.sha256()
@@ -149,12 +177,13 @@ def wanted(extras):
         try:
             with open(path, "rb") as file:
                 stamp.update(file.read())
-        except (IOError, OSError) as error:
+        except OSError as error:
             raise Problem("cannot read %s: %s\nIs the clone complete?" % (path, error.strerror))
     return {
         "lock": stamp.hexdigest(),
         "python": "%s %d.%d" % ((sys.implementation.name,) + sys.version_info[:2]),
-        "folder": HERE,  # scripts in a virtual environment carry absolute paths: a moved folder needs new ones
+        # scripts in a virtual environment carry absolute paths: a moved folder needs new ones
+        "folder": HERE,
         "extras": sorted(extras),
     }
 
@@ -164,13 +193,21 @@ def read_mark():
         with open(MARK, "rb") as file:
             mark = json.loads(file.read().decode("utf-8"))
         return mark if isinstance(mark, dict) else {}
-    except (IOError, OSError, ValueError):
+    except (OSError, ValueError):
         return {}
 
 
 def contents():
-    """What lies in .venv's folder of packages, by name. Cheap enough to be looked at on every start."""
-    folder = os.path.join(VENV, "Lib" if WINDOWS else "lib", "" if WINDOWS else "python%d.%d" % sys.version_info[:2], "site-packages")
+    """What lies in .venv's folder of packages, by name.
+
+    Cheap enough to be looked at on every start.
+    """
+    folder = os.path.join(
+        VENV,
+        "Lib" if WINDOWS else "lib",
+        "" if WINDOWS else "python%d.%d" % sys.version_info[:2],
+        "site-packages",
+    )
     try:
         return sorted(name for name in os.listdir(folder) if name != "__pycache__")
     except OSError:
@@ -215,8 +252,14 @@ def set_up(extras):
             return
         # What an earlier set-up added (the tests' packages, say) stays.
         want["extras"] = sorted(set(want["extras"]) | set(mark.get("extras", [])))
-        keep = bool(mark) and all(mark.get(key) == want[key] for key in ("folder", "python")) and os.path.exists(venv_python())
-        keep = keep and not missing(mark)  # an installer that finds the rest of a package takes it for whole
+        keep = (
+            bool(mark)
+            and all(mark.get(key) == want[key] for key in ("folder", "python"))
+            and os.path.exists(venv_python())
+        )
+        keep = keep and not missing(
+            mark
+        )  # an installer that finds the rest of a package takes it for whole
         steps = Steps()
         steps.say("Setting up .venv (%s)." % reason)
         try:
@@ -229,7 +272,7 @@ def set_up(extras):
             with open(MARK + ".partial", "w") as file:
                 json.dump(want, file, indent=1)
             os.replace(MARK + ".partial", MARK)
-        except (IOError, OSError) as error:
+        except OSError as error:
             reason = explain(str(error)) or "cannot set up %s: %s" % (VENV, error)
             remove_quietly()
             raise Problem(reason)
@@ -261,15 +304,20 @@ def remove_quietly():
         shutil.rmtree(VENV, ignore_errors=True)
 
 
-class OneAtATime(object):
-    """Two set-ups of one folder take turns. The lock is on this file itself, so it leaves nothing behind."""
+class OneAtATime:
+    """Two set-ups of one folder take turns.
+
+    The lock is on this file itself, so it leaves nothing behind.
+    """
 
     def __enter__(self):
         global _lock_number
         try:
             self.file = open(os.path.realpath(__file__), "r+b")
-        except (IOError, OSError):
-            self.file = open(os.path.realpath(__file__), "rb")  # a read-only clone; making .venv will say what is wrong
+        except OSError:
+            self.file = open(
+                os.path.realpath(__file__), "rb"
+            )  # a read-only clone; making .venv will say what is wrong
         waited = False
         while not self.take():
             if not waited:
@@ -284,7 +332,9 @@ class OneAtATime(object):
             if WINDOWS:
                 import msvcrt
 
-                self.file.seek(1 << 30)  # beyond the end: locking bytes that exist would stop others from reading them
+                self.file.seek(
+                    1 << 30
+                )  # beyond the end: locking bytes that exist would stop others from reading them
                 msvcrt.locking(self.file.fileno(), msvcrt.LK_NBLCK, 1)
             else:
                 import errno
@@ -295,7 +345,8 @@ class OneAtATime(object):
                 except OSError as error:
                     if error.errno in (errno.EAGAIN, errno.EACCES):
                         return False
-                    # A file system without locks (some network folders): going on alone is better than not at all.
+                    # A file system without locks (some network folders): going on alone is better
+                    # than not at all.
             return True
         except OSError:
             return False
@@ -314,7 +365,8 @@ class OneAtATime(object):
 _lock_number = None
 
 
-# Making it --------------------------------------------------------------------------------------------------------
+# Making it ----------------------------------------------------------------------------------------
+
 
 def install(want, steps):
     uv = find_uv()
@@ -333,7 +385,8 @@ def install(want, steps):
     except CommandFailed as failed:
         raise Problem(
             explain(failed.output)
-            or "%s failed: %s\nRun it again; if it stays so, report the line above." % (failed.what, failed.last_line())
+            or "%s failed: %s\nRun it again; if it stays so, report the line above."
+            % (failed.what, failed.last_line())
         )
 
 
@@ -346,8 +399,19 @@ def find_uv():
 
 
 def install_with_uv(uv, want, steps):
-    command = [uv, "sync", "--frozen", "--no-dev", "--no-progress", "--python", base_python(), "--project", HERE]
-    # The build back end comes from the lock as well, so there is nothing left that a build would have to fetch.
+    command = [
+        uv,
+        "sync",
+        "--frozen",
+        "--no-dev",
+        "--no-progress",
+        "--python",
+        base_python(),
+        "--project",
+        HERE,
+    ]
+    # The build back end comes from the lock as well, so there is nothing left that a build would
+    # have to fetch.
     command += ["--group", "build", "--no-build-isolation-package", "loopbound"]
     for extra in want["extras"]:
         command += ["--extra", extra]
@@ -358,7 +422,9 @@ def install_with_uv(uv, want, steps):
         if not BAD_CERTIFICATE.search(failed.output):
             raise
         # uv brings certificates of its own; behind a company's proxy only the system's will do.
-        more.update({"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"})  # its new name, and its name before
+        more.update(
+            {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
+        )  # its new name, and its name before
         steps.run("Once more with the system's certificates", command, more)
 
 
@@ -377,12 +443,24 @@ def install_with_pip(want, steps):
     try:
         text, count = requirements(want["extras"])
     except (ValueError, KeyError, StopIteration) as error:
-        raise Problem("uv.lock is damaged: %s\nBring the file back with: git restore uv.lock" % error)
+        raise Problem(
+            "uv.lock is damaged: %s\nBring the file back with: git restore uv.lock" % error
+        )
     path = os.path.join(VENV, "loopbound-requirements.txt")
     with open(path, "w") as file:
         file.write(text)
-    pip = [venv_python(), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--no-user", "--no-deps"]
-    # Compiling every module of every package takes longer than all downloads; Python does it for those that are used.
+    pip = [
+        venv_python(),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "install",
+        "--no-user",
+        "--no-deps",
+    ]
+    # Compiling every module of every package takes longer than all downloads; Python does it for
+    # those that are used.
     pip += ["--no-warn-script-location", "--progress-bar", "off", "--no-compile"]
     steps.run(
         "Installing the locked packages with pip",
@@ -395,10 +473,12 @@ def install_with_pip(want, steps):
 
 
 def requirements(extras, lock=LOCK):
-    """The locked packages of the course with these extras, as pip's requirement lines with hashes; and how many they are.
+    """The locked packages of the course with these extras, as pip's requirement lines with hashes;
+    and how many they are.
 
-    Walks uv.lock from the project's own entry. Each line carries the markers of the ways that lead to it, so the text is the
-    same on every platform and pip decides what applies; the number counts lines, some of which are for other platforms.
+    Walks uv.lock from the project's own entry. Each line carries the markers of the ways that lead
+    to it, so the text is the same on every platform and pip decides what applies; the number counts
+    lines, some of which are for other platforms.
     """
     import tomllib
 
@@ -410,7 +490,9 @@ def requirements(extras, lock=LOCK):
     root = next(package for package in packages if package["source"].get("editable") == ".")
 
     def targets(edge):
-        """The places that an edge leads to: the package, and each extra of it that the edge asks for."""
+        """The places that an edge leads to: the package, and each extra of it that the edge asks
+        for.
+        """
         chosen = [p for p in versions[edge["name"]] if edge.get("version") in (None, p["version"])]
         for package in chosen:
             for extra in [None] + edge.get("extra", []):
@@ -421,8 +503,9 @@ def requirements(extras, lock=LOCK):
             return package.get("dependencies", [])
         return package.get("optional-dependencies", {}).get(extra, [])
 
-    # ways[place]: the sets of markers under which it is needed. A set that holds another one adds nothing and is left out;
-    # the empty set (always needed) therefore ends every search, cycles included.
+    # ways[place]: the sets of markers under which it is needed. A set that holds another one adds
+    # nothing and is left out; the empty set (always needed) therefore ends every search, cycles
+    # included.
     ways = {}
     todo = []
 
@@ -455,7 +538,9 @@ def requirements(extras, lock=LOCK):
         package = by_place[name, version]
         line = "%s==%s" % (name, version)
         if frozenset() not in ways[name, version, None]:
-            either = sorted(" and ".join("(%s)" % m for m in sorted(way)) for way in ways[name, version, None])
+            either = sorted(
+                " and ".join("(%s)" % m for m in sorted(way)) for way in ways[name, version, None]
+            )
             line += " ; " + " or ".join("(%s)" % way if len(either) > 1 else way for way in either)
         files = package.get("wheels", []) + ([package["sdist"]] if "sdist" in package else [])
         hashes = sorted(set(file["hash"] for file in files))
@@ -476,11 +561,21 @@ class CommandFailed(Exception):
 
 
 def explain(output):
-    """What went wrong, for people, if it is of a kind that is known; else None. To be asked while .venv is still there."""
-    if DISK_FULL.search(output) or free_mb() < 5:  # `python -m venv` fails on a full disk without saying why
-        return "the disk is full: %s needs about %d MB.\nMake room and start again; nothing half-made was kept." % (VENV, NEEDED_MB)
+    """What went wrong, for people, if it is of a kind that is known; else None.
+
+    To be asked while .venv is still there.
+    """
+    if (
+        DISK_FULL.search(output) or free_mb() < 5
+    ):  # `python -m venv` fails on a full disk without saying why
+        return (
+            "the disk is full: %s needs about %d MB.\nMake room and start again; nothing half-made was kept."
+            % (VENV, NEEDED_MB)
+        )
     if CANNOT_WRITE.search(output) and not writable():  # it could be a cache elsewhere that is not
-        return "cannot write in %s.\nClone Loopbound into a folder of your own and start again." % HERE
+        return (
+            "cannot write in %s.\nClone Loopbound into a folder of your own and start again." % HERE
+        )
     if BAD_CERTIFICATE.search(output):
         return (
             "the package index's certificate is not one that this machine trusts (a proxy that reads along?).\n"
@@ -514,15 +609,20 @@ def writable():
 
 
 def clean_environment(more=None):
-    keep = dict((key, value) for key, value in os.environ.items() if not UNWANTED.match(key.upper() if WINDOWS else key))
-    # Under LC_ALL=C Python reads the .pth file that names this folder as ASCII, and ends if the folder's name is not.
+    keep = dict(
+        (key, value)
+        for key, value in os.environ.items()
+        if not UNWANTED.match(key.upper() if WINDOWS else key)
+    )
+    # Under LC_ALL=C Python reads the .pth file that names this folder as ASCII, and ends if the
+    # folder's name is not.
     if keep.get("LC_ALL") in ("C", "POSIX"):
         keep["LC_ALL"] = "C.UTF-8"
     keep.update(more or {})
     return keep
 
 
-class Steps(object):
+class Steps:
     """Says what is being done, with the seconds since the start; on a terminal the last line moves."""
 
     def __init__(self):
@@ -530,18 +630,30 @@ class Steps(object):
         self.live = sys.stdout.isatty()
 
     def say(self, text):
-        print("%s[%3.0f s] %s" % ("\r\033[K" if self.live else "", time.time() - self.start, text), flush=True)
+        print(
+            "%s[%3.0f s] %s" % ("\r\033[K" if self.live else "", time.time() - self.start, text),
+            flush=True,
+        )
 
     def run(self, what, command, more=None, counted=(), total=0):
-        """Run a command to its end. Its output is kept for the case that it fails; lines that begin with `counted` are counted."""
+        """Run a command to its end.
+
+        Its output is kept for the case that it fails; lines that begin with `counted` are counted.
+        """
         self.say(what + " ...")
         output = []
         done = [0]
         options = {"pass_fds": [_lock_number]} if _lock_number is not None and not WINDOWS else {}
-        # The lock goes to the child as well: if this process is killed, the next one waits until the child has ended too.
+        # The lock goes to the child as well: if this process is killed, the next one waits until
+        # the child has ended too.
         process = subprocess.Popen(
-            command, cwd=HERE, env=clean_environment(more), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, **options
+            command,
+            cwd=HERE,
+            env=clean_environment(more),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            **options
         )
 
         def read():
@@ -561,9 +673,19 @@ class Steps(object):
                     process.wait(0.2)
                 except subprocess.TimeoutExpired:
                     pass
-                progress = "%d of %d fetched" % (done[0], total) if done[0] < total else "unpacking" if total else "working"
+                progress = (
+                    "%d of %d fetched" % (done[0], total)
+                    if done[0] < total
+                    else "unpacking"
+                    if total
+                    else "working"
+                )
                 if self.live:
-                    text = "\r\033[K[%3.0f s] %s ... %s" % (time.time() - self.start, what, progress)
+                    text = "\r\033[K[%3.0f s] %s ... %s" % (
+                        time.time() - self.start,
+                        what,
+                        progress,
+                    )
                     print(text, end="", flush=True)
                 elif time.time() - spoken > 10:
                     self.say("    %s" % progress)
@@ -579,19 +701,23 @@ class Steps(object):
             raise CommandFailed(what, "".join(output))
 
 
-# Handing over -----------------------------------------------------------------------------------------------------
+# Handing over -------------------------------------------------------------------------------------
+
 
 def hand_over(words):
     """Become `loopbound WORDS`, in .venv; on Windows run it and return its exit code."""
     scripts = os.path.dirname(venv_python())
-    environment = clean_environment({"VIRTUAL_ENV": VENV, "PATH": scripts + os.pathsep + os.environ.get("PATH", os.defpath)})
+    environment = clean_environment(
+        {"VIRTUAL_ENV": VENV, "PATH": scripts + os.pathsep + os.environ.get("PATH", os.defpath)}
+    )
     command = [venv_python(), "-m", "loopbound"] + words
     sys.stdout.flush()
     if not WINDOWS:
         os.execve(command[0], command, environment)
     import signal
 
-    # Ctrl-C reaches every process of the console; the child decides what it means and this one waits for it.
+    # Ctrl-C reaches every process of the console; the child decides what it means and this one
+    # waits for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return subprocess.call(command, env=environment, creationflags=0)
 

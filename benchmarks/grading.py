@@ -1,17 +1,22 @@
-"""What grading one submission costs: the course's grader and other graders, each against a fresh `python script.py` with the same cells.
+"""What grading one submission costs: the course's grader and other graders, each against a fresh
+`python script.py` with the same cells.
 
     .venv/bin/python benchmarks/grading.py [--assignment NAME] [--rounds N] [--json FILE] [WHO …]
     .venv/bin/python benchmarks/grading.py --rounds 0 --scaling --bad
 
-The floor is one process a submission, one after the other, with the code cells of its notebook: nothing is scored, stored or walled in.
-The lean floor is the same without the cells that only show something: the course's grader leaves these out, and one that draws imports matplotlib.
-The ratio to that one is what its speed owes to nothing left out. A few of both run before each contestant and behind it, and its ratios are
-to these; every second round goes the other way round. So the machine's noise meets all. A contestant counts only if it gave every submission
-full points, which is asked of its own records after each run.
-What it needs once for an assignment (nbgrader's generated course, otter's zip file) is not measured; what it does once for each start is.
+The floor is one process a submission, one after the other, with the code cells of its notebook:
+    nothing is scored, stored or walled in.
+The lean floor is the same without the cells that only show something: the course's grader leaves
+these out, and one that draws imports matplotlib. The ratio to that one is what its speed owes to
+nothing left out. A few of both run before each contestant and behind it, and its ratios are to
+these; every second round goes the other way round. So the machine's noise meets all. A contestant
+counts only if it gave every submission full points, which is asked of its own records after each
+run. What it needs once for an assignment (nbgrader's generated course, otter's zip file) is not
+measured; what it does once for each start is.
 
-`--scaling` grades more and more submissions: seconds each, and the grader's memory. `--bad` adds one that does not end to good ones, and
-compares what it costs with the seconds that it may take. The other graders come with the extra `peers`; who is not installed is named.
+`--scaling` grades more and more submissions: seconds each, and the grader's memory. `--bad` adds
+one that does not end to good ones, and compares what it costs with the seconds that it may take.
+The other graders come with the extra `peers`; who is not installed is named.
 """
 
 from __future__ import annotations
@@ -51,7 +56,17 @@ from loopbound.problem import Problem
 
 ROOT = repository()
 PATIENCE = 1800.0  # seconds for one run of anything
-PACKAGES = ("ipykernel", "jupyter_client", "nbclient", "nbgrader", "otter-grader", "papermill", "nbmake", "sqlalchemy", "asyncpg")
+PACKAGES = (
+    "ipykernel",
+    "jupyter_client",
+    "nbclient",
+    "nbgrader",
+    "otter-grader",
+    "papermill",
+    "nbmake",
+    "sqlalchemy",
+    "asyncpg",
+)
 AWAITED = """import ast as _ast, asyncio as _asyncio
 _runner = _asyncio.Runner()
 def _awaited(cell):
@@ -65,7 +80,9 @@ class NotGraded(Exception):
 
 @dataclass(frozen=True)
 class Handed:
-    """A submission: a notebook in a folder of its learner, and its code cells as a script, with and without those that only show something."""
+    """A submission: a notebook in a folder of its learner, and its code cells as a script, with and
+    without those that only show something.
+    """
 
     learner: str
     notebook: Path
@@ -75,7 +92,9 @@ class Handed:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A way to grade: its key and what it is, for how many submissions, and ``run``, from submissions and an empty folder to seconds for all."""
+    """A way to grade: its key and what it is, for how many submissions, and ``run``, from
+    submissions and an empty folder to seconds for all.
+    """
 
     key: str
     what: str
@@ -95,7 +114,9 @@ class Floor:
 
 @dataclass
 class Row:
-    """What was measured of a contestant: seconds a submission and those of the two floors beside it, a value each a run."""
+    """What was measured of a contestant: seconds a submission and those of the two floors beside
+    it, a value each a run.
+    """
 
     key: str
     what: str
@@ -126,7 +147,11 @@ def main() -> int:
     which = named_assignment(options.assignment)
     bench = Bench(which, options.floor)
     measured = about(which, options)
-    print(f"{which.name}, {which.points} points; Python {measured['python']}, {sys.platform}, {measured['cores']} cores\n", flush=True)
+    print(
+        f"{which.name}, {which.points} points; Python {measured['python']}, {sys.platform},"
+        f" {measured['cores']} cores\n",
+        flush=True,
+    )
     try:
         if options.rounds:
             measured |= compare(bench, contestants(bench, options), options)
@@ -143,19 +168,74 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("who", nargs="*", metavar="WHO", help="measure these only; --list names them")
-    parser.add_argument("--list", action="store_true", help="name the contestants, and do nothing else")
-    parser.add_argument("--assignment", default="04-the-global-engine", metavar="NAME", help="what is graded (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="runs of each contestant (%(default)s); 0 leaves them out")
-    parser.add_argument("--submissions", type=int, default=20, metavar="N", help="for the course's grader (%(default)s)")
-    parser.add_argument("--peers", type=int, default=20, metavar="N", help="for others that grade many in one process (%(default)s)")
-    parser.add_argument("--slow-peers", type=int, default=3, metavar="N", help="for those that take a process each (%(default)s)")
-    parser.add_argument("--floor", type=int, default=3, metavar="N", help="scripts of either floor between two contestants (%(default)s)")
-    parser.add_argument("--scaling", type=int, nargs="*", metavar="N", help="also grade so many submissions (20 100 300)")
-    parser.add_argument("--bad", type=int, nargs="?", const=3, metavar="N", help="also add one that does not end, so many times (3)")
+    parser.add_argument(
+        "who", nargs="*", metavar="WHO", help="measure these only; --list names them"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="name the contestants, and do nothing else"
+    )
+    parser.add_argument(
+        "--assignment",
+        default="04-the-global-engine",
+        metavar="NAME",
+        help="what is graded (%(default)s)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="runs of each contestant (%(default)s); 0 leaves them out",
+    )
+    parser.add_argument(
+        "--submissions",
+        type=int,
+        default=20,
+        metavar="N",
+        help="for the course's grader (%(default)s)",
+    )
+    parser.add_argument(
+        "--peers",
+        type=int,
+        default=20,
+        metavar="N",
+        help="for others that grade many in one process (%(default)s)",
+    )
+    parser.add_argument(
+        "--slow-peers",
+        type=int,
+        default=3,
+        metavar="N",
+        help="for those that take a process each (%(default)s)",
+    )
+    parser.add_argument(
+        "--floor",
+        type=int,
+        default=3,
+        metavar="N",
+        help="scripts of either floor between two contestants (%(default)s)",
+    )
+    parser.add_argument(
+        "--scaling",
+        type=int,
+        nargs="*",
+        metavar="N",
+        help="also grade so many submissions (20 100 300)",
+    )
+    parser.add_argument(
+        "--bad",
+        type=int,
+        nargs="?",
+        const=3,
+        metavar="N",
+        help="also add one that does not end, so many times (3)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there")
     options = parser.parse_args()
-    if min(options.submissions, options.peers, options.slow_peers, options.floor) < 1 or options.rounds < 0:
+    if (
+        min(options.submissions, options.peers, options.slow_peers, options.floor) < 1
+        or options.rounds < 0
+    ):
         parser.error("at least one submission, and no negative numbers")
     if options.scaling == []:
         options.scaling = [20, 100, 300]
@@ -164,7 +244,9 @@ def arguments() -> argparse.Namespace:
         print("\n".join(f"{each.key:<10}{each.what}" for each in known.values()))
         sys.exit(0)
     if unknown := set(options.who) - set(known):
-        parser.error(f"no such contestant: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        parser.error(
+            f"no such contestant: {', '.join(sorted(unknown))}; there are {', '.join(known)}"
+        )
     return options
 
 
@@ -193,25 +275,38 @@ def about(which: Assignment, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-# Submissions ---------------------------------------------------------------------------------------------------------
+# Submissions
+# ---------------------------------------------------------------------------------------------------------
 
 
 class Bench:
-    """A folder with submissions, which are made when they are asked for, and the environment in which everything runs."""
+    """A folder with submissions, which are made when they are asked for, and the environment in
+    which everything runs.
+    """
 
     def __init__(self, which: Assignment, floor: int) -> None:
         self.which = which
         self.folder = Path(tempfile.mkdtemp(prefix="loopbound-benchmark-"))
         self.released = json.loads((ROOT / "exercises" / which.file).read_text(encoding="utf-8"))
-        self.answers = {grade_id_of(task.id, "answer"): solution_source(task.id) for task in which.tasks}
+        self.answers = {
+            grade_id_of(task.id, "answer"): solution_source(task.id) for task in which.tasks
+        }
         self._made: list[Handed] = []
         self._floor = floor
         self._turns = iter(cycle(range(20)))
         self._shown = set(template(which).shown)
-        places = {f"JUPYTER_{kind}_DIR": str(self.folder / f"jupyter-{kind.lower()}") for kind in ("CONFIG", "DATA", "RUNTIME")}
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        # No check keeps a learner's progress: that is another part of the course. And nobody's own settings matter.
-        self.environment = os.environ | places | {"PATH": path, "IPYTHONDIR": str(self.folder / "ipython")}
+        places = {
+            f"JUPYTER_{kind}_DIR": str(self.folder / f"jupyter-{kind.lower()}")
+            for kind in ("CONFIG", "DATA", "RUNTIME")
+        }
+        path = os.pathsep.join(
+            [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        )
+        # No check keeps a learner's progress: that is another part of the course. And nobody's own
+        # settings matter.
+        self.environment = (
+            os.environ | places | {"PATH": path, "IPYTHONDIR": str(self.folder / "ipython")}
+        )
         self.environment |= {"LOOPBOUND_PROGRESS": "off", "PYTHONUTF8": "1"}
 
     def close(self) -> None:
@@ -229,33 +324,50 @@ class Bench:
         return self._made[:count]
 
     def hand_in(self, learner: str, where: Path, spoilt: dict[str, str] | None = None) -> Handed:
-        """Write a submission. ``spoilt`` is code that comes behind an answer, by the answer's ``grade_id``."""
+        """Write a submission.
+
+        ``spoilt`` is code that comes behind an answer, by the answer's ``grade_id``.
+        """
         notebook = json.loads(json.dumps(self.released))
         sources: list[str] = []
         checks = 0
         for cell in notebook["cells"]:
             grade_id = nbgrader_of(cell).get("grade_id", "")
             if grade_id in self.answers:
-                # Nobody's cell has the content of somebody else's, so nothing can be known from before.
-                cell["source"] = f"{self.answers[grade_id]}\n# {learner}\n{(spoilt or {}).get(grade_id, '')}".rstrip()
+                # Nobody's cell has the content of somebody else's, so nothing can be known from
+                # before.
+                cell["source"] = (
+                    f"{self.answers[grade_id]}\n# {learner}\n{(spoilt or {}).get(grade_id, '')}".rstrip()
+                )
             if cell["cell_type"] == "code":
                 sources.append("".join(cell["source"]))
                 checks += bool(nbgrader_of(cell).get("grade"))
         assert checks == len(self.which.tasks), "the exercise has not a check for each task"
         folder = where / learner
         folder.mkdir(parents=True)
-        handed = Handed(learner, folder / self.which.file.name, folder / "script.py", folder / "lean.py")
+        handed = Handed(
+            learner, folder / self.which.file.name, folder / "script.py", folder / "lean.py"
+        )
         handed.notebook.write_text(json.dumps(notebook, indent=1), encoding="utf-8")
         handed.script.write_text(as_script(sources), encoding="utf-8")
-        handed.lean.write_text(as_script([source for source in sources if source not in self._shown]), encoding="utf-8")
+        handed.lean.write_text(
+            as_script([source for source in sources if source not in self._shown]), encoding="utf-8"
+        )
         return handed
 
     def run(self, command: Sequence[str | Path], cwd: Path) -> float:
         """Run a command; its seconds. Raises ``NotGraded`` where it fails."""
         began = time.perf_counter()
         done = subprocess.run(
-            [str(word) for word in command], cwd=cwd, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, encoding="utf-8", errors="replace", timeout=PATIENCE,
+            [str(word) for word in command],
+            cwd=cwd,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE,
         )
         seconds = time.perf_counter() - began
         if done.returncode:
@@ -267,15 +379,24 @@ class Bench:
         return self.run([sys.executable, *words], cwd)
 
     def floor(self) -> Floor:
-        """Run some scripts of both floors. A check that is not passed raises, and ends its script with an error."""
+        """Run some scripts of both floors.
+
+        A check that is not passed raises, and ends its script with an error.
+        """
         several = [self.handed(20)[turn] for turn in islice(self._turns, self._floor)]
-        both = [[self.python(script, cwd=each.script.parent) for script in (each.script, each.lean)] for each in several]
+        both = [
+            [self.python(script, cwd=each.script.parent) for script in (each.script, each.lean)]
+            for each in several
+        ]
         full, lean = zip(*both, strict=True)
         return Floor(full, lean)
 
 
 def as_script(cells: Sequence[str]) -> str:
-    """The cells one after the other. One that awaits at its top, which only a notebook may, runs on a loop that lasts."""
+    """The cells one after the other.
+
+    One that awaits at its top, which only a notebook may, runs on a loop that lasts.
+    """
     parts = []
     for cell in cells:
         try:
@@ -283,10 +404,13 @@ def as_script(cells: Sequence[str]) -> str:
             parts.append(cell)
         except SyntaxError:
             parts.append(f"_awaited({cell!r})")
-    return "\n\n".join([*([AWAITED] if any(part.startswith("_awaited(") for part in parts) else []), *parts, ""])
+    return "\n\n".join(
+        [*([AWAITED] if any(part.startswith("_awaited(") for part in parts) else []), *parts, ""]
+    )
 
 
-# Contestants ---------------------------------------------------------------------------------------------------------
+# Contestants
+# ---------------------------------------------------------------------------------------------------------
 
 
 def contestants(bench: Bench | None, options: argparse.Namespace) -> list[Contestant]:
@@ -299,7 +423,9 @@ def contestants(bench: Bench | None, options: argparse.Namespace) -> list[Contes
     def fresh(jobs: int) -> Callable[[Sequence[Handed], Path], float]:
         return lambda handed, folder: run_fresh(bench, handed, folder, jobs)
 
-    def peer(run: Callable[[Bench, Sequence[Handed], Path], float]) -> Callable[[Sequence[Handed], Path], float]:
+    def peer(
+        run: Callable[[Bench, Sequence[Handed], Path], float],
+    ) -> Callable[[Sequence[Handed], Path], float]:
         return lambda handed, folder: run(bench, handed, folder)
 
     return [
@@ -308,19 +434,38 @@ def contestants(bench: Bench | None, options: argparse.Namespace) -> list[Contes
         Contestant("ours-alone", "loopbound grade, one alone", 1, ours(1)),
         Contestant("fresh-2", "loopbound, fresh kernels, two at a time", many, fresh(2)),
         Contestant("fresh-1", "loopbound, fresh kernels, one at a time", many, fresh(1)),
-        Contestant("nbclient", "nbclient, a kernel each", peers, peer(run_nbclient), "nbclient", "nbclient"),
+        Contestant(
+            "nbclient", "nbclient, a kernel each", peers, peer(run_nbclient), "nbclient", "nbclient"
+        ),
         Contestant("nbmake", "pytest --nbmake", peers, peer(run_nbmake), "nbmake", "nbmake"),
-        Contestant("nbgrader", "nbgrader autograde", peers, peer(run_nbgrader), "nbgrader", "nbgrader"),
-        Contestant("papermill", "papermill, a process each", few, peer(run_papermill), "papermill", "papermill"),
-        Contestant("otter", "otter run, a process each", few, peer(run_otter), "otter", "otter-grader"),
+        Contestant(
+            "nbgrader", "nbgrader autograde", peers, peer(run_nbgrader), "nbgrader", "nbgrader"
+        ),
+        Contestant(
+            "papermill",
+            "papermill, a process each",
+            few,
+            peer(run_papermill),
+            "papermill",
+            "papermill",
+        ),
+        Contestant(
+            "otter", "otter run, a process each", few, peer(run_otter), "otter", "otter-grader"
+        ),
     ]
 
 
 def side_by_side(handed: Sequence[Handed], folder: Path, suffix: str = "") -> Path:
-    """Copies of the submissions in a folder of their own: a folder a learner, or with a suffix a file a learner."""
+    """Copies of the submissions in a folder of their own: a folder a learner, or with a suffix a
+    file a learner.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for each in handed:
-        target = folder / f"{each.learner}{suffix}" if suffix else folder / each.learner / each.notebook.name
+        target = (
+            folder / f"{each.learner}{suffix}"
+            if suffix
+            else folder / each.learner / each.notebook.name
+        )
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(each.notebook, target)
     return folder
@@ -330,23 +475,46 @@ def in_full(bench: Bench, gradebook: Path, handed: Sequence[Handed]) -> None:
     """Raises ``NotGraded`` where the course's gradebook does not hold full points for everybody."""
     with Gradebook(gradebook) as book:
         points = {graded.learner: (graded.points, graded.problem) for graded in book.all()}
-    if short := {each.learner: points.get(each.learner) for each in handed if points.get(each.learner) != (bench.which.points, "")}:
+    if short := {
+        each.learner: points.get(each.learner)
+        for each in handed
+        if points.get(each.learner) != (bench.which.points, "")
+    }:
         learner, found = next(iter(short.items()))
-        raise NotGraded(f"{len(short)} of {len(handed)} have not the {bench.which.points} points that they earned; {learner} has {found}")
+        raise NotGraded(
+            f"{len(short)} of {len(handed)} have not the {bench.which.points} points that they"
+            f" earned; {learner} has {found}"
+        )
 
 
 def ticked(bench: Bench, executed: Sequence[Path]) -> None:
-    """Raises ``NotGraded`` where the checks in these executed notebooks do not say that everything is passed."""
+    """Raises ``NotGraded`` where the checks in these executed notebooks do not say that everything
+    is passed.
+    """
     for path in executed:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        said = "\n".join("".join(output.get("data", {}).get("text/plain", "")) for cell in cells for output in cell.get("outputs", ()))
+        said = "\n".join(
+            "".join(output.get("data", {}).get("text/plain", ""))
+            for cell in cells
+            for output in cell.get("outputs", ())
+        )
         if missing := [task.id for task in bench.which.tasks if f"✓ {task.id} " not in said]:
             raise NotGraded(f"{path.name}: {', '.join(missing)} not passed")
 
 
 def run_ours(bench: Bench, handed: Sequence[Handed], folder: Path, jobs: int) -> float:
     book = folder / "grades.sqlite"
-    seconds = bench.python("-m", "loopbound", "grade", side_by_side(handed, folder / "in"), "--gradebook", book, "--jobs", str(jobs), cwd=folder)
+    seconds = bench.python(
+        "-m",
+        "loopbound",
+        "grade",
+        side_by_side(handed, folder / "in"),
+        "--gradebook",
+        book,
+        "--jobs",
+        str(jobs),
+        cwd=folder,
+    )
     in_full(bench, book, handed)
     return seconds
 
@@ -371,7 +539,9 @@ finally:
 def run_fresh(bench: Bench, handed: Sequence[Handed], folder: Path, jobs: int) -> float:
     """The same grader where nothing can be forked, as on Windows."""
     book = folder / "grades.sqlite"
-    seconds = bench.python("-c", FRESH, side_by_side(handed, folder / "in"), book, str(jobs), cwd=folder)
+    seconds = bench.python(
+        "-c", FRESH, side_by_side(handed, folder / "in"), book, str(jobs), cwd=folder
+    )
     in_full(bench, book, handed)
     return seconds
 
@@ -398,7 +568,9 @@ def run_nbclient(bench: Bench, handed: Sequence[Handed], folder: Path) -> float:
 def run_nbmake(bench: Bench, handed: Sequence[Handed], folder: Path) -> float:
     side_by_side(handed, folder, ".ipynb")
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    seconds = bench.python("-m", "pytest", "-q", "--nbmake", "--overwrite", "--nbmake-timeout=600", cwd=folder)
+    seconds = bench.python(
+        "-m", "pytest", "-q", "--nbmake", "--overwrite", "--nbmake-timeout=600", cwd=folder
+    )
     ticked(bench, sorted(folder.glob("*.ipynb")))
     return seconds
 
@@ -407,7 +579,17 @@ def run_papermill(bench: Bench, handed: Sequence[Handed], folder: Path) -> float
     side_by_side(handed, folder, ".ipynb")
     (folder / "executed").mkdir()
     paths = sorted(folder.glob("*.ipynb"))
-    seconds = sum(bench.python("-m", "papermill", "--no-progress-bar", path.name, Path("executed", path.name), cwd=folder) for path in paths)
+    seconds = sum(
+        bench.python(
+            "-m",
+            "papermill",
+            "--no-progress-bar",
+            path.name,
+            Path("executed", path.name),
+            cwd=folder,
+        )
+        for path in paths
+    )
     ticked(bench, [folder / "executed" / path.name for path in paths])
     return seconds
 
@@ -433,7 +615,10 @@ def run_nbgrader(bench: Bench, handed: Sequence[Handed], folder: Path) -> float:
     points = course.points(bench.which)
     wanted = {task.id: float(task.points) for task in bench.which.tasks}
     if short := [each.learner for each in handed if points.get(each.learner) != wanted]:
-        raise NotGraded(f"{len(short)} of {len(handed)} have not full points; {short[0]} has {points.get(short[0])}")
+        raise NotGraded(
+            f"{len(short)} of {len(handed)} have not full points; {short[0]} has"
+            f" {points.get(short[0])}"
+        )
     return seconds
 
 
@@ -455,32 +640,66 @@ def otters_zip(bench: Bench) -> Path:
     folder = bench.empty()
     (folder / "tests").mkdir()
     for task in bench.which.tasks:
-        (folder / "tests" / f"task_{task.id.replace('.', '_')}.py").write_text(OTTER.format(identity=task.id, points=task.points), encoding="utf-8")
-    bench.python("-m", "otter", "generate", "-t", "tests", "-o", "autograder.zip", "--no-config", "--no-requirements", "--no-environment", cwd=folder)
+        (folder / "tests" / f"task_{task.id.replace('.', '_')}.py").write_text(
+            OTTER.format(identity=task.id, points=task.points), encoding="utf-8"
+        )
+    bench.python(
+        "-m",
+        "otter",
+        "generate",
+        "-t",
+        "tests",
+        "-o",
+        "autograder.zip",
+        "--no-config",
+        "--no-requirements",
+        "--no-environment",
+        cwd=folder,
+    )
     return folder / "autograder.zip"
 
 
 def run_otter(bench: Bench, handed: Sequence[Handed], folder: Path) -> float:
-    """Its own tests call our checks, so their cells are left out of the notebooks: each check runs once, as everywhere."""
+    """Its own tests call our checks, so their cells are left out of the notebooks: each check runs
+    once, as everywhere.
+    """
     autograder = otters_zip(bench)
     seconds = 0.0
     for each in handed:
         notebook = json.loads(each.notebook.read_text(encoding="utf-8"))
-        notebook["cells"] = [cell for cell in notebook["cells"] if not nbgrader_of(cell).get("grade")]
+        notebook["cells"] = [
+            cell for cell in notebook["cells"] if not nbgrader_of(cell).get("grade")
+        ]
         place = folder / each.learner
         place.mkdir()
         (place / each.notebook.name).write_text(json.dumps(notebook), encoding="utf-8")
-        seconds += bench.python("-m", "otter", "run", each.notebook.name, "-a", autograder, "-o", ".", "--no-logo", cwd=place)
+        seconds += bench.python(
+            "-m",
+            "otter",
+            "run",
+            each.notebook.name,
+            "-a",
+            autograder,
+            "-o",
+            ".",
+            "--no-logo",
+            cwd=place,
+        )
         scores = json.loads((place / "results.json").read_text(encoding="utf-8"))["tests"]
         if (earned := sum(test.get("score", 0.0) for test in scores)) != bench.which.points:
-            raise NotGraded(f"{each.learner} has {earned} of {bench.which.points} points: {scores}"[:1500])
+            raise NotGraded(
+                f"{each.learner} has {earned} of {bench.which.points} points: {scores}"[:1500]
+            )
     return seconds
 
 
-# Measuring -----------------------------------------------------------------------------------------------------------
+# Measuring
+# -----------------------------------------------------------------------------------------------------------
 
 
-def compare(bench: Bench, everybody: list[Contestant], options: argparse.Namespace) -> dict[str, Any]:
+def compare(
+    bench: Bench, everybody: list[Contestant], options: argparse.Namespace
+) -> dict[str, Any]:
     """The contestants in turn, with some of the floor's scripts between them; prints the table."""
     missing, failed = {}, {}
     rows: dict[str, Row] = {}
@@ -506,7 +725,9 @@ def compare(bench: Bench, everybody: list[Contestant], options: argparse.Namespa
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    for each in present:  # not counted either, and a contestant that cannot grade is found out before the long runs
+    for each in (
+        present
+    ):  # not counted either, and a contestant that cannot grade is found out before the long runs
         attempt(each, 1)
     for number in range(options.rounds):
         before = bench.floor()
@@ -521,7 +742,10 @@ def compare(bench: Bench, everybody: list[Contestant], options: argparse.Namespa
                 rows[each.key].add(seconds / each.submissions, before, behind)
             before = behind
     good = [row for row in rows.values() if row.seconds and row.key not in failed]
-    full, lean = ([seconds for floor in floors for seconds in getattr(floor, kind)] for kind in ("full", "lean"))
+    full, lean = (
+        [seconds for floor in floors for seconds in getattr(floor, kind)]
+        for kind in ("full", "lean")
+    )
     middle, lean_middle = ([statistics.median(seconds)] * len(full) for seconds in (full, lean))
     own = [
         Row("floor", "the floor: python script.py", len(full), full, middle, lean_middle),
@@ -531,29 +755,49 @@ def compare(bench: Bench, everybody: list[Contestant], options: argparse.Namespa
     for key, why in (missing | failed).items():
         print(f"not measured: {key}: {why}")
     print(flush=True)
-    return {"rows": [as_data(row) for row in (*own, *good)], "not_measured": missing, "failed": failed}
+    return {
+        "rows": [as_data(row) for row in (*own, *good)],
+        "not_measured": missing,
+        "failed": failed,
+    }
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:
-    print(f"{title:<42}{'submissions':>11}{'seconds each':^30}{'ratio to the floor':^26}{'to the lean floor':^26}")
+    print(
+        f"{title:<42}{'submissions':>11}{'seconds each':^30}{'ratio to the floor':^26}{'to the lean floor':^26}"
+    )
     for row in rows:
-        ratios = "".join(f"{spread(values, 2, '×'):^26}" for values in (row.ratios, row.lean_ratios))
-        print(f"{row.what:<42}{row.submissions:>11}{spread(row.seconds, 3, ' s'):^30}{ratios}", flush=True)
+        ratios = "".join(
+            f"{spread(values, 2, '×'):^26}" for values in (row.ratios, row.lean_ratios)
+        )
+        print(
+            f"{row.what:<42}{row.submissions:>11}{spread(row.seconds, 3, ' s'):^30}{ratios}",
+            flush=True,
+        )
 
 
 def spread(values: Sequence[float], digits: int, unit: str) -> str:
-    return f"{statistics.median(values):.{digits}f}{unit} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+    return (
+        f"{statistics.median(values):.{digits}f}{unit} ({min(values):.{digits}f} to"
+        f" {max(values):.{digits}f})"
+    )
 
 
 def as_data(row: Row) -> dict[str, Any]:
-    return asdict(row) | {"ratio": statistics.median(row.ratios), "lean_ratio": statistics.median(row.lean_ratios)}
+    return asdict(row) | {
+        "ratio": statistics.median(row.ratios),
+        "lean_ratio": statistics.median(row.lean_ratios),
+    }
 
 
-# How it grows --------------------------------------------------------------------------------------------------------
+# How it grows
+# --------------------------------------------------------------------------------------------------------
 
 
 class Memory:
-    """Watches the resident memory of a grader and of its warm process, which is one of its children; what that one forks is not counted."""
+    """Watches the resident memory of a grader and of its warm process, which is one of its
+    children; what that one forks is not counted.
+    """
 
     EVERY = 0.05  # seconds
 
@@ -569,8 +813,18 @@ class Memory:
         while not self._over.wait(self.EVERY):
             try:
                 if warm is None or not warm.is_running():
-                    warm = next((child for child in self._grader.children() if "loopbound.grading.warm" in child.cmdline()), None)
-                self.peak = max(self.peak, self._grader.memory_info().rss + (warm.memory_info().rss if warm else 0))
+                    warm = next(
+                        (
+                            child
+                            for child in self._grader.children()
+                            if "loopbound.grading.warm" in child.cmdline()
+                        ),
+                        None,
+                    )
+                self.peak = max(
+                    self.peak,
+                    self._grader.memory_info().rss + (warm.memory_info().rss if warm else 0),
+                )
             except psutil.Error:
                 continue  # one of them has ended
 
@@ -582,16 +836,35 @@ class Memory:
 
 def scaling(bench: Bench, sizes: Sequence[int]) -> list[dict[str, Any]]:
     """Seconds a submission and peak memory, for more and more submissions, two at a time."""
-    print(f"{'two at a time':<42}{'submissions':>11}{'seconds each':>16}{'ratio to the floor':>22}{'to the lean floor':>20}{'peak memory':>14}")
+    print(
+        f"{'two at a time':<42}{'submissions':>11}{'seconds each':>16}{'ratio to the floor':>22}{'to the lean floor':>20}{'peak memory':>14}"
+    )
     found = []
     before = bench.floor()
     for size in sizes:
         handed, folder = bench.handed(size), bench.empty()
         side_by_side(handed, folder / "in")
         book = folder / "grades.sqlite"
-        words = [sys.executable, "-m", "loopbound", "grade", str(folder / "in"), "--gradebook", str(book), "--jobs", "2"]
+        words = [
+            sys.executable,
+            "-m",
+            "loopbound",
+            "grade",
+            str(folder / "in"),
+            "--gradebook",
+            str(book),
+            "--jobs",
+            "2",
+        ]
         began = time.perf_counter()
-        with subprocess.Popen(words, cwd=folder, env=bench.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as grader:
+        with subprocess.Popen(
+            words,
+            cwd=folder,
+            env=bench.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as grader:
             memory = Memory(grader.pid)
             try:
                 grader.wait(PATIENCE)
@@ -606,25 +879,41 @@ def scaling(bench: Bench, sizes: Sequence[int]) -> list[dict[str, Any]]:
         row.add(seconds, before, behind)
         before = behind
         found.append(as_data(row) | {"peak_bytes": peak})
-        print(f"{'':<42}{size:>11}{seconds:>14.3f} s{row.ratios[0]:>21.2f}×{row.lean_ratios[0]:>19.2f}×{peak / 2**20:>11.0f} MB", flush=True)
+        print(
+            f"{'':<42}{size:>11}{seconds:>14.3f}"
+            f" s{row.ratios[0]:>21.2f}×{row.lean_ratios[0]:>19.2f}×{peak / 2**20:>11.0f} MB",
+            flush=True,
+        )
     print()
     return found
 
 
 def bad(bench: Bench, good: int, rounds: int) -> list[dict[str, Any]]:
-    """What one submission with an endless loop adds to good ones, beside the seconds after which it is ended."""
+    """What one submission with an endless loop adds to good ones, beside the seconds after which it
+    is ended.
+    """
     task = bench.which.tasks[0]
     answer = grade_id_of(task.id, "answer")
-    function = next(line.split("(")[0].split()[-1] for line in bench.answers[answer].splitlines() if line.startswith(("def ", "async def ")))
+    function = next(
+        line.split("(")[0].split()[-1]
+        for line in bench.answers[answer].splitlines()
+        if line.startswith(("def ", "async def "))
+    )
     kinds = {
         "its cell does not end": ("while True:\n    pass", Limits().cell),
-        "its function does not end": (f"def {function}(*given, **named):\n    while True:\n        pass", LIMIT),
+        "its function does not end": (
+            f"def {function}(*given, **named):\n    while True:\n        pass",
+            LIMIT,
+        ),
     }
-    print(f"{f'one endless loop among {good} good ones':<48}{'at a time':>10}{'deadline':>12}{'that task took':^28}{'added to all':^28}")
+    print(
+        f"{f'one endless loop among {good} good ones':<48}{'at a time':>10}{'deadline':>12}{'that task took':^28}{'added to all':^28}"
+    )
     found = []
     for kind, (code, deadline) in kinds.items():
         place = bench.empty()
-        # In the middle of the row: the first or the last one would meet a busy or an idle neighbour.
+        # In the middle of the row: the first or the last one would meet a busy or an idle
+        # neighbour.
         endless = bench.hand_in(f"learner-{good // 2:03}-endless", place, {answer: code})
         for jobs in (1, 2):
             added, took = [], []
@@ -633,26 +922,50 @@ def bad(bench: Bench, good: int, rounds: int) -> list[dict[str, Any]]:
                 seconds = {each: graded_in(bench, good, each, jobs) for each in order}
                 added.append(seconds[endless][0] - seconds[None][0])
                 took.append(seconds[endless][1])
-            found.append({"what": kind, "jobs": jobs, "deadline": deadline, "took": took, "added": added})
-            print(f"{kind:<48}{jobs:>10}{deadline:>10.0f} s{spread(took, 2, ' s'):^28}{spread(added, 2, ' s'):^28}", flush=True)
+            found.append(
+                {"what": kind, "jobs": jobs, "deadline": deadline, "took": took, "added": added}
+            )
+            print(
+                f"{kind:<48}{jobs:>10}{deadline:>10.0f}"
+                f" s{spread(took, 2, ' s'):^28}{spread(added, 2, ' s'):^28}",
+                flush=True,
+            )
     print()
     return found
 
 
 def graded_in(bench: Bench, good: int, endless: Handed | None, jobs: int) -> tuple[float, float]:
-    """Seconds for good submissions and perhaps an endless one, and of its first task, the only one that loses its points."""
+    """Seconds for good submissions and perhaps an endless one, and of its first task, the only one
+    that loses its points.
+    """
     folder = bench.empty()
     handed = bench.handed(good)
     side_by_side([*handed, *([endless] if endless else [])], folder / "in")
     book = folder / "grades.sqlite"
-    seconds = bench.python("-m", "loopbound", "grade", folder / "in", "--gradebook", book, "--jobs", str(jobs), cwd=folder)
+    seconds = bench.python(
+        "-m",
+        "loopbound",
+        "grade",
+        folder / "in",
+        "--gradebook",
+        book,
+        "--jobs",
+        str(jobs),
+        cwd=folder,
+    )
     in_full(bench, book, handed)
     took = 0.0
     if endless:
         with Gradebook(book) as stored:
             (graded,) = [graded for graded in stored.all() if graded.learner == endless.learner]
-        if [task.points for task in graded.tasks] != [0, *(task.points for task in bench.which.tasks[1:])]:
-            raise NotGraded(f"the endless one has {graded.points} of {graded.of} points: {[(task.task, task.outcome) for task in graded.tasks]}")
+        if [task.points for task in graded.tasks] != [
+            0,
+            *(task.points for task in bench.which.tasks[1:]),
+        ]:
+            raise NotGraded(
+                f"the endless one has {graded.points} of {graded.of} points:"
+                f" {[(task.task, task.outcome) for task in graded.tasks]}"
+            )
         took = graded.tasks[0].seconds
     shutil.rmtree(folder)
     return seconds, took

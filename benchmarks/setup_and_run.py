@@ -1,10 +1,12 @@
-"""Seconds and ratios: set-up from nothing, a second start, and every lesson against the sum of its cells' own time.
+"""Seconds and ratios: set-up from nothing, a second start, and every lesson against the sum of its
+cells' own time.
 
     python3 lab.py test --version     (once: makes .venv with uv in it)
     .venv/bin/python benchmarks/setup_and_run.py [--skip-setup] [--rounds N]
 
-Each number stands beside a floor that was measured in the same run: what the tools cost without the course. The machine's
-noise is in both. Fetches everything from the package index twice for each tool; nothing is asserted anywhere.
+Each number stands beside a floor that was measured in the same run: what the tools cost without the
+course. The machine's noise is in both. Fetches everything from the package index twice for each
+tool; nothing is asserted anywhere.
 """
 
 from __future__ import annotations
@@ -31,8 +33,15 @@ SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--skip-setup", action="store_true", help="measure no set-up: nothing is fetched")
-    parser.add_argument("--rounds", type=int, default=3, help="warm starts and runs of each lesson; medians are printed (3)")
+    parser.add_argument(
+        "--skip-setup", action="store_true", help="measure no set-up: nothing is fetched"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="warm starts and runs of each lesson; medians are printed (3)",
+    )
     options = parser.parse_args()
     print(f"Python {sys.version.split()[0]}, {sys.platform}, {os.cpu_count()} cores\n")
     print(f"{'what':<34}{'seconds':>9}{'floor':>9}{'ratio':>8}")
@@ -55,13 +64,18 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def quietly(command: list[str | Path], env: dict[str, str], cwd: Path) -> None:
-    done = subprocess.run(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
 
 
 def set_up(folder: Path) -> None:
-    """Cold: an empty cache and no .venv. Floor: the tool called by hand with the same packages and an empty cache too."""
+    """Cold: an empty cache and no .venv.
+
+    Floor: the tool called by hand with the same packages and an empty cache too.
+    """
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     for way in ("uv", "pip"):
         if way == "uv" and not uv:
@@ -73,7 +87,9 @@ def set_up(folder: Path) -> None:
             clone.mkdir()
             for name in ("lab.py", "pyproject.toml", "uv.lock", "README.md", "LICENSE"):
                 shutil.copy2(ROOT / name, clone)
-            shutil.copytree(ROOT / "src", clone / "src", ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / "src", clone / "src", ignore=shutil.ignore_patterns("__pycache__")
+            )
             env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
             env |= {"UV_CACHE_DIR": str(clone / "cache"), "PIP_CACHE_DIR": str(clone / "cache")}
             paths = [p for p in env["PATH"].split(os.pathsep) if not shutil.which("uv", path=p)]
@@ -82,7 +98,9 @@ def set_up(folder: Path) -> None:
             if way == "uv":
                 shutil.copy2(uv, tools)
             env["PATH"] = os.pathsep.join([str(tools), *paths])
-            seconds[who] = timed(lambda: (by_lab if who == "lab.py" else by_hand)(way, uv, clone, env))
+            seconds[who] = timed(
+                lambda: (by_lab if who == "lab.py" else by_hand)(way, uv, clone, env)
+            )
         row(f"cold set-up with {way}", seconds["lab.py"], seconds["by hand"])
 
 
@@ -102,12 +120,23 @@ def by_hand(way: str, uv: str | None, clone: Path, env: dict[str, str]) -> None:
 
 
 def warm_start(rounds: int) -> None:
-    """From the command to the first answer of the server. Floor: `jupyter lab` of the same environment."""
+    """From the command to the first answer of the server.
+
+    Floor: `jupyter lab` of the same environment.
+    """
     python = Path(sys.executable)
     ours, floor = [], []
     for _ in range(rounds):
         ours.append(until_it_answers([python, "-m", "loopbound", "lab", "--no-browser", "--port"]))
-        plain = [python, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.answer_yes=True", f"--ServerApp.root_dir={ROOT}"]
+        plain = [
+            python,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            "--ServerApp.answer_yes=True",
+            f"--ServerApp.root_dir={ROOT}",
+        ]
         floor.append(until_it_answers([*plain, "--port"]))
     row("warm start, until it answers", statistics.median(ours), statistics.median(floor))
 
@@ -117,7 +146,9 @@ def until_it_answers(command: list[str | Path]) -> float:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     start = time.perf_counter()
-    server = subprocess.Popen([*command, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    server = subprocess.Popen(
+        [*command, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+    )
     try:
         while time.perf_counter() - start < 120 and server.poll() is None:
             try:
@@ -132,7 +163,10 @@ def until_it_answers(command: list[str | Path]) -> float:
 
 
 def lessons(rounds: int) -> None:
-    """Floor: the sum of the cells' own seconds. What is above it: the kernel's start and end, the database, the comparison."""
+    """Floor: the sum of the cells' own seconds.
+
+    What is above it: the kernel's start and end, the database, the comparison.
+    """
     from loopbound.lessons.execute import run_notebook, run_notebooks
 
     total = cells = 0.0

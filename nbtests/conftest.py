@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-# The longest pieces of work, in the order in which they should begin: a worker that starts one of them last makes all wait.
+# The longest pieces of work, in the order in which they should begin: a worker that starts one of
+# them last makes all wait.
 LONGEST_FIRST = (
     "test_lab_setup",
     "test_browser",
@@ -27,7 +28,8 @@ LONGEST_FIRST = (
     "test_database_server",
     "test_lessons_",
 )
-# A file's tests share what they set up, so they stay on one worker; except here, where each test is long and alone.
+# A file's tests share what they set up, so they stay on one worker; except here, where each test is
+# long and alone.
 SPREAD = ("test_lessons_run",)
 
 
@@ -38,13 +40,16 @@ def repository() -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell that starts us in the background has Ctrl-C ignored, and what we start would inherit that.
+    # A shell that starts us in the background has Ctrl-C ignored, and what we start would inherit
+    # that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # A reader's shell may ask for warnings or for asyncio's debug mode; kernels would print what that says.
+    # A reader's shell may ask for warnings or for asyncio's debug mode; kernels would print what
+    # that says.
     for name in ("PYTHONWARNINGS", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONSTARTUP"):
         os.environ.pop(name, None)
-    # The frozen standard library of Python 3.11 makes the kernel's debugger warn; the lab sets the same.
+    # The frozen standard library of Python 3.11 makes the kernel's debugger warn; the lab sets the
+    # same.
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     # Tests neither count as the reader's progress nor depend on it.
     os.environ["LOOPBOUND_PROGRESS"] = "off"
@@ -52,14 +57,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> int:
-        starts = [number for number, name in enumerate(LONGEST_FIRST) if item.path.name.startswith(name)]
+        starts = [
+            number for number, name in enumerate(LONGEST_FIRST) if item.path.name.startswith(name)
+        ]
         return starts[0] if starts else len(LONGEST_FIRST)
 
     items.sort(key=place)  # a stable sort: inside a file nothing moves
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    # A reader who predicted, ran and saved has notebooks that differ from the committed ones, as they should.
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    # A reader who predicted, ran and saved has notebooks that differ from the committed ones, as
+    # they should.
     if terminalreporter.stats.get("failed"):
         from loopbound.lessons.changed import hint
 
@@ -69,7 +79,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    # xdist's own groups (marks and --dist=loadgroup) do nothing under pytest 9.2: pytest-xdist #1386.
+    # xdist's own groups (marks and --dist=loadgroup) do nothing under pytest 9.2: pytest-xdist
+    # #1386.
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):

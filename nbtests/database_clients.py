@@ -1,4 +1,6 @@
-"""Real processes for the tests of the database floor: clients to order, each test with a cache folder of its own."""
+"""Real processes for the tests of the database floor: clients to order, each test with a cache
+folder of its own.
+"""
 
 import contextlib
 import functools
@@ -49,7 +51,9 @@ class Refused(Exception):
 class Client:
     """A Python process that uses loopbound.database, as this user or another."""
 
-    def __init__(self, cache: Path | str | None, user: str | None = None, **environment: str) -> None:
+    def __init__(
+        self, cache: Path | str | None, user: str | None = None, **environment: str
+    ) -> None:
         python, variables = (sys.executable, {}) if user is None else ordinary_python()
         account = {} if user is None else {"user": user, "group": _group(user), "extra_groups": []}
         self.process = subprocess.Popen(
@@ -113,13 +117,19 @@ class Client:
 
 def environment_for(cache: Path | str | None) -> dict[str, str]:
     """This process's environment with that cache folder and no DATABASE_URL."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "LOOPBOUND_CACHE")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DATABASE_URL", "LOOPBOUND_CACHE")
+    }
     return kept | ({"LOOPBOUND_CACHE": str(cache)} if cache else {})
 
 
 @contextlib.contextmanager
 def cache_folder(name: str = "cache", owner: str | None = None) -> Iterator[Path]:
-    """A folder below a temporary one that everybody can enter; afterwards nothing of ours runs in it any more."""
+    """A folder below a temporary one that everybody can enter; afterwards nothing of ours runs in
+    it any more.
+    """
     top = Path(tempfile.mkdtemp(prefix="loopbound-test-")).resolve()
     try:
         top.chmod(0o755)
@@ -140,14 +150,18 @@ def processes(folder: Path, word: str = "") -> list[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             command = process.cmdline()
-            ours = any("postgres" in part or "loopbound.database.keeper" in part for part in command)
+            ours = any(
+                "postgres" in part or "loopbound.database.keeper" in part for part in command
+            )
             if ours and any(str(folder) in part for part in command) and word in " ".join(command):
                 found.append(process)
     return found
 
 
 def postmasters(folder: Path) -> list[psutil.Process]:
-    return [process for process in processes(folder, " -D ") if "pg_ctl" not in process.cmdline()[0]]
+    return [
+        process for process in processes(folder, " -D ") if "pg_ctl" not in process.cmdline()[0]
+    ]
 
 
 def keepers(folder: Path) -> list[psutil.Process]:
@@ -179,17 +193,28 @@ def ordinary_user() -> str | None:
     import pwd
 
     names = {entry.pw_name for entry in pwd.getpwall()}
-    return next((name for name in ("daemon", "games", "bin", "www-data", "_www") if name in names), None)
+    return next(
+        (name for name in ("daemon", "games", "bin", "www-data", "_www") if name in names), None
+    )
 
 
 @functools.cache
 def ordinary_python() -> tuple[str, dict[str, str]] | None:
-    """A Python that an ordinary user can run with our packages, and the variables it needs; None if there is none."""
+    """A Python that an ordinary user can run with our packages, and the variables it needs; None if
+    there is none.
+    """
     user = ordinary_user()
     if user is None:
         return None
-    places = [str(Path(importlib.util.find_spec(name).origin).parents[1]) for name in ("loopbound", "psycopg")]
-    variables = {"PYTHONPATH": os.pathsep.join(places), "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+    places = [
+        str(Path(importlib.util.find_spec(name).origin).parents[1])
+        for name in ("loopbound", "psycopg")
+    ]
+    variables = {
+        "PYTHONPATH": os.pathsep.join(places),
+        "HOME": "/nonexistent",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
         with contextlib.suppress(OSError):

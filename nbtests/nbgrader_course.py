@@ -1,6 +1,7 @@
 """A copy of the course in which the real nbgrader works, with an exchange and homes of its own.
 
-Its import takes seconds, so the commands of one step run one after the other in one process: this file, run as a script.
+Its import takes seconds, so the commands of one step run one after the other in one process: this
+    file, run as a script.
 """
 
 from __future__ import annotations
@@ -27,14 +28,18 @@ TIME_LIMIT = 300.0  # seconds, for one process of commands
 
 @dataclass(frozen=True)
 class Call:
-    """One nbgrader command: its words, and the learner who gives it in a folder of their own (or the facilitator, in the course)."""
+    """One nbgrader command: its words, and the learner who gives it in a folder of their own (or
+    the facilitator, in the course).
+    """
 
     words: tuple[str, ...]
     learner: str = ""
 
 
 class Course:
-    """A working nbgrader course in a folder: solutions, exercises and the configuration are the repository's."""
+    """A working nbgrader course in a folder: solutions, exercises and the configuration are the
+    repository's.
+    """
 
     def __init__(self, folder: Path, which: Sequence[Assignment]) -> None:
         self.root = folder / "course"
@@ -44,7 +49,11 @@ class Course:
         self.exchange.chmod(0o777)
         for each in which:
             for kind in ("solutions", "exercises"):
-                shutil.copytree(repository() / kind / each.name, self.root / kind / each.name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+                shutil.copytree(
+                    repository() / kind / each.name,
+                    self.root / kind / each.name,
+                    ignore=shutil.ignore_patterns(".ipynb_checkpoints"),
+                )
         shutil.copy(repository() / "nbgrader_config.py", self.root)
 
     def home(self, learner: str = "") -> Path:
@@ -52,7 +61,10 @@ class Course:
         return self.homes / learner if learner else self.root
 
     def run(self, *calls: Call) -> str:
-        """Give these commands in turn; returns what they logged. Fails with that text where one of them does."""
+        """Give these commands in turn; returns what they logged.
+
+        Fails with that text where one of them does.
+        """
         listed = []
         for call in calls:
             own = self.homes / (call.learner or "facilitator")
@@ -60,22 +72,50 @@ class Course:
             words = [*call.words, f"--Exchange.root={self.exchange}"]
             if call.learner:
                 words += ["--course=loopbound", f"--student={call.learner}"]
-            places = {f"JUPYTER_{kind}_DIR": str(own / f".{kind.lower()}") for kind in ("CONFIG", "DATA", "RUNTIME")}
-            listed.append({"words": words, "folder": str(self.home(call.learner)), "environment": places | {"IPYTHONDIR": str(own / ".ipython")}})
+            places = {
+                f"JUPYTER_{kind}_DIR": str(own / f".{kind.lower()}")
+                for kind in ("CONFIG", "DATA", "RUNTIME")
+            }
+            listed.append(
+                {
+                    "words": words,
+                    "folder": str(self.home(call.learner)),
+                    "environment": places | {"IPYTHONDIR": str(own / ".ipython")},
+                }
+            )
         # nbgrader looks for its helper program, alembic, on the PATH.
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        path = os.pathsep.join(
+            [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        )
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", __file__], input=json.dumps(listed), capture_output=True, text=True, timeout=TIME_LIMIT,
-            encoding="utf-8", env=os.environ | {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}, cwd=self.root,
+            [sys.executable, "-W", "ignore", __file__],
+            input=json.dumps(listed),
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT,
+            encoding="utf-8",
+            env=os.environ | {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"},
+            cwd=self.root,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stderr
 
-    def hand_in(self, learner: str, which: Assignment, answers: Mapping[str, str], sources: Mapping[str, str] | None = None) -> None:
-        """Write answers into a learner's fetched notebook: cell sources, by task id. ``sources`` replace those of other cells, by grade_id."""
+    def hand_in(
+        self,
+        learner: str,
+        which: Assignment,
+        answers: Mapping[str, str],
+        sources: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write answers into a learner's fetched notebook: cell sources, by task id.
+
+        ``sources`` replace those of other cells, by grade_id.
+        """
         path = self.home(learner) / which.file
         notebook = nbformat.read(path, as_version=4)
-        wanted = {grade_id_of(task, "answer"): source for task, source in answers.items()} | dict(sources or {})
+        wanted = {grade_id_of(task, "answer"): source for task, source in answers.items()} | dict(
+            sources or {}
+        )
         for cell in notebook.cells:
             grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
             cell.source = wanted.pop(grade_id, cell.source)
@@ -84,7 +124,10 @@ class Course:
         nbformat.write(notebook, path)
 
     def points(self, which: Assignment) -> dict[str, dict[str, float]]:
-        """The points in nbgrader's gradebook: per learner and task id. A task without a grade is not there."""
+        """The points in nbgrader's gradebook: per learner and task id.
+
+        A task without a grade is not there.
+        """
         query = """
             SELECT submitted_assignment.student_id, base_cell.name, grade.auto_score
             FROM grade

@@ -11,11 +11,24 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from loopbound.course.manifest import Lesson
 from loopbound.lessons.normal_form import normal_form
 
-FIGURE = '<img alt="Two lanes, one connection." src="data:image/svg+xml,%3Csvg%3E%3Ctext%3Eloop A%3C/text%3E%3C/svg%3E">'
-SENTENCE = "A connection remembers the loop that opened it, and the pool hands it to whoever asks next without asking which loop runs. "
+FIGURE = (
+    '<img alt="Two lanes, one connection." src="data:image/svg+xml,%3Csvg%3E%3Ctext%3Eloop'
+    ' A%3C/text%3E%3C/svg%3E">'
+)
+SENTENCE = (
+    "A connection remembers the loop that opened it, and the pool hands it to whoever asks next"
+    " without asking which loop runs. "
+)
 
 
-def code(identity: str, source: str, *, tags: tuple[str, ...] = (), claims: tuple[str, ...] = (), outputs: Any = ()) -> Any:
+def code(
+    identity: str,
+    source: str,
+    *,
+    tags: tuple[str, ...] = (),
+    claims: tuple[str, ...] = (),
+    outputs: Any = (),
+) -> Any:
     """A code cell with an id, tags, claims and outputs."""
     metadata: dict[str, Any] = {"tags": list(tags)} if tags else {}
     if claims:
@@ -35,7 +48,9 @@ def shown(data: dict[str, str]) -> Any:
 
 def raised(kind: str, message: str) -> Any:
     """An output: an error."""
-    return nbformat.v4.new_output("error", ename=kind, evalue=message, traceback=[f"{kind}: {message}"])
+    return nbformat.v4.new_output(
+        "error", ename=kind, evalue=message, traceback=[f"{kind}: {message}"]
+    )
 
 
 def text_of(*cells: Any) -> str:
@@ -51,18 +66,42 @@ def saved(path: Path, *cells: Any) -> Path:
 
 def good_lesson(lesson: Lesson) -> list[Any]:
     """The cells of a lesson that follows every rule."""
-    prose = [new_markdown_cell(f"## Step {step}\n\n{SENTENCE * 2}", id=f"step-{step}") for step in range(1, 21)]
-    steps = [cell for number, text in enumerate(prose, start=1) for cell in (text, code(f"run-{number}", f"loops = {number}"))]
-    opening = f"{lesson.heading}\n\nYou will use one connection from two loops and watch it fail.\n\n**{lesson.minutes} minutes**\n\n{SENTENCE}"
+    prose = [
+        new_markdown_cell(f"## Step {step}\n\n{SENTENCE * 2}", id=f"step-{step}")
+        for step in range(1, 21)
+    ]
+    steps = [
+        cell
+        for number, text in enumerate(prose, start=1)
+        for cell in (text, code(f"run-{number}", f"loops = {number}"))
+    ]
+    opening = (
+        f"{lesson.heading}\n\nYou will use one connection from two loops and watch it"
+        f" fail.\n\n**{lesson.minutes} minutes**\n\n{SENTENCE}"
+    )
     return [
         new_markdown_cell(opening, id="opening"),
-        new_markdown_cell(f"{SENTENCE}\n\n1. Who binds?\n2. When does it bind?\n3. What helps?", id="questions"),
+        new_markdown_cell(
+            f"{SENTENCE}\n\n1. Who binds?\n2. When does it bind?\n3. What helps?", id="questions"
+        ),
         code("predict-second-loop", 'answer = "it raises"'),
-        code("second-loop", "print(answer)", claims=lesson.claims, outputs=[printed("it raises\n"), shown({"text/html": FIGURE})]),
-        code("wanted-error", 'raise RuntimeError("different loop")', tags=("raises-exception",), outputs=[raised("RuntimeError", "different loop")]),
+        code(
+            "second-loop",
+            "print(answer)",
+            claims=lesson.claims,
+            outputs=[printed("it raises\n"), shown({"text/html": FIGURE})],
+        ),
+        code(
+            "wanted-error",
+            'raise RuntimeError("different loop")',
+            tags=("raises-exception",),
+            outputs=[raised("RuntimeError", "different loop")],
+        ),
         *steps,
         new_markdown_cell(
-            f"{SENTENCE}\n\n1. The connection bound.\n2. It bound at first use.\n3. One loop helped.\n\n[Step](#Step-1)", id="recap"
+            f"{SENTENCE}\n\n1. The connection bound.\n2. It bound at first use.\n3. One loop"
+            " helped.\n\n[Step](#Step-1)",
+            id="recap",
         ),
     ]
 
@@ -78,7 +117,13 @@ def good_course(root: Path) -> Path:
     (root / "notebooks").mkdir(parents=True)
     for lesson in LESSONS:
         saved(root / "notebooks" / lesson.file, *good_lesson(lesson))
-    rows = "".join(f"| [{lesson.number} {lesson.title}](notebooks/{lesson.file}) | {lesson.minutes} |\n" for lesson in LESSONS)
-    readme = "# Course\n\n[Start](notebooks/00-start-here.ipynb#Step-1) and [top](#course).\n\n| lesson | minutes |\n|---|---|\n" + rows
+    rows = "".join(
+        f"| [{lesson.number} {lesson.title}](notebooks/{lesson.file}) | {lesson.minutes} |\n"
+        for lesson in LESSONS
+    )
+    readme = (
+        "# Course\n\n[Start](notebooks/00-start-here.ipynb#Step-1) and [top](#course).\n\n| lesson"
+        " | minutes |\n|---|---|\n" + rows
+    )
     (root / "README.md").write_text(readme, encoding="utf-8")
     return root

@@ -1,4 +1,6 @@
-"""The incident's backend: its suite fails as the incident did, and on a sound set-up each test is worth having."""
+"""The incident's backend: its suite fails as the incident did, and on a sound set-up each test is
+worth having.
+"""
 
 from __future__ import annotations
 
@@ -52,10 +54,17 @@ async def leave_an_empty_pool():
 """
 }
 
-AUTH, REPORTS, STATUS, STREAM = (f"{API}/test_{name}.py::test_" for name in ("auth", "reports", "status", "stream"))
+AUTH, REPORTS, STATUS, STREAM = (
+    f"{API}/test_{name}.py::test_" for name in ("auth", "reports", "status", "stream")
+)
 ANALYZE = f"{API}/test_analyze.py::test_analyze_"
-SECURITY, DISCOVERY = "tests/core/test_security.py::test_", "tests/services/test_community_discovery.py::test_"
-CELERY, SCHEMAS, TASKS = (f"tests/test_{name}.py::test_" for name in ("celery_basic", "schemas", "task_system"))
+SECURITY, DISCOVERY = (
+    "tests/core/test_security.py::test_",
+    "tests/services/test_community_discovery.py::test_",
+)
+CELERY, SCHEMAS, TASKS = (
+    f"tests/test_{name}.py::test_" for name in ("celery_basic", "schemas", "task_system")
+)
 # name: (file, what stands there, the bug in its place, tests that must fail and no others)
 BUGS = {
     "any password will do": (
@@ -153,7 +162,9 @@ BUGS = {
 
 
 def _batches() -> list[list[str]]:
-    """The bugs' names, few runs' worth: in a batch no two bugs touch one file, or are caught by one test."""
+    """The bugs' names, few runs' worth: in a batch no two bugs touch one file, or are caught by one
+    test.
+    """
     batches: list[list[str]] = []
     for name, (file, _, _, tests) in BUGS.items():
         for batch in batches:
@@ -169,7 +180,9 @@ def _with_bugs(names: list[str]) -> dict[str, str]:
     overlay = dict(SOUND)
     for file, there, bug, _ in map(BUGS.__getitem__, names):
         source = (BACKEND / file).read_text(encoding="utf-8")
-        assert source.count(there) == 1, f"{file} no longer has {there!r} once: change the bug with it."
+        assert source.count(there) == 1, (
+            f"{file} no longer has {there!r} once: change the bug with it."
+        )
         overlay[file] = source.replace(there, bug)
     return overlay
 
@@ -181,7 +194,9 @@ def sound_runs():
     jobs = [{"project": BACKEND, "overlay": SOUND}]
     jobs += [{"project": BACKEND, "overlay": _with_bugs(batch)} for batch in batches]
     sound, *runs = run_suites(jobs)
-    return {None: sound} | {name: run for batch, run in zip(batches, runs, strict=True) for name in batch}
+    return {None: sound} | {
+        name: run for batch, run in zip(batches, runs, strict=True) for name in batch
+    }
 
 
 def test_five_named_tests_of_33_fail_and_with_the_incidents_message():
@@ -198,7 +213,10 @@ def test_each_of_the_five_passes_alone():
 
 def test_another_order_fails_elsewhere_and_without_pre_ping_more_fails():
     reverse, without = run_suites(
-        [{"project": BACKEND, "order": "reverse"}, {"project": BACKEND, "environment": {"SIGNAL_SCANNER_POOL_PRE_PING": "0"}}]
+        [
+            {"project": BACKEND, "order": "reverse"},
+            {"project": BACKEND, "environment": {"SIGNAL_SCANNER_POOL_PRE_PING": "0"}},
+        ]
     )
     assert reverse.failed and set(reverse.failed) != FIVE
     assert set(without.failed) > FIVE
@@ -239,7 +257,13 @@ def test_the_models_and_schema_sql_make_the_same_tables():
         "    for element in [CreateTable(table), *map(CreateIndex, table.indexes)]:\n"
         "        print(str(element.compile(dialect=postgresql.dialect())) + ';')\n"
     )
-    models = subprocess.run([sys.executable, "-B", "-c", program], cwd=BACKEND, capture_output=True, text=True, check=True).stdout
+    models = subprocess.run(
+        [sys.executable, "-B", "-c", program],
+        cwd=BACKEND,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert _tables(models) == _tables((BACKEND / "schema.sql").read_text(encoding="utf-8"))
 
 
@@ -248,37 +272,57 @@ def _tables(schema: str) -> dict[str, list[tuple]]:
     with scratch_database("backend", schema=schema) as database:
         with psycopg.connect(database.url.replace("+asyncpg", "")) as connection:
             found = {
-                "columns": connection.execute(
-                    "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default"
-                    " FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
-                ).fetchall(),
-                "constraints": connection.execute(
-                    "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
-                    " WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2"
-                ).fetchall(),
-                "indexes": connection.execute("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1").fetchall(),
+                "columns": (
+                    connection.execute(
+                        "SELECT table_name, column_name, data_type, character_maximum_length,"
+                        " is_nullable, column_default FROM information_schema.columns WHERE"
+                        " table_schema = 'public' ORDER BY 1, 2"
+                    ).fetchall()
+                ),
+                "constraints": (
+                    connection.execute(
+                        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM"
+                        " pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2"
+                    ).fetchall()
+                ),
+                "indexes": (
+                    connection.execute(
+                        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+                    ).fetchall()
+                ),
             }
-    assert {row[0] for row in found["columns"]} == {"accounts", "analysis_tasks", "analysis_reports"}
+    assert {row[0] for row in found["columns"]} == {
+        "accounts",
+        "analysis_tasks",
+        "analysis_reports",
+    }
     return found
 
 
 def test_one_analysis_in_a_process_of_its_own_as_the_worker_does_it():
-    with scratch_database("backend", schema=(BACKEND / "schema.sql").read_text(encoding="utf-8")) as database:
+    with scratch_database(
+        "backend", schema=(BACKEND / "schema.sql").read_text(encoding="utf-8")
+    ) as database:
         with psycopg.connect(database.url.replace("+asyncpg", ""), autocommit=True) as connection:
             task = connection.execute(
-                "WITH account AS (INSERT INTO accounts VALUES (gen_random_uuid(), 'a@example.org', 'unusable') RETURNING id)"
-                " INSERT INTO analysis_tasks (id, owner_id, description)"
-                " SELECT gen_random_uuid(), id, 'Invoices for a small shop' FROM account RETURNING id"
+                "WITH account AS (INSERT INTO accounts VALUES (gen_random_uuid(), 'a@example.org',"
+                " 'unusable') RETURNING id) INSERT INTO analysis_tasks (id, owner_id, description)"
+                " SELECT gen_random_uuid(), id, 'Invoices for a small shop' FROM account"
+                " RETURNING id"
             ).fetchone()[0]
             run = run_suite(
                 BACKEND,
                 overlay={
-                    "tests/test_worker.py": "from app.worker import analyse\n\ndef test_worker():\n"
-                    f"    assert analyse.apply(args=[{str(task)!r}]).get() == 'completed'\n"
+                    "tests/test_worker.py": (
+                        "from app.worker import analyse\n\ndef test_worker():\n"
+                        f"    assert analyse.apply(args=[{str(task)!r}]).get() == 'completed'\n"
+                    )
                 },
                 tests=["tests/test_worker.py"],
                 environment={"DATABASE_URL": database.url},
             )
             assert len(run.passed) == 1, run.output
-            stored = connection.execute("SELECT keywords FROM analysis_reports WHERE task_id = %s", [task]).fetchone()
+            stored = connection.execute(
+                "SELECT keywords FROM analysis_reports WHERE task_id = %s", [task]
+            ).fetchone()
     assert stored[0] == ["invoices", "small", "shop"]

@@ -1,7 +1,8 @@
-"""The lessons in a real browser: `loopbound lab` serves a copy, headless Chromium opens each lesson and runs all of it.
+"""The lessons in a real browser: `loopbound lab` serves a copy, headless Chromium opens each lesson
+and runs all of it.
 
-Screenshots, light and dark, go to the folder that LOOPBOUND_SCREENSHOTS names. Chromium is looked for on the path and in
-the usual places; LOOPBOUND_CHROMIUM names another.
+Screenshots, light and dark, go to the folder that LOOPBOUND_SCREENSHOTS names. Chromium is looked
+for on the path and in the usual places; LOOPBOUND_CHROMIUM names another.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ from loopbound.course.manifest import Lesson, lessons
 # One server and one browser for all lessons, so one worker.
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "msedge",
+)
 PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -35,10 +43,16 @@ PLACES = (
     r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
 )
 # No sandbox: Chromium refuses to run as root with one. The rest keeps it from calling home.
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SECONDS_TO_RUN = 180
 HIGHEST = 16_000  # pixels of one screenshot; Chromium draws nothing beyond 16,384
 
@@ -66,7 +80,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A headless Chromium with a fresh profile."""
     place = chromium()
     if place is None:
-        said = f"NO CHROMIUM on this machine: no lesson was seen in a browser. Looked for {', '.join(NAMES)}; set LOOPBOUND_CHROMIUM."
+        said = (
+            "NO CHROMIUM on this machine: no lesson was seen in a browser. Looked for"
+            f" {', '.join(NAMES)}; set LOOPBOUND_CHROMIUM."
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn(said, stacklevel=1)
@@ -76,7 +93,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with sync_playwright() as playwright:
         profile = tmp_path_factory.mktemp("chromium")
         context = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path=place, headless=True, args=FLAGS, viewport={"width": 1280, "height": 900}
+            str(profile),
+            executable_path=place,
+            headless=True,
+            args=FLAGS,
+            viewport={"width": 1280, "height": 900},
         )
         yield context
         context.close()
@@ -89,16 +110,27 @@ def lab(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[
     clone = folder / "course"
     clone.mkdir()
     for part in ("notebooks", "src"):
-        shutil.copytree(repository / part, clone / part, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(
+            repository / part,
+            clone / part,
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+        )
     for file in ("lab.py", "pyproject.toml", "README.md"):
         shutil.copy(repository / file, clone / file)
-    # The test reaches into the page, and needs all cells in it: Lab draws only those that can be seen.
+    # The test reaches into the page, and needs all cells in it: Lab draws only those that can be
+    # seen.
     (folder / "config").mkdir()
-    (folder / "config" / "jupyter_server_config.py").write_text("c.LabApp.expose_app_in_browser = True\n")
+    (folder / "config" / "jupyter_server_config.py").write_text(
+        "c.LabApp.expose_app_in_browser = True\n"
+    )
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
     (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "PYTEST_"))} | {
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("JUPYTER", "PYTEST_"))
+    } | {
         "PYTHONPATH": str(clone / "src"),
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_DATA_DIR": str(folder / "data"),
@@ -118,9 +150,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[
         address = None
         until = time.monotonic() + 90
         while address is None and process.poll() is None and time.monotonic() < until:
-            address = re.search(r"(http://\S+?)/lab/tree/\S*?token=(\w+)", said.read_text(encoding="utf-8", errors="replace"))
+            address = re.search(
+                r"(http://\S+?)/lab/tree/\S*?token=(\w+)",
+                said.read_text(encoding="utf-8", errors="replace"),
+            )
             time.sleep(0.1)
-        assert address, f"the lab did not start:\n{said.read_text(encoding='utf-8', errors='replace')}"
+        assert address, (
+            f"the lab did not start:\n{said.read_text(encoding='utf-8', errors='replace')}"
+        )
         yield Lab(address[1], address[2], clone)
     finally:
         process.send_signal(signal.SIGINT if os.name != "nt" else signal.CTRL_BREAK_EVENT)
@@ -175,11 +212,16 @@ TO_THE_TOP = """async () => {
   await frame(); await frame();
 }"""
 # What stands in a reader's way: a question, or a message in the corner.
-INTERRUPTIONS = "() => [...document.querySelectorAll('.jp-Dialog, .Toastify__toast')].map(item => item.innerText)"
+INTERRUPTIONS = (
+    "() => [...document.querySelectorAll('.jp-Dialog, .Toastify__toast')].map(item =>"
+    " item.innerText)"
+)
 
 
 @pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
-def test_a_lesson_runs_in_the_browser(lesson: Lesson, lab: Lab, browser: Any, pictures: Path) -> None:
+def test_a_lesson_runs_in_the_browser(
+    lesson: Lesson, lab: Lab, browser: Any, pictures: Path
+) -> None:
     committed = json.loads((lab.clone / "notebooks" / lesson.file).read_text(encoding="utf-8"))
     page = browser.new_page()
     said: list[str] = []
@@ -195,9 +237,13 @@ def test_a_lesson_runs_in_the_browser(lesson: Lesson, lab: Lab, browser: Any, pi
 
         page.set_default_timeout(SECONDS_TO_RUN * 1000)
         page.evaluate(RUN_ALL)
-        # After a wanted error "run all" says that it is done while the cells behind it are still to come.
+        # After a wanted error "run all" says that it is done while the cells behind it are still to
+        # come.
         until = time.monotonic() + 20
-        while any(line.endswith("did not run") for line in _wrong(page.evaluate(NOTEBOOK))) and time.monotonic() < until:
+        while (
+            any(line.endswith("did not run") for line in _wrong(page.evaluate(NOTEBOOK)))
+            and time.monotonic() < until
+        ):
             page.wait_for_timeout(200)
         _until(page, READY, lesson.file)
         notebook = page.evaluate(NOTEBOOK)
@@ -205,8 +251,13 @@ def test_a_lesson_runs_in_the_browser(lesson: Lesson, lab: Lab, browser: Any, pi
         assert _figures(notebook) == wanted
         _nobody_interrupts(page)
         for theme in ("Light", "Dark"):
-            page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}")
-            page.wait_for_function("(theme) => document.body.dataset.jpThemeName === theme", arg=f"JupyterLab {theme}")
+            page.evaluate(
+                "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})",
+                f"JupyterLab {theme}",
+            )
+            page.wait_for_function(
+                "(theme) => document.body.dataset.jpThemeName === theme", arg=f"JupyterLab {theme}"
+            )
             page.set_viewport_size({"width": 1280, "height": min(page.evaluate(HEIGHT), HIGHEST)})
             page.evaluate(TO_THE_TOP)
             _check_figures(page, wanted)
@@ -214,7 +265,8 @@ def test_a_lesson_runs_in_the_browser(lesson: Lesson, lab: Lab, browser: Any, pi
             page.set_viewport_size({"width": 1280, "height": 900})
         _nobody_interrupts(page)
         assert said == []
-        # Ends the kernel, as a reader does before the next lesson; two cores should not carry five of them.
+        # Ends the kernel, as a reader does before the next lesson; two cores should not carry five
+        # of them.
         page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     finally:
         page.close()
@@ -226,7 +278,11 @@ def test_the_lab_opens_on_the_start_page(lab: Lab, browser: Any) -> None:
         page.goto(f"{lab.root}/?token={lab.token}")
         page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
         _until(page, READY, lessons()[0].file)
-        assert page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) h1").first.inner_text().startswith(lessons()[0].heading.removeprefix("# "))
+        assert (
+            page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) h1")
+            .first.inner_text()
+            .startswith(lessons()[0].heading.removeprefix("# "))
+        )
         _nobody_interrupts(page)
     finally:
         page.close()
@@ -236,7 +292,11 @@ BROKEN = {
     "error": ("1 / 0", [], "ends with ZeroDivisionError"),
     "stderr": ("import sys\n_ = sys.stderr.write('careful')", [], "wrote to stderr: careful"),
     "not run": ("import asyncio\nraise KeyboardInterrupt", [], "ends with KeyboardInterrupt"),
-    "picture": ("from IPython.display import HTML\nHTML('<img alt=\"\" src=\"data:image/svg+xml,none\">')", [], "picture"),
+    "picture": (
+        'from IPython.display import HTML\nHTML(\'<img alt="" src="data:image/svg+xml,none">\')',
+        [],
+        "picture",
+    ),
 }
 
 
@@ -246,7 +306,11 @@ def test_a_broken_notebook_is_seen(name: str, lab: Lab, browser: Any) -> None:
 
     source, tags, said = BROKEN[name]
     file = f"broken-{name.replace(' ', '-')}.ipynb"
-    saved(lab.clone / "notebooks" / file, code("broken", source, tags=tuple(tags)), code("after", "after = 1"))
+    saved(
+        lab.clone / "notebooks" / file,
+        code("broken", source, tags=tuple(tags)),
+        code("after", "after = 1"),
+    )
     page = browser.new_page()
     try:
         page.goto(f"{lab.root}/lab/tree/notebooks/{file}?reset&token={lab.token}")
@@ -270,7 +334,9 @@ def test_a_broken_notebook_is_seen(name: str, lab: Lab, browser: Any) -> None:
 def _until(page: Any, script: str, *words: Any, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not page.evaluate(script, *words):
-        assert time.monotonic() < until, f"not ready after {seconds} seconds; the page says: {page.evaluate(INTERRUPTIONS)}"
+        assert time.monotonic() < until, (
+            f"not ready after {seconds} seconds; the page says: {page.evaluate(INTERRUPTIONS)}"
+        )
         page.wait_for_timeout(100)
 
 
@@ -280,16 +346,24 @@ def _nobody_interrupts(page: Any) -> None:
 
 def _check_figures(page: Any, wanted: int) -> None:
     figures = page.evaluate(FIGURES)
-    assert len(figures) == wanted, f"the page shows {len(figures)} pictures, the outputs hold {wanted}"
+    assert len(figures) == wanted, (
+        f"the page shows {len(figures)} pictures, the outputs hold {wanted}"
+    )
     for figure in figures:
         assert figure["alt"].strip(), f"a picture has no alternative text: {figure}"
         assert figure["drawn"] and figure["natural"] > 0, f"a picture is not drawn: {figure}"
-        assert figure["width"] > 100 and figure["height"] > 20, f"a picture is too small to see: {figure}"
+        assert figure["width"] > 100 and figure["height"] > 20, (
+            f"a picture is too small to see: {figure}"
+        )
 
 
 def _figures(notebook: dict[str, Any]) -> int:
     """How many pictures a notebook's outputs hold."""
-    html = ("".join(output.get("data", {}).get("text/html", "")) for cell in notebook["cells"] for output in cell.get("outputs", []))
+    html = (
+        "".join(output.get("data", {}).get("text/html", ""))
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+    )
     return sum(text.count("<img ") for text in html)
 
 
@@ -303,7 +377,9 @@ def _wrong(notebook: dict[str, Any]) -> list[str]:
         if cell["execution_count"] is None:
             wrong.append(f"{name} did not run")
         for output in cell["outputs"]:
-            if output["output_type"] == "error" and "raises-exception" not in cell["metadata"].get("tags", []):
+            if output["output_type"] == "error" and "raises-exception" not in cell["metadata"].get(
+                "tags", []
+            ):
                 wrong.append(f"{name} ends with {output['ename']}: {output['evalue']}")
             if output.get("name") == "stderr":
                 wrong.append(f"{name} wrote to stderr: {''.join(output['text'])}")

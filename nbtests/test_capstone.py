@@ -1,4 +1,6 @@
-"""The capstone judges suites: every cure of the course passes, and whoever takes tests away, empties them or forges outcomes is found out."""
+"""The capstone judges suites: every cure of the course passes, and whoever takes tests away,
+empties them or forges outcomes is found out.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from typing import Any
 import pytest
 
 from loopbound.checks import PASSED, judge, observe, observed
-from loopbound.checks.capstone import hidden_files, labels_of
 from loopbound.checks.capstone import _bugs as bugs_by_run
+from loopbound.checks.capstone import hidden_files, labels_of
 from loopbound.checks.lesson_10 import _as_found as as_found
 from loopbound.checks.lesson_10 import _refused as refused
 from loopbound.checks.verdict import Verdict
@@ -20,7 +22,14 @@ from loopbound.exercises.proof import namespace, wrong_answers
 from loopbound.suite import BACKEND
 
 ROOT = repository()
-CURES = ("dispose", "explicit-loop", "function-engine", "null-pool", "session-loop", "session-loop-rollback")
+CURES = (
+    "dispose",
+    "explicit-loop",
+    "function-engine",
+    "null-pool",
+    "session-loop",
+    "session-loop-rollback",
+)
 CONFTEST = (BACKEND / "tests" / "conftest.py").read_text(encoding="utf-8")
 DISPOSE = """
 import pytest
@@ -38,7 +47,11 @@ drawn: set[str] = set()
 
 def of_fix(name: str) -> dict[str, str]:
     top = BACKEND / "fixes" / name
-    return {path.relative_to(top).as_posix(): path.read_text(encoding="utf-8") for path in sorted(top.rglob("*")) if path.suffix in (".py", ".toml", ".ini")}
+    return {
+        path.relative_to(top).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(top.rglob("*"))
+        if path.suffix in (".py", ".toml", ".ini")
+    }
 
 
 def data_on(files: dict[str, str]) -> dict[str, Any]:
@@ -66,7 +79,9 @@ def test_every_cure_of_the_course_mends_the_suite(fix: str) -> None:
 def test_the_bugs_are_caught_by_every_test_of_the_suite() -> None:
     bugs = [bug for batch in bugs_by_run().values() for bug in batch]
     for bug in bugs:
-        assert (BACKEND / bug["file"]).read_text(encoding="utf-8").count(bug["there"]) == 1, bug["says"]
+        assert (BACKEND / bug["file"]).read_text(encoding="utf-8").count(bug["there"]) == 1, bug[
+            "says"
+        ]
     assert {test for bug in bugs for test in bug["caught_by"]} == set(as_found()["tests"])
 
 
@@ -102,7 +117,9 @@ def test_files_that_no_cure_needs_are_refused(name: str) -> None:
 
 
 def test_files_of_every_cure_are_not_refused() -> None:
-    assert [refused(of_fix(fix)) for fix in (*CURES, "recipe-1-corrected", "recipe-2-as-written")] == [[]] * 8
+    assert [
+        refused(of_fix(fix)) for fix in (*CURES, "recipe-1-corrected", "recipe-2-as-written")
+    ] == [[]] * 8
 
 
 CHEATS = {
@@ -206,11 +223,15 @@ def test_a_cheat_earns_nothing_and_is_named(name: str) -> None:
     more, diagnoses = CHEATS[name]
     verdict = verdict_on_conftest(more)
     assert verdict.diagnosis in diagnoses, verdict
-    assert not re.search(r"test_from_sign_up|test_rows_of|test_an_analysis|test_which|test_journeys", verdict.says)
+    assert not re.search(
+        r"test_from_sign_up|test_rows_of|test_an_analysis|test_which|test_journeys", verdict.says
+    )
 
 
 def test_an_answer_is_only_read_in_the_learners_process() -> None:
     # The suite is no part of the first stage: a grader runs the others elsewhere.
-    answer = next(answer for answer in wrong_answers(ROOT, assignment("10")) if answer.task == "10.2")
+    answer = next(
+        answer for answer in wrong_answers(ROOT, assignment("10")) if answer.task == "10.2"
+    )
     data = observe("10.2", namespace(ROOT, "10.2", answer.code))
     assert set(data["steps"][0]["value"]) == {"pyproject.toml"} and "suite" not in data

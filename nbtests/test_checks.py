@@ -1,4 +1,6 @@
-"""Checks are loop-true, bounded and plain: what a learner's code may do to them, and what it may not."""
+"""Checks are loop-true, bounded and plain: what a learner's code may do to them, and what it may
+not.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,17 @@ from typing import Any
 import pytest
 
 from loopbound import loops
-from loopbound.checks import NOT_ATTEMPTED, RAISED, WRONG, CheckFailed, check, hint, judge, observe, solution
+from loopbound.checks import (
+    NOT_ATTEMPTED,
+    RAISED,
+    WRONG,
+    CheckFailed,
+    check,
+    hint,
+    judge,
+    observe,
+    solution,
+)
 from loopbound.checks.plain import plain
 from loopbound.checks.verdict import Verdict
 from loopbound.checks.watch import DID_NOT_END, RETURNED, Watch
@@ -77,7 +89,9 @@ def test_a_left_over_task_is_noted_and_cancelled() -> None:
         kept = []
         async def answer(): kept.append(asyncio.create_task(stream()))
     """)
-    assert data["steps"][0] | {"value": None} == data["steps"][0] and data["steps"][0]["tasks"] == ["stream"]
+    assert data["steps"][0] | {"value": None} == data["steps"][0] and data["steps"][0]["tasks"] == [
+        "stream"
+    ]
 
 
 def test_a_coroutine_that_is_never_awaited_is_noted() -> None:
@@ -137,14 +151,45 @@ def test_the_names_are_those_of_the_caller() -> None:
     [
         ("", NOT_ATTEMPTED, "There is no `all_reports` yet"),
         ("all_reports = 3", WRONG, "is of type int"),
-        ("async def all_reports(users, fetch): raise NotImplementedError()", NOT_ATTEMPTED, "as it was handed out"),
-        ("async def all_reports(users, fetch): raise NotImplementedError('no such user')", RAISED, "no such user"),
-        ("async def all_reports(users, fetch): return asynco.gather()", RAISED, "Is the cell with the imports above run?"),
-        ("async def all_reports(users): return []", RAISED, "takes 1 positional argument but 2 were given"),
-        ("def all_reports(users, fetch): return [f'report for {user}' for user in users]", WRONG, "0 of 3 fetches"),
+        (
+            "async def all_reports(users, fetch): raise NotImplementedError()",
+            NOT_ATTEMPTED,
+            "as it was handed out",
+        ),
+        (
+            "async def all_reports(users, fetch): raise NotImplementedError('no such user')",
+            RAISED,
+            "no such user",
+        ),
+        (
+            "async def all_reports(users, fetch): return asynco.gather()",
+            RAISED,
+            "Is the cell with the imports above run?",
+        ),
+        (
+            "async def all_reports(users): return []",
+            RAISED,
+            "takes 1 positional argument but 2 were given",
+        ),
+        (
+            "def all_reports(users, fetch): return [f'report for {user}' for user in users]",
+            WRONG,
+            "0 of 3 fetches",
+        ),
         ("async def all_reports(users, fetch): raise SystemExit", RAISED, "SystemExit"),
-        ("async def all_reports(users, fetch): raise KeyboardInterrupt", RAISED, "KeyboardInterrupt"),
-        ("async def all_reports(users, fetch): asyncio.current_task().cancel(); await asyncio.sleep(1)", RAISED, "CancelledError"),
+        (
+            "async def all_reports(users, fetch): raise KeyboardInterrupt",
+            RAISED,
+            "KeyboardInterrupt",
+        ),
+        (
+            (
+                "async def all_reports(users, fetch): asyncio.current_task().cancel(); await"
+                " asyncio.sleep(1)"
+            ),
+            RAISED,
+            "CancelledError",
+        ),
     ],
 )
 def test_four_outcomes(code: str, outcome: str, words: str) -> None:
@@ -156,7 +201,9 @@ def test_a_check_that_fails_shows_feedback_and_no_traceback() -> None:
     with pytest.raises(CheckFailed) as caught:
         check("01.2", {})
     lines = caught.value._render_traceback_()
-    assert "01.2 All reports at once: not attempted" in lines[0] and not any("Traceback" in line for line in lines)
+    assert "01.2 All reports at once: not attempted" in lines[0] and not any(
+        "Traceback" in line for line in lines
+    )
     assert str(caught.value).startswith("· 01.2")
 
 
@@ -166,7 +213,9 @@ def test_hints_come_one_at_a_time() -> None:
 
 
 def test_the_solution_opens_after_a_pass_or_on_request() -> None:
-    assert "anyway=True" in repr(solution("01.4")) and "call_soon_threadsafe" not in repr(solution("01.4"))
+    assert "anyway=True" in repr(solution("01.4")) and "call_soon_threadsafe" not in repr(
+        solution("01.4")
+    )
     shown = repr(solution("01.4", anyway=True))
     assert "call_soon_threadsafe(bell.set)" in shown and "SOLUTION" not in shown
     check("01.2", names_of(RIGHT))
@@ -175,7 +224,9 @@ def test_the_solution_opens_after_a_pass_or_on_request() -> None:
 
 def test_a_task_is_called_with_or_without_its_zero() -> None:
     assert check("1.2", names_of(RIGHT)).task.id == "01.2"
-    assert repr(hint("1.2")).startswith("**Hint 1 of 3") and repr(solution("1.2")).startswith("**01.2 ")
+    assert repr(hint("1.2")).startswith("**Hint 1 of 3") and repr(solution("1.2")).startswith(
+        "**01.2 "
+    )
     with pytest.raises(Problem, match="there is no task"):
         check("0.12", {})
 
@@ -186,7 +237,9 @@ def test_an_error_names_the_learners_own_functions_and_no_file_of_this_machine()
             return B.run(send(A.run(order())))
     """
     said = verdict("02.4", textwrap.dedent(code)).says
-    assert "coro=<send()" in said and not any(word in said for word in ("Watch", "_observe", "<locals>", ".py")), said
+    assert "coro=<send()" in said and not any(
+        word in said for word in ("Watch", "_observe", "<locals>", ".py")
+    ), said
 
 
 def test_an_unknown_task_is_a_problem_with_the_known_ones() -> None:
@@ -203,11 +256,21 @@ def test_plain_values_are_json_and_trust_no_subclass() -> None:
 
     value = plain({"a": [1, (2.5, None)], 3: {"c", "b"}, "text": Text("mine"), "thing": object()})
     assert json.loads(json.dumps(value)) == value
-    assert value == {"a": [1, [2.5, None]], "3": ["b", "c"], "text": {"type": "Text"}, "thing": {"type": "object"}}
+    assert value == {
+        "a": [1, [2.5, None]],
+        "3": ["b", "c"],
+        "text": {"type": "Text"},
+        "thing": {"type": "object"},
+    }
 
 
 def test_importing_the_checks_is_quick_to_ask_for() -> None:
     # The command line and a notebook's first cell must not pay for matplotlib or a server.
-    code = "import sys, loopbound; loopbound.check; print('matplotlib' in sys.modules, 'nbformat' in sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    code = (
+        "import sys, loopbound; loopbound.check; print('matplotlib' in sys.modules, 'nbformat' in"
+        " sys.modules)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     assert ended.stdout.split() == ["False", "False"]

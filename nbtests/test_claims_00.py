@@ -17,15 +17,22 @@ async def ask(engine):
 @claim(
     "A01",
     verdict="holds with a correction",
-    observed="the second loop gets RuntimeError … attached to a different loop; the third gets "
-    "InterfaceError … another operation is in progress: two messages, one fault",
+    observed=(
+        "the second loop gets RuntimeError … attached to a different loop; the third gets "
+        "InterfaceError … another operation is in progress: two messages, one fault"
+    ),
 )
 def test_the_failure_is_attached_to_a_different_loop_and_then_another_message():
     with scratch_database("claim") as db:
         engine = create_async_engine(db.url)
         with Recorder(engine), NamedLoop("A") as A, NamedLoop("B") as B, NamedLoop("C") as C:
             assert A.run(ask(engine)) == 1
-            with pytest.raises(RuntimeError, match=r"^Task <Task pending name='ask' .* got Future .* attached to a different loop$"):
+            with pytest.raises(
+                RuntimeError,
+                match=(
+                    r"^Task <Task pending name='ask' .* got Future .* attached to a different loop$"
+                ),
+            ):
                 B.run(ask(engine))
             with pytest.raises(InterfaceError, match="another operation is in progress"):
                 C.run(ask(engine))

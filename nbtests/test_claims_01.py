@@ -14,7 +14,10 @@ from loopbound import NamedLoop
 @claim(
     "A02",
     verdict="holds with a correction",
-    observed="one loop never had two steps of its 20 tasks open at once; two loops in two threads had one open each at the same moment",
+    observed=(
+        "one loop never had two steps of its 20 tasks open at once; two loops in two threads had"
+        " one open each at the same moment"
+    ),
 )
 def test_one_step_at_a_time_on_each_loop_but_not_over_two_loops():
     open_steps, most, taken = 0, 0, []
@@ -82,7 +85,10 @@ def sleeping_loop():
 @claim(
     "A13",
     verdict="holds",
-    observed="call_soon from another thread left its callback unrun until call_soon_threadsafe woke the loop; debug mode raised RuntimeError",
+    observed=(
+        "call_soon from another thread left its callback unrun until call_soon_threadsafe woke the"
+        " loop; debug mode raised RuntimeError"
+    ),
 )
 def test_call_soon_from_another_thread_wakes_nobody(sleeping_loop):
     ran, rung = [], threading.Event()
@@ -95,11 +101,21 @@ def test_call_soon_from_another_thread_wakes_nobody(sleeping_loop):
     assert ran == ["call_soon"]
 
 
-@claim("A13", verdict="holds", observed="in debug mode call_soon and call_later from another thread raised RuntimeError, call_soon_threadsafe did not")
+@claim(
+    "A13",
+    verdict="holds",
+    observed=(
+        "in debug mode call_soon and call_later from another thread raised RuntimeError,"
+        " call_soon_threadsafe did not"
+    ),
+)
 def test_debug_mode_refuses_another_thread(sleeping_loop):
     rung = threading.Event()
     sleeping_loop.set_debug(True)
-    with pytest.raises(RuntimeError, match="Non-thread-safe operation invoked on an event loop other than the current one"):
+    with pytest.raises(
+        RuntimeError,
+        match="Non-thread-safe operation invoked on an event loop other than the current one",
+    ):
         sleeping_loop.call_soon(rung.set)
     with pytest.raises(RuntimeError, match="Non-thread-safe operation"):
         sleeping_loop.call_later(0, rung.set)

@@ -1,4 +1,6 @@
-"""What lesson 02 says about the incident documents' claims, executed: asyncio alone, and rustc where there is one."""
+"""What lesson 02 says about the incident documents' claims, executed: asyncio alone, and rustc
+where there is one.
+"""
 
 import asyncio
 import inspect
@@ -49,8 +51,11 @@ def loops():
 binding = claim(
     "A03",
     verdict="holds with a correction",
-    observed="futures and streams bind to the loop that makes them, locks, semaphores and queues to the one on which a task "
-    "first has to wait, coroutines to none; and what needs no wait passes on another loop",
+    observed=(
+        "futures and streams bind to the loop that makes them, locks, semaphores and queues to the"
+        " one on which a task first has to wait, coroutines to none; and what needs no wait passes"
+        " on another loop"
+    ),
 )
 
 
@@ -111,8 +116,10 @@ def test_a_coroutine_binds_to_no_loop(loops):
 @claim(
     "A12",
     verdict="holds",
-    observed="a future names the loop that made it, and another loop's task that waits for it gets the famous error; "
-    "a future that is done can be read on any loop",
+    observed=(
+        "a future names the loop that made it, and another loop's task that waits for it gets the"
+        " famous error; a future that is done can be read on any loop"
+    ),
 )
 def test_a_future_belongs_to_the_loop_that_made_it(loops):
     A, B = loops
@@ -127,8 +134,11 @@ def test_a_future_belongs_to_the_loop_that_made_it(loops):
 @claim(
     "A17",
     verdict="holds with a correction",
-    observed="an opinion, which no run settles; the part that a run can show: since Python 3.10 locks and queues take no "
-    "loop= and bind at the first wait, while futures and tasks still take one",
+    observed=(
+        "an opinion, which no run settles; the part that a run can show: since Python 3.10 locks"
+        " and queues take no loop= and bind at the first wait, while futures and tasks still"
+        " take one"
+    ),
 )
 def test_primitives_gave_up_their_loop_parameter_and_futures_kept_it():
     for kept in asyncio.Future, asyncio.Task:
@@ -143,8 +153,10 @@ def test_primitives_gave_up_their_loop_parameter_and_futures_kept_it():
 @claim(
     "B25",
     verdict="holds with a correction",
-    observed="tests without any database, each on a loop of its own, share a module's lock: one fails when two of its tasks "
-    "want a lock that was contended in an earlier test",
+    observed=(
+        "tests without any database, each on a loop of its own, share a module's lock: one fails"
+        " when two of its tasks want a lock that was contended in an earlier test"
+    ),
 )
 def test_tests_without_a_database_are_affected_by_a_shared_lock(tmp_path):
     (tmp_path / "test_reports.py").write_text(
@@ -161,7 +173,19 @@ def test_tests_without_a_database_are_affected_by_a_shared_lock(tmp_path):
         encoding="utf-8",
     )
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(tmp_path), str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            "--rootdir",
+            str(tmp_path),
+            str(tmp_path),
+        ],
         capture_output=True,
         text=True,
         timeout=120,
@@ -170,14 +194,20 @@ def test_tests_without_a_database_are_affected_by_a_shared_lock(tmp_path):
     assert "bound to a different event loop" in ended.stdout
 
 
-needs_rustc = pytest.mark.skipif(not shutil.which("rustc"), reason="rustc was not found: the Rust claims are NOT verified here")
+needs_rustc = pytest.mark.skipif(
+    not shutil.which("rustc"), reason="rustc was not found: the Rust claims are NOT verified here"
+)
 
 
 def rust(source, folder):
     """What the compiler said (empty when all was well), and what the program then printed."""
     program = str(folder / "program.exe")
     built = subprocess.run(
-        ["rustc", "--edition=2021", "-o", program, "-"], input=source, capture_output=True, text=True, timeout=120
+        ["rustc", "--edition=2021", "-o", program, "-"],
+        input=source,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     if built.returncode:
         return built.stderr, ""
@@ -190,8 +220,10 @@ def rust(source, folder):
 @claim(
     "A14",
     verdict="holds with a correction",
-    observed="a future that is a plain value was begun on one executor and ended on another, in another thread; one that asks "
-    "for a runtime cannot be (claim A16)",
+    observed=(
+        "a future that is a plain value was begun on one executor and ended on another, in another"
+        " thread; one that asks for a runtime cannot be (claim A16)"
+    ),
 )
 def test_a_rust_future_is_begun_on_one_executor_and_ended_on_another(tmp_path):
     said, printed = rust((RUST / "report_machine.rs").read_text(encoding="utf-8"), tmp_path)
@@ -202,13 +234,19 @@ def test_a_rust_future_is_begun_on_one_executor_and_ended_on_another(tmp_path):
 @claim(
     "A15",
     verdict="holds",
-    observed="moving a future that holds an Rc to another thread does not compile (E0277, not Send); with an Arc it does",
+    observed=(
+        "moving a future that holds an Rc to another thread does not compile (E0277, not Send);"
+        " with an Arc it does"
+    ),
 )
 def test_crossing_threads_is_refused_by_rusts_type_system(tmp_path):
     source = (RUST / "not_send.rs").read_text(encoding="utf-8")
     said, _ = rust(source, tmp_path)
     assert "error[E0277]: `Rc<String>` cannot be sent between threads safely" in said
-    said, _ = rust(source.replace("rc::Rc", "sync::Arc").replace("Rc<", "Arc<").replace("Rc::", "Arc::"), tmp_path)
+    said, _ = rust(
+        source.replace("rc::Rc", "sync::Arc").replace("Rc<", "Arc<").replace("Rc::", "Arc::"),
+        tmp_path,
+    )
     assert "error" not in said
 
 
@@ -216,8 +254,11 @@ def test_crossing_threads_is_refused_by_rusts_type_system(tmp_path):
 @claim(
     "A16",
     verdict="holds with a correction",
-    observed="independent of the language, not of the library: in a std-only model of tokio's pattern, a resource that its "
-    "runtime has to watch panics on a bare executor (tokio itself was not run)",
+    observed=(
+        "independent of the language, not of the library: in a std-only model of tokio's pattern, a"
+        " resource that its runtime has to watch panics on a bare executor (tokio itself was not"
+        " run)"
+    ),
 )
 def test_a_resource_that_a_runtime_watches_panics_on_a_bare_executor(tmp_path):
     said, printed = rust((RUST / "reactor.rs").read_text(encoding="utf-8"), tmp_path)

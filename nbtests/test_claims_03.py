@@ -44,21 +44,31 @@ async def _terminate(connection):
 @claim(
     "B01",
     verdict="holds with a correction",
-    observed="the future's callback is asyncpg's _on_waiter_completed; since asyncpg names the class in it, it reads "
-    "BaseProtocol._on_waiter_completed on 0.32, and the words before it differ with the version",
+    observed=(
+        "the future's callback is asyncpg's _on_waiter_completed; since asyncpg names the class in"
+        " it, it reads BaseProtocol._on_waiter_completed on 0.32, and the words before it differ"
+        " with the version"
+    ),
 )
 def test_the_future_in_the_message_carries_asyncpgs_waiter_callback():
     with connection_of_a() as (_, A, B, connection):
         assert A.run(ask(connection)) == 1
-        with pytest.raises(RuntimeError, match=r"got Future <Future pending cb=\[\w*Protocol\._on_waiter_completed\(\)\]> attached"):
+        with pytest.raises(
+            RuntimeError,
+            match=(
+                r"got Future <Future pending cb=\[\w*Protocol\._on_waiter_completed\(\)\]> attached"
+            ),
+        ):
             B.run(ask(connection))
 
 
 @claim(
     "B02",
     verdict="holds",
-    observed="closing a connection whose loop has been closed raises RuntimeError: Event loop is closed, "
-    "from the call_soon of the dead loop's transport",
+    observed=(
+        "closing a connection whose loop has been closed raises RuntimeError: Event loop is closed,"
+        " from the call_soon of the dead loop's transport"
+    ),
 )
 def test_event_loop_is_closed_comes_from_cleaning_up_after_a_dead_loop():
     with connection_of_a() as (_, A, B, connection):
@@ -76,16 +86,22 @@ def test_event_loop_is_closed_comes_from_cleaning_up_after_a_dead_loop():
 @claim(
     "B11",
     verdict="holds",
-    observed="after a foreign use every call is refused until the connection's own loop runs and reads the answer; "
-    "then its own loop can use it again, and the foreign loop fails as before",
+    observed=(
+        "after a foreign use every call is refused until the connection's own loop runs and reads"
+        " the answer; then its own loop can use it again, and the foreign loop fails as before"
+    ),
 )
 def test_a_connection_stays_bound_to_its_loop_which_alone_can_heal_it():
     with connection_of_a() as (db, A, B, connection):
-        assert A.run(ask(connection)) == 1  # prepared now, so that B's call sends the whole query at once
+        assert (
+            A.run(ask(connection)) == 1
+        )  # prepared now, so that B's call sends the whole query at once
         with pytest.raises(RuntimeError, match="different loop"):
             B.run(ask(connection))
         deadline = time.monotonic() + 20
-        while (states := [session.state for session in db.sessions()]) != ["idle"] and time.monotonic() < deadline:
+        while (states := [session.state for session in db.sessions()]) != [
+            "idle"
+        ] and time.monotonic() < deadline:
             time.sleep(0.05)  # the server may still be on its way to answering B's request
         assert states == ["idle"] and not connection.is_closed()
         time.sleep(0.2)  # and its answer on the way to the socket that A reads
@@ -112,12 +128,16 @@ def test_once_its_loop_is_closed_a_poisoned_connection_is_refused_for_ever():
 @claim(
     "B13",
     verdict="refuted",
-    observed="no file of the asyncpg package holds the words 'different loop'; asyncio's Task raises, also for a future "
-    "that no driver has touched",
+    observed=(
+        "no file of the asyncpg package holds the words 'different loop'; asyncio's Task raises,"
+        " also for a future that no driver has touched"
+    ),
 )
 def test_asyncio_compares_the_loops_and_asyncpg_does_not():
     package = [file for file in Path(asyncpg.__file__).parent.rglob("*") if file.is_file()]
-    assert any(b"another operation is in progress" in file.read_bytes() for file in package), "the search must be able to find"
+    assert any(b"another operation is in progress" in file.read_bytes() for file in package), (
+        "the search must be able to find"
+    )
     assert not any(b"different loop" in file.read_bytes() for file in package)
     assert "attached to a different loop" in inspect.getsource(asyncio.tasks)
 

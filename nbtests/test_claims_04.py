@@ -66,15 +66,23 @@ def test_under_pre_ping_every_second_loop_fails_for_any_number_of_loops(db):
 @claim(
     "B08",
     verdict="holds with a correction",
-    observed="the same module-level engine fails with a pool that keeps connections and passes with NullPool: "
-    "what crosses loops is the pooled connection, not the engine or the factory",
+    observed=(
+        "the same module-level engine fails with a pool that keeps connections and passes with"
+        " NullPool: what crosses loops is the pooled connection, not the engine or the factory"
+    ),
 )
 def test_the_pooled_connection_is_the_cause_not_the_global_engine(db):
     assert through_loops(create_async_engine(db.url), "AB") == PING
     assert through_loops(create_async_engine(db.url, poolclass=NullPool), "AB") == ["ok", "ok"]
 
 
-@claim("B09", verdict="refuted", observed="after create_async_engine() the pool holds 0 connections and the server sees 0 sessions")
+@claim(
+    "B09",
+    verdict="refuted",
+    observed=(
+        "after create_async_engine() the pool holds 0 connections and the server sees 0 sessions"
+    ),
+)
 def test_creating_an_engine_opens_nothing(db):
     engine = create_async_engine(db.url)
     assert (engine.pool.checkedin(), db.sessions()) == (0, [])
@@ -87,7 +95,10 @@ def test_creating_an_engine_opens_nothing(db):
 @claim(
     "B10",
     verdict="refuted",
-    observed="while a connection is pooled no asyncpg.Pool object exists; the pool is SQLAlchemy's AsyncAdaptedQueuePool",
+    observed=(
+        "while a connection is pooled no asyncpg.Pool object exists; the pool is SQLAlchemy's"
+        " AsyncAdaptedQueuePool"
+    ),
 )
 def test_asyncpgs_own_pool_is_not_used(db):
     def asyncpg_pools():
@@ -110,7 +121,10 @@ def test_asyncpgs_own_pool_is_not_used(db):
 @claim(
     "B12",
     verdict="refuted",
-    observed="an engine created outside any loop, or inside loop A, works on whichever loop uses it first",
+    observed=(
+        "an engine created outside any loop, or inside loop A, works on whichever loop uses it"
+        " first"
+    ),
 )
 def test_an_engine_binds_at_first_use_not_at_creation(db):
     async def create():
@@ -132,7 +146,9 @@ def test_a_pools_queue_binds_when_a_checkout_first_has_to_wait(db):
             assert A.run(two_at_once(engine)) == [1, 1]
             outcomes = B.run(two_at_once(engine))
             engine.sync_engine.dispose(close=False)
-        return [symptom_of(outcome) if isinstance(outcome, Exception) else "ok" for outcome in outcomes]
+        return [
+            symptom_of(outcome) if isinstance(outcome, Exception) else "ok" for outcome in outcomes
+        ]
 
     assert on_b(size=2) == ["ok", "ok"], "nobody had to wait"
     assert on_b(size=1) == ["ok", "different loop"]
@@ -141,8 +157,10 @@ def test_a_pools_queue_binds_when_a_checkout_first_has_to_wait(db):
 @claim(
     "B18",
     verdict="refuted",
-    observed="an empty pool connects and passes; each pooled connection of a foreign loop fails at once, none within "
-    "a deadline of ten seconds",
+    observed=(
+        "an empty pool connects and passes; each pooled connection of a foreign loop fails at once,"
+        " none within a deadline of ten seconds"
+    ),
 )
 def test_an_empty_pool_passes_and_a_full_one_fails_at_once(db):
     async def hold_two(engine):
@@ -167,7 +185,10 @@ def test_an_empty_pool_passes_and_a_full_one_fails_at_once(db):
 @claim(
     "B49",
     verdict="refuted",
-    observed="a module-level engine is harmless until a loop uses it, and with NullPool it stays so: seven loops, seven times ok",
+    observed=(
+        "a module-level engine is harmless until a loop uses it, and with NullPool it stays so:"
+        " seven loops, seven times ok"
+    ),
 )
 def test_a_module_level_engine_can_be_harmless(db):
     engine = create_async_engine(db.url, poolclass=NullPool)

@@ -27,7 +27,10 @@ def in_file(run: SuiteRun, name: str) -> list[str]:
 @claim(
     "B03",
     verdict="holds",
-    observed="ten runs out of ten fail in exactly the five named tests, each with 'attached to a different loop' in its call",
+    observed=(
+        "ten runs out of ten fail in exactly the five named tests, each with 'attached to a"
+        " different loop' in its call"
+    ),
 )
 def test_exactly_the_five_named_tests_fail_ten_times_out_of_ten():
     for run in run_suites([incident_job() for _ in range(10)]):
@@ -35,7 +38,11 @@ def test_exactly_the_five_named_tests_fail_ten_times_out_of_ten():
         assert len(run.passed) == 28 and not run.errors and not run.hung
 
 
-@claim("B04", verdict="refuted", observed="28 of 33 tests pass and 5 fail, which is 15 %; 18 and 18 % do not add up")
+@claim(
+    "B04",
+    verdict="refuted",
+    observed="28 of 33 tests pass and 5 fail, which is 15 %; 18 and 18 % do not add up",
+)
 def test_twenty_eight_pass_and_fifteen_per_cent_fail(found):
     assert (len(found.passed), len(found.failed), len(found.tests)) == (28, 5, 33)
     assert round(100 * len(found.failed) / len(found.tests)) == 15
@@ -50,10 +57,15 @@ def test_each_of_the_five_passes_alone():
 @claim(
     "B07",
     verdict="holds with a correction",
-    observed="another order fails in another set, and one order always in the same: nothing about it is random",
+    observed=(
+        "another order fails in another set, and one order always in the same: nothing about it is"
+        " random"
+    ),
 )
 def test_the_failing_set_is_the_orders_and_the_orders_alone(found):
-    runs = run_suites([incident_job(order=order) for order in ("reverse", "reverse", "random:1", "random:1")])
+    runs = run_suites(
+        [incident_job(order=order) for order in ("reverse", "reverse", "random:1", "random:1")]
+    )
     sets = [frozenset(run.failed) for run in runs]
     assert sets[0] == sets[1] and sets[2] == sets[3]
     assert len({sets[0], sets[2], frozenset(found.failed)}) == 3
@@ -62,7 +74,10 @@ def test_the_failing_set_is_the_orders_and_the_orders_alone(found):
 @claim(
     "B14",
     verdict="holds",
-    observed="db_session and client are defined in four test files, and one of the four disposes the engine",
+    observed=(
+        "db_session and client are defined in four test files, and one of the four disposes the"
+        " engine"
+    ),
 )
 def test_two_fixtures_stand_in_four_files_and_a_dispose_in_one():
     files: dict[str, list[str]] = {}
@@ -75,7 +90,11 @@ def test_two_fixtures_stand_in_four_files_and_a_dispose_in_one():
     assert files["dispose_engine_after_test"] == ["test_auth.py"]
 
 
-@claim("B15", verdict="holds", observed="after a dispose the next test's first pool event is 'connect', on its own loop")
+@claim(
+    "B15",
+    verdict="holds",
+    observed="after a dispose the next test's first pool event is 'connect', on its own loop",
+)
 def test_after_a_dispose_the_next_test_connects_on_its_own_loop(found):
     after_dispose = in_file(found, "test_auth.py")[1:]
     assert len(after_dispose) == 4
@@ -87,8 +106,10 @@ def test_after_a_dispose_the_next_test_connects_on_its_own_loop(found):
 @claim(
     "B16",
     verdict="refuted",
-    observed="its first test is one of the five: a dispose after a test cannot help that test; the four behind it are green, "
-    "and without the dispose some of them fail too",
+    observed=(
+        "its first test is one of the five: a dispose after a test cannot help that test; the four"
+        " behind it are green, and without the dispose some of them fail too"
+    ),
 )
 def test_auth_is_not_green_and_its_dispose_helps_the_tests_behind_the_first(found):
     first, *others = in_file(found, "test_auth.py")
@@ -123,8 +144,11 @@ def test_second():
 @claim(
     "B24",
     verdict="holds with a correction",
-    observed="none of the nine synchronous tests failed in four orders, and none of them takes a connection; of two that do, "
-    "each with asyncio.run on the module's engine, the second fails",
+    observed=(
+        "none of the nine synchronous tests failed in four orders, and none of them takes a"
+        " connection; of two that do, each with asyncio.run on the module's engine, the second"
+        " fails"
+    ),
 )
 def test_synchronous_tests_are_not_affected_as_long_as_they_take_no_connection(found):
     assert_none_fails(found, "sync")
@@ -135,30 +159,47 @@ def test_synchronous_tests_are_not_affected_as_long_as_they_take_no_connection(f
 @claim(
     "B25",
     verdict="holds with a correction",
-    observed="no async test that takes no connection failed; an asyncio.Lock that is contended on two loops would fail there too (lesson 02)",
+    observed=(
+        "no async test that takes no connection failed; an asyncio.Lock that is contended on two"
+        " loops would fail there too (lesson 02)"
+    ),
 )
 def test_async_tests_without_a_connection_are_not_affected(found):
     assert_none_fails(found, "async")
 
 
 def assert_none_fails(found: SuiteRun, wanted: str) -> None:
-    taking = {event.test for event in incident("dispose", trace=True).trace if event.kind == "checkout"}
+    taking = {
+        event.test for event in incident("dispose", trace=True).trace if event.kind == "checkout"
+    }
     kinds = {
-        f"{path.relative_to(BACKEND).as_posix()}::{node.name}": "async" if isinstance(node, ast.AsyncFunctionDef) else "sync"
+        f"{path.relative_to(BACKEND).as_posix()}::{node.name}": (
+            "async" if isinstance(node, ast.AsyncFunctionDef) else "sync"
+        )
         for path in sorted((BACKEND / "tests").rglob("test_*.py"))
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
-    spared = {test.id for test in found.tests if kinds[test.id] == wanted and (wanted == "sync" or test.id not in taking)}
+    spared = {
+        test.id
+        for test in found.tests
+        if kinds[test.id] == wanted and (wanted == "sync" or test.id not in taking)
+    }
     assert len(spared) >= 9
-    for run in [found, *run_suites([incident_job(order=order) for order in ("reverse", "random:1", "random:2")])]:
+    for run in [
+        found,
+        *run_suites([incident_job(order=order) for order in ("reverse", "random:1", "random:2")]),
+    ]:
         assert spared <= set(run.passed)
 
 
 @claim(
     "B26",
     verdict="refuted",
-    observed="no dispose runs before test_auth's first test; it meets the connection that test_analyze left, and passes without that test",
+    observed=(
+        "no dispose runs before test_auth's first test; it meets the connection that test_analyze"
+        " left, and passes without that test"
+    ),
 )
 def test_the_first_auth_test_fails_because_of_a_connection_left_before_it(found):
     first = in_file(found, "test_auth.py")[0]

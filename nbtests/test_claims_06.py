@@ -1,4 +1,6 @@
-"""What lesson 06 says about the incident documents' claims: no retry, a lock instead, and time-outs that may not fire."""
+"""What lesson 06 says about the incident documents' claims: no retry, a lock instead, and time-outs
+that may not fire.
+"""
 
 import asyncio
 import gc
@@ -29,7 +31,9 @@ def db():
 
 def end_sessions(db):
     with psycopg.connect(db.url.replace("+asyncpg", ""), autocommit=True) as connection:
-        ended = connection.execute("select pg_terminate_backend(%s, 5000)", [db.sessions()[0].pid]).fetchall()
+        ended = connection.execute(
+            "select pg_terminate_backend(%s, 5000)", [db.sessions()[0].pid]
+        ).fetchall()
     assert ended == [(True,)]
 
 
@@ -43,7 +47,9 @@ class Counted:
         self.attempts = Counter()
         self.engine = create_async_engine(db.url, pool_pre_ping=True)
         for name in ("do_ping", "connect"):
-            setattr(self.engine.dialect, name, self.counted(name, getattr(self.engine.dialect, name)))
+            setattr(
+                self.engine.dialect, name, self.counted(name, getattr(self.engine.dialect, name))
+            )
 
     def counted(self, name, method):
         def call(*given, **more):
@@ -69,8 +75,11 @@ class Counted:
 @claim(
     "B17",
     verdict="refuted",
-    observed="a checkout whose ping meets another loop's connection pings once, connects not at all and raises; only a "
-    "connection that the server has ended is replaced, and SQLAlchemy's code allows two attempts",
+    observed=(
+        "a checkout whose ping meets another loop's connection pings once, connects not at all and"
+        " raises; only a connection that the server has ended is replaced, and SQLAlchemy's code"
+        " allows two attempts"
+    ),
 )
 def test_a_failing_ping_is_not_tried_again(db):
     counted = Counted(db)
@@ -113,14 +122,18 @@ async def in_registry(sessions, kept, ready):
     [(in_block, False, False), (in_variable, True, False), (in_registry, True, True)],
     ids=["block", "variable", "registry"],
 )
-def test_a_transaction_outlives_its_loop_while_something_holds_its_session(db, stream, closed, collected):
+def test_a_transaction_outlives_its_loop_while_something_holds_its_session(
+    db, stream, closed, collected
+):
     def left_open():
         return "idle in transaction" in [session.state for session in db.sessions()]
 
     async def begin():
         ready = asyncio.Event()
         task = asyncio.create_task(stream(sessions, kept, ready))
-        await asyncio.wait([task, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            [task, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED
+        )
 
     kept = {}
     engine = create_async_engine(db.url)
@@ -155,7 +168,8 @@ def settled(look, wanted, seconds=10.0):
 
 SUITE = {
     "pytest.ini": "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n",
-    "test_reports.py": """
+    "test_reports.py": (
+        """
 import os, pytest
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
@@ -180,10 +194,12 @@ def test_empty(no_reports):
 
 def test_title():
     pass
-""",
+"""
+    ),
 }
 BUSY = SUITE | {
-    "test_reports.py": """
+    "test_reports.py": (
+        """
 import asyncio, pytest, time
 
 async def stream():
@@ -200,10 +216,12 @@ async def test_report_arrives():
     task = asyncio.create_task(stream())
     await asyncio.Event().wait()
 """
+    )
 }
 OVERLAY = {
     "overlay.toml": 'remove = ["db_session"]',
-    "tests/api/conftest.py": """
+    "tests/api/conftest.py": (
+        """
 import pytest, sqlalchemy
 from app.db.session import SessionFactory
 
@@ -215,11 +233,15 @@ async def db_session():
 async def empty_tables():
     async with SessionFactory() as session, session.begin():
         await session.execute(sqlalchemy.text("truncate accounts cascade"))
-""",
+"""
+    ),
 }
 CLOSED = OVERLAY | {
-    "tests/api/conftest.py": OVERLAY["tests/api/conftest.py"].replace(
-        "    return SessionFactory()", "    async with SessionFactory() as session:\n        yield session"
+    "tests/api/conftest.py": (
+        OVERLAY["tests/api/conftest.py"].replace(
+            "    return SessionFactory()",
+            "    async with SessionFactory() as session:\n        yield session",
+        )
     )
 }
 IN_C = SUITE | {"test_reports.py": "def test_sum():\n    sum(range(10**13))\n"}
@@ -252,8 +274,13 @@ def runs():
         jobs[method] = dict(project=SUITE, options=options)
         jobs[f"busy {method}"] = dict(project=BUSY, options=options, limit=12)
         jobs[f"in C {method}"] = dict(project=IN_C, options=options, limit=8)
-    jobs["func_only"] = dict(project=SUITE, options=["--timeout=2", "-o", "timeout_func_only=true"], limit=12)
-    jobs["exit_on_timeout"] = dict(project=SUITE, options=["-o", "faulthandler_timeout=2", "-o", "faulthandler_exit_on_timeout=true"])
+    jobs["func_only"] = dict(
+        project=SUITE, options=["--timeout=2", "-o", "timeout_func_only=true"], limit=12
+    )
+    jobs["exit_on_timeout"] = dict(
+        project=SUITE,
+        options=["-o", "faulthandler_timeout=2", "-o", "faulthandler_exit_on_timeout=true"],
+    )
     jobs["incident"] = dict(project=BACKEND)
     jobs["incident hung"] = dict(project=BACKEND, overlay=OVERLAY, limit=20)
     jobs["incident closed"] = dict(project=BACKEND, overlay=CLOSED)
@@ -272,16 +299,23 @@ def symptoms(run):
 @claim(
     "B06",
     verdict="holds with a correction",
-    observed="the suite as found ends; with a db_session that nobody closes and a fixture that truncates it hangs for as long as it "
-    "is let, and the cause here is a lock: TRUNCATE waits for a session that is idle in transaction, left open on a loop that is "
-    "closed; without the open transaction the same suite ends",
+    observed=(
+        "the suite as found ends; with a db_session that nobody closes and a fixture that truncates"
+        " it hangs for as long as it is let, and the cause here is a lock: TRUNCATE waits for a"
+        " session that is idle in transaction, left open on a loop that is closed; without the open"
+        " transaction the same suite ends"
+    ),
 )
 def test_a_suite_hangs_on_a_transaction_whose_loop_is_closed(runs):
     hung = runs["hung"]
     assert hung.hung and hung.hung_test == "test_reports.py::test_empty"
     holder, waiting = hung.sessions
     assert (holder.state, holder.query) == ("idle in transaction", "select count(*) from reports")
-    assert (waiting.wait_event_type, waiting.query, waiting.blocked_by) == ("Lock", "truncate reports", (holder.pid,))
+    assert (waiting.wait_event_type, waiting.query, waiting.blocked_by) == (
+        "Lock",
+        "truncate reports",
+        (holder.pid,),
+    )
     threads, _, tasks = hung.stacks.partition("\nTask ")
     assert "in select" in threads and "no_reports" not in threads and "open_stream" not in threads
     assert "no_reports" in tasks, "the fixture is suspended in a task"
@@ -302,22 +336,33 @@ def test_a_suite_hangs_on_a_transaction_whose_loop_is_closed(runs):
 @claim(
     "B19",
     verdict="holds with a correction",
-    observed="pytest has none of its own; pytest-timeout's signal method ends the hung fixture and the suite goes on, but its "
-    "exception can land in a background task, and then the test passes or hangs on; the thread method ends the process, "
-    "unless C code keeps the GIL",
+    observed=(
+        "pytest has none of its own; pytest-timeout's signal method ends the hung fixture and the"
+        " suite goes on, but its exception can land in a background task, and then the test passes"
+        " or hangs on; the thread method ends the process, unless C code keeps the GIL"
+    ),
 )
 @needs_the_signal
 def test_a_time_out_may_not_fire(runs):
     assert symptoms(runs["signal"]) == ["ok", "Failed", "ok"]
-    assert runs["busy signal"].hung and runs["busy signal"].hung_test.endswith("test_report_arrives")
-    assert [id.partition("::")[2] for id in runs["busy signal"].passed] == ["test_where_the_exception_lands"]
+    assert runs["busy signal"].hung and runs["busy signal"].hung_test.endswith(
+        "test_report_arrives"
+    )
+    assert [id.partition("::")[2] for id in runs["busy signal"].passed] == [
+        "test_where_the_exception_lands"
+    ]
     for method in METHODS:
-        assert runs[f"in C {method}"].hung and runs[f"in C {method}"].hung_test == "test_reports.py::test_sum"
+        assert (
+            runs[f"in C {method}"].hung
+            and runs[f"in C {method}"].hung_test == "test_reports.py::test_sum"
+        )
 
 
 def test_the_thread_method_ends_the_process(runs):
     thread = runs["thread"]
-    assert symptoms(thread) == ["ok", "process ended"] and thread.not_run == ("test_reports.py::test_title",)
+    assert symptoms(thread) == ["ok", "process ended"] and thread.not_run == (
+        "test_reports.py::test_title",
+    )
     assert "Stack of MainThread" in thread.output and "1 passed" not in thread.output
     assert not runs["busy thread"].hung and runs["busy thread"].passed == []
 
@@ -325,7 +370,9 @@ def test_the_thread_method_ends_the_process(runs):
 def test_faulthandlers_time_out_ends_the_process_and_fails_no_single_test(runs):
     ended = runs["exit_on_timeout"]
     assert not ended.hung and symptoms(ended) == ["ok", "process ended"]
-    assert ended.not_run == ("test_reports.py::test_title",) and "Timeout (0:00:02)!" in ended.output
+    assert (
+        ended.not_run == ("test_reports.py::test_title",) and "Timeout (0:00:02)!" in ended.output
+    )
 
 
 def test_function_only_leaves_fixtures_without_a_limit(runs):
@@ -334,7 +381,11 @@ def test_function_only_leaves_fixtures_without_a_limit(runs):
 
 @pytest.mark.parametrize(
     ("setting", "expected"),
-    [("lock_timeout", "lock timeout"), ("statement_timeout", "statement timeout"), ("idle_in_transaction_session_timeout", None)],
+    [
+        ("lock_timeout", "lock timeout"),
+        ("statement_timeout", "statement timeout"),
+        ("idle_in_transaction_session_timeout", None),
+    ],
 )
 def test_the_servers_limits_end_the_waiting(runs, setting, expected):
     run = runs[setting]
@@ -363,11 +414,15 @@ def test_asgi_transport_hands_over_a_response_when_the_app_has_finished():
             await send({"type": "http.response.start", "status": 200, "headers": []})
             while sent < events:
                 sent += 1
-                await send({"type": "http.response.body", "body": b"data: 42 %\n\n", "more_body": True})
+                await send(
+                    {"type": "http.response.body", "body": b"data: 42 %\n\n", "more_body": True}
+                )
                 await asyncio.sleep(0.01)
             await send({"type": "http.response.body", "body": b""})
 
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://signal-scanner") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://signal-scanner"
+        ) as client:
             try:
                 async with asyncio.timeout(3), client.stream("GET", "/stream") as response:
                     return response.status_code, sent
@@ -390,5 +445,8 @@ def test_an_exhausted_pool_waits_for_its_timeout(db):
             await engine.dispose()
 
     assert create_async_engine(db.url).pool.timeout() == 30
-    with NamedLoop("A") as A, pytest.raises(exc.TimeoutError, match="QueuePool limit of size 1 overflow 0 reached"):
+    with (
+        NamedLoop("A") as A,
+        pytest.raises(exc.TimeoutError, match="QueuePool limit of size 1 overflow 0 reached"),
+    ):
         A.run(two_at_once())

@@ -45,10 +45,15 @@ class Sides:
         self.others = self._sockets()
 
     def _sockets(self):
-        return sum(bool(s.raddr) and s.raddr.port == self.port for s in psutil.Process().net_connections("tcp"))
+        return sum(
+            bool(s.raddr) and s.raddr.port == self.port
+            for s in psutil.Process().net_connections("tcp")
+        )
 
     def look(self):
-        """(sessions that the server sees, sockets that this process has), after a while for goodbyes."""
+        """(sessions that the server sees, sockets that this process has), after a while for
+        goodbyes.
+        """
         until = time.monotonic() + 3
         while (sessions := len(self.db.sessions())) and time.monotonic() < until:
             time.sleep(0.05)
@@ -123,7 +128,8 @@ def test_a_connection_in_use_is_left_alone_and_goes_back_to_the_old_pool(db):
     assert any("unclosed connection" in aside for aside in log.asides)
 
 
-# -- the incident's suite ----------------------------------------------------------------------------
+# -- the incident's suite
+# ----------------------------------------------------------------------------
 
 NEAR = (FIXES / "dispose" / "tests" / "conftest.py").read_text(encoding="utf-8")
 REMOVE = 'remove = ["dispose_engine_after_test"]'
@@ -131,7 +137,10 @@ OPTIONS = ["-W", "default", "-o", "log_cli=true", "--log-cli-level=ERROR"]
 
 
 def overlay_with(loop_scope):
-    decorated = NEAR.replace("@pytest.fixture(", f'import pytest_asyncio\n\n\n@pytest_asyncio.fixture(loop_scope="{loop_scope}", ')
+    decorated = NEAR.replace(
+        "@pytest.fixture(",
+        f'import pytest_asyncio\n\n\n@pytest_asyncio.fixture(loop_scope="{loop_scope}", ',
+    )
     assert decorated != NEAR
     return {"tests/conftest.py": decorated, "overlay.toml": REMOVE}
 
@@ -147,7 +156,10 @@ def runs():
         "session loop": {"overlay": FIXES / "session-loop"},
         "far": {"overlay": overlay_with("session")},
         "far, unasked": {"overlay": overlay_with("session"), "options": []},
-        "by option": {"overlay": FIXES / "dispose", "options": ["-o", "asyncio_default_fixture_loop_scope=session"]},
+        "by option": {
+            "overlay": FIXES / "dispose",
+            "options": ["-o", "asyncio_default_fixture_loop_scope=session"],
+        },
         "as written": {"overlay": FIXES / "recipe-1-as-written"},
         "corrected": {"overlay": FIXES / "recipe-1-corrected"},
     }
@@ -170,14 +182,18 @@ def test_dispose_cures_all_33_in_any_order_and_leaves_nothing(runs, name):
 def test_the_autouse_fixture_disposes_after_db_session_has_given_its_connection_back(runs):
     events = [e for e in runs["dispose"].trace if e.test == FORBIDDEN and e.phase == "teardown"]
     assert [e.kind for e in events] == ["checkin", "close", "close", "dispose"]
-    assert len({e.loop for e in events}) == 1 and all(e.loop == e.born_on for e in events if e.record)
+    assert len({e.loop for e in events}) == 1 and all(
+        e.loop == e.born_on for e in events if e.record
+    )
 
 
 def test_dispose_on_the_sessions_loop_is_green_and_closes_nothing(runs):
     far = runs["far"]
     assert len(far.passed) == 33
     assert far.output.count("Exception closing connection") == opened(far) > 0
-    assert far.output.count("\nRuntimeError: Event loop is closed\n") >= opened(far), "its owner was closed before"
+    assert far.output.count("\nRuntimeError: Event loop is closed\n") >= opened(far), (
+        "its owner was closed before"
+    )
     assert any("ResourceWarning: unclosed transport" in warning for warning in far.warnings)
     assert not any(e.loop == e.born_on for e in far.trace if e.kind == "close")
 
@@ -193,36 +209,51 @@ def test_the_option_moves_the_dispose_fixture_too_and_db_session_with_it(runs):
     run = runs["by option"]
     assert (len(run.passed), run.failed, set(run.errors.values())) == (24, {}, {"different loop"})
     tests = {test.id for test in run.tests if test.outcome == "error"}
-    assert len(tests) == 9 and {test.phase for test in run.tests if test.id in tests} == {"teardown"}
+    assert len(tests) == 9 and {test.phase for test in run.tests if test.id in tests} == {
+        "teardown"
+    }
     assert len({e.loop for e in run.trace if e.kind == "dispose"}) == 1
 
 
 @claim(
     "B27",
     verdict="refuted",
-    observed="10 of the 33 tests fail with NameError: client uses SessionFactory, which only db_session imports; "
-    "with that import all 33 pass",
+    observed=(
+        "10 of the 33 tests fail with NameError: client uses SessionFactory, which only db_session"
+        " imports; with that import all 33 pass"
+    ),
 )
 def test_the_first_recipe_as_written(runs):
     written, corrected = runs["as written"], runs["corrected"]
     assert (len(written.passed), len(written.failed), written.errors) == (23, 10, {})
-    assert {test.error for test in written.tests if test.error} == {"NameError: name 'SessionFactory' is not defined"}
+    assert {test.error for test in written.tests if test.error} == {
+        "NameError: name 'SessionFactory' is not defined"
+    }
     assert len(corrected.passed) == 33
     lines = [(FIXES / name / "tests" / "conftest.py").read_text(encoding="utf-8").splitlines()
              for name in ("recipe-1-as-written", "recipe-1-corrected")]  # fmt: skip
     assert [pair for pair in zip(*lines, strict=True) if pair[0] != pair[1]] == [
-        ("    from app.db.session import get_session", "    from app.db.session import SessionFactory, get_session")
+        (
+            "    from app.db.session import get_session",
+            "    from app.db.session import SessionFactory, get_session",
+        )
     ]
 
 
 @claim(
     "B28",
     verdict="refuted",
-    observed="its reason does not hold: recipe 1 opens 20 connections for the 33 tests, the session loop 7; "
-    "the pool is reused within a test, never across tests",
+    observed=(
+        "its reason does not hold: recipe 1 opens 20 connections for the 33 tests, the session loop"
+        " 7; the pool is reused within a test, never across tests"
+    ),
 )
 def test_the_first_recipe_does_not_reuse_the_pool_across_tests(runs):
-    assert (opened(runs["corrected"]), opened(runs["dispose"]), opened(runs["session loop"])) == (20, 20, 7)
+    assert (opened(runs["corrected"]), opened(runs["dispose"]), opened(runs["session loop"])) == (
+        20,
+        20,
+        7,
+    )
     assert len(runs["session loop"].passed) == 33
     for name in ("corrected", "dispose"):
         born = {e.record: e.test for e in runs[name].trace if e.kind == "connect"}
@@ -234,7 +265,10 @@ def test_the_first_recipe_does_not_reuse_the_pool_across_tests(runs):
 @claim(
     "B31",
     verdict="refuted",
-    observed="while db_session holds one connection, the request through client checks out another: two sessions, two connections",
+    observed=(
+        "while db_session holds one connection, the request through client checks out another: two"
+        " sessions, two connections"
+    ),
 )
 def test_client_and_db_session_share_nothing(runs):
     held, most = set(), 0
@@ -248,7 +282,9 @@ def test_client_and_db_session_share_nothing(runs):
 
 
 def test_what_db_session_has_not_committed_is_not_there_for_client():
-    files = {"tests/api/test_shared.py": """
+    files = {
+        "tests/api/test_shared.py": (
+            """
         from uuid import uuid4
         from app.core.security import create_access_token
         from app.db.models import Account, AnalysisTask
@@ -265,9 +301,14 @@ def test_what_db_session_has_not_committed_is_not_there_for_client():
             before = await status(client, task)
             await db_session.commit()
             assert (before, await status(client, task)) == (404, 200)
-    """}
+    """
+        )
+    }
     recipe = FIXES / "recipe-1-corrected"
-    files |= {name: (recipe / name).read_text(encoding="utf-8") for name in ("pytest.ini", "overlay.toml", "tests/conftest.py")}
+    files |= {
+        name: (recipe / name).read_text(encoding="utf-8")
+        for name in ("pytest.ini", "overlay.toml", "tests/conftest.py")
+    }
     run = run_suite(BACKEND, overlay=files, tests=["tests/api/test_shared.py"])
     assert len(run.passed) == 1, run.tests
 
@@ -308,11 +349,16 @@ LIMITS = """
 @claim(
     "B29",
     verdict="holds with a correction",
-    observed="all 33 pass in the default, the reverse and a random order; a module-wide session, a second loop within a test "
-    "and a session left open fail or hang although the fixture disposes after each test",
+    observed=(
+        "all 33 pass in the default, the reverse and a random order; a module-wide session, a"
+        " second loop within a test and a session left open fail or hang although the fixture"
+        " disposes after each test"
+    ),
 )
 def test_what_dispose_between_tests_does_not_reach(runs):
-    assert all(len(runs[name].passed) == 33 for name in ("corrected", "dispose", "reverse", "random:7"))
+    assert all(
+        len(runs[name].passed) == 33 for name in ("corrected", "dispose", "reverse", "random:7")
+    )
     overlay = {"tests/conftest.py": NEAR, "overlay.toml": REMOVE, "tests/test_limits.py": LIMITS}
     run = run_suite(BACKEND, overlay=overlay, tests=["tests/test_limits.py"])
     assert {test.id.split("::")[1]: test.symptom for test in run.tests} == {
@@ -350,8 +396,11 @@ BY_HAND = """
 @claim(
     "B51",
     verdict="holds with a correction",
-    observed="a dispose in a test's body breaks no query, but leaves the held connection open in the old pool, and a test "
-    "that fails before it passes its fault on; in a fixture after each test it is the cure",
+    observed=(
+        "a dispose in a test's body breaks no query, but leaves the held connection open in the old"
+        " pool, and a test that fails before it passes its fault on; in a fixture after each test"
+        " it is the cure"
+    ),
 )
 def test_dispose_by_hand_in_a_test(runs):
     as_found = "import sys; sys.path.insert(0, '.')\n"
@@ -363,17 +412,30 @@ def test_dispose_by_hand_in_a_test(runs):
         ]
     )  # fmt: skip
     assert [test.symptom for test in by_hand.tests] == ["ok", "AssertionError", "different loop"]
-    assert [test.symptom for test in fixture.tests] == ["ok", "AssertionError", "ok"], "a fixture disposes whatever the test did"
-    assert len(by_hand.leftovers) > len(fixture.leftovers) == 1, "the connection of the old pool is still open"
+    assert [test.symptom for test in fixture.tests] == [
+        "ok",
+        "AssertionError",
+        "ok",
+    ], "a fixture disposes whatever the test did"
+    assert len(by_hand.leftovers) > len(fixture.leftovers) == 1, (
+        "the connection of the old pool is still open"
+    )
     assert len(runs["dispose"].passed) == 33 and len(runs["as found"].failed) == 5
 
 
-# -- the recipe's settings ---------------------------------------------------------------------------
+# -- the recipe's settings
+# ---------------------------------------------------------------------------
 
-STRICT = "[pytest]\nasyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\naddopts = --strict-markers\n"
+STRICT = (
+    "[pytest]\nasyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\naddopts ="
+    " --strict-markers\n"
+)
 TEST = "async def test_title(): pass\n"
 MARK = "import pytest\npytestmark = pytest.mark.asyncio\n"
-FIXTURE = MARK + "import pytest_asyncio\n@{}\nasync def title(): return 'a'\nasync def test_title(title): assert title == 'a'\n"
+FIXTURE = (
+    MARK + "import pytest_asyncio\n@{}\nasync def title(): return 'a'\nasync def test_title(title):"
+    " assert title == 'a'\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -381,14 +443,30 @@ def settings():
     """Name → a run of a tiny project in strict mode, with --strict-markers."""
     projects = {
         "plain": {"test_report.py": TEST},
-        "mode": {"conftest.py": 'def pytest_configure(config):\n    config.option.asyncio_mode = "auto"\n', "test_report.py": TEST},
+        "mode": {
+            "conftest.py": (
+                'def pytest_configure(config):\n    config.option.asyncio_mode = "auto"\n'
+            ),
+            "test_report.py": TEST,
+        },
         "mark in conftest": {"conftest.py": MARK, "test_report.py": TEST},
-        "mark in file": {"test_report.py": MARK + TEST + "@pytest.mark.anyio\ndef test_plain(): pass\n"},
+        "mark in file": {
+            "test_report.py": MARK + TEST + "@pytest.mark.anyio\ndef test_plain(): pass\n"
+        },
         "plain async fixture": {"test_report.py": FIXTURE.format("pytest.fixture")},
         "pytest_asyncio's fixture": {"test_report.py": FIXTURE.format("pytest_asyncio.fixture")},
-        "unknown mark": {"test_report.py": "import pytest\n@pytest.mark.slow\ndef test_plain(): pass\n"},
+        "unknown mark": {
+            "test_report.py": "import pytest\n@pytest.mark.slow\ndef test_plain(): pass\n"
+        },
     }
-    return dict(zip(projects, run_suites([{"project": files | {"pytest.ini": STRICT}} for files in projects.values()])))
+    return dict(
+        zip(
+            projects,
+            run_suites(
+                [{"project": files | {"pytest.ini": STRICT}} for files in projects.values()]
+            ),
+        )
+    )
 
 
 def test_strict_mode_wants_the_fixture_of_pytest_asyncio(settings):
@@ -399,8 +477,10 @@ def test_strict_mode_wants_the_fixture_of_pytest_asyncio(settings):
 @claim(
     "B30",
     verdict="holds",
-    observed="in strict mode (pytest-asyncio 1.5.0) an unmarked async test fails; with the option set in pytest_configure it passes, "
-    "and pytest's header says Mode.AUTO",
+    observed=(
+        "in strict mode (pytest-asyncio 1.5.0) an unmarked async test fails; with the option set in"
+        " pytest_configure it passes, and pytest's header says Mode.AUTO"
+    ),
 )
 def test_the_mode_can_be_set_in_pytest_configure(settings):
     assert len(settings["plain"].failed) == 1 and "mode=Mode.STRICT" in settings["plain"].output
@@ -410,8 +490,10 @@ def test_the_mode_can_be_set_in_pytest_configure(settings):
 @claim(
     "B32",
     verdict="refuted",
-    observed="with pytestmark in conftest.py the async test is still unmarked and fails in strict mode; the same line in the "
-    "test file makes it pass",
+    observed=(
+        "with pytestmark in conftest.py the async test is still unmarked and fails in strict mode;"
+        " the same line in the test file makes it pass"
+    ),
 )
 def test_pytestmark_in_conftest_marks_nothing(settings):
     (test,) = settings["mark in conftest"].tests
@@ -422,8 +504,14 @@ def test_pytestmark_in_conftest_marks_nothing(settings):
 @claim(
     "B33",
     verdict="refuted",
-    observed="under --strict-markers the marks asyncio and anyio pass undeclared, as the plugins declare them; an unknown mark is an error",
+    observed=(
+        "under --strict-markers the marks asyncio and anyio pass undeclared, as the plugins declare"
+        " them; an unknown mark is an error"
+    ),
 )
 def test_the_plugins_declare_their_markers_themselves(settings):
     assert len(settings["mark in file"].passed) == 2
-    assert len(settings["unknown mark"].errors) == 1 and "'slow' not found in `markers`" in settings["unknown mark"].output
+    assert (
+        len(settings["unknown mark"].errors) == 1
+        and "'slow' not found in `markers`" in settings["unknown mark"].output
+    )

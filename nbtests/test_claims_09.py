@@ -1,4 +1,6 @@
-"""What lesson 09 says about the incident documents' claims, executed: recipes as written, cures beside each other, their cost."""
+"""What lesson 09 says about the incident documents' claims, executed: recipes as written, cures
+beside each other, their cost.
+"""
 
 import gc
 import statistics
@@ -27,7 +29,10 @@ def jobs(*overlays, **more):
 
 
 def connects(run, *without):
-    return sum(event.kind == "connect" and not any(word in event.test for word in without) for event in run.trace)
+    return sum(
+        event.kind == "connect" and not any(word in event.test for word in without)
+        for event in run.trace
+    )
 
 
 def own_seconds(run):
@@ -53,20 +58,29 @@ def judged():
 @claim(
     "B35",
     verdict="holds with a correction",
-    observed="33 of 33 pass once the test files' own fixtures are deleted, of which the recipe says nothing; "
-    "without that four files cannot be imported",
+    observed=(
+        "33 of 33 pass once the test files' own fixtures are deleted, of which the recipe says"
+        " nothing; without that four files cannot be imported"
+    ),
 )
 def test_the_second_recipe_needs_the_fixtures_deleted(second):
     alone = {name: source for name, source in second.items() if name != "overlay.toml"}
     as_said, deleted = jobs(alone, FIXES / "recipe-2-as-written")
-    assert not as_said.passed and set(as_said.errors.values()) == {"ImportError"} and len(as_said.errors) == 4
+    assert (
+        not as_said.passed
+        and set(as_said.errors.values()) == {"ImportError"}
+        and len(as_said.errors) == 4
+    )
     assert len(deleted.passed) == 33
 
 
 @claim(
     "B36",
     verdict="holds with a correction",
-    observed="making an engine takes a fraction of a millisecond; what takes milliseconds is its first connection",
+    observed=(
+        "making an engine takes a fraction of a millisecond; what takes milliseconds is its first"
+        " connection"
+    ),
 )
 def test_the_connection_costs_not_the_engine():
     with scratch_database("claim") as db, NamedLoop("A") as loop:
@@ -77,8 +91,11 @@ def test_the_connection_costs_not_the_engine():
 @claim(
     "B37",
     verdict="holds with a correction",
-    observed="it is true of the whole command at best, most of which is pytest's start; the tests themselves open more than "
-    "twice the connections of a pool that is reused, and take far more than 1.1 times as long",
+    observed=(
+        "it is true of the whole command at best, most of which is pytest's start; the tests"
+        " themselves open more than twice the connections of a pool that is reused, and take far"
+        " more than 1.1 times as long"
+    ),
 )
 def test_the_second_recipe_makes_tests_slower_than_claimed(judged):
     recipe, reused = judged["recipe-2-as-written"], judged["session-loop"]
@@ -91,7 +108,9 @@ def test_the_second_recipe_makes_tests_slower_than_claimed(judged):
 
 @pytest.fixture(scope="module")
 def production(second):
-    """Requests and a shutdown: on the pool as found, and on the second recipe's engine for each session."""
+    """Requests and a shutdown: on the pool as found, and on the second recipe's engine for each
+    session.
+    """
     checks = files(CURES / "production")
     return jobs(
         checks,
@@ -106,8 +125,11 @@ def production(second):
 @claim(
     "B38",
     verdict="refuted",
-    observed="as written the application's shutdown finds no engine; and its price, twenty connections for twenty requests and "
-    "more than a pool's fifteen at once, is NullPool's too, which one setting gives",
+    observed=(
+        "as written the application's shutdown finds no engine; and its price, twenty connections"
+        " for twenty requests and more than a pool's fifteen at once, is NullPool's too, which one"
+        " setting gives"
+    ),
 )
 def test_an_engine_for_each_request_does_not_suit_production(production):
     pool, recipe = production
@@ -130,11 +152,17 @@ def test_an_engine_for_each_request_does_not_suit_production(production):
 @claim(
     "B39",
     verdict="refuted",
-    observed="since SQLAlchemy 2.0 True is the only value that future= may have: leaving it out gives the same engine",
+    observed=(
+        "since SQLAlchemy 2.0 True is the only value that future= may have: leaving it out gives"
+        " the same engine"
+    ),
 )
 def test_future_is_not_needed():
     url = "postgresql+asyncpg://localhost/reports"  # never connected to
-    plain, future = create_async_engine(url).sync_engine, create_async_engine(url, future=True).sync_engine
+    plain, future = (
+        create_async_engine(url).sync_engine,
+        create_async_engine(url, future=True).sync_engine,
+    )
     assert type(plain) is type(future) and type(plain.dialect) is type(future.dialect)
     assert vars(plain).keys() == vars(future).keys()
     with pytest.raises(ArgumentError, match="may only be set to True"):
@@ -143,35 +171,43 @@ def test_future_is_not_needed():
 
 @pytest.fixture(scope="module")
 def third():
-    """The third recipe as written; in auto mode; and in auto mode with the factory told about the new engine."""
+    """The third recipe as written; in auto mode; and in auto mode with the factory told about the
+    new engine.
+    """
     written = files(FIXES / "recipe-3-as-written")
     auto = written | {"pytest.ini": "[pytest]\nasyncio_mode = auto\n"}
     assert written["tests/conftest.py"].count(LINE) == 1
-    told = written["tests/conftest.py"].replace(LINE, LINE + "    session.SessionFactory.configure(bind=session.engine)\n")
+    told = written["tests/conftest.py"].replace(
+        LINE, LINE + "    session.SessionFactory.configure(bind=session.engine)\n"
+    )
     return jobs(FIXES / "recipe-3-as-written", auto, auto | {"tests/conftest.py": told})
 
 
 @claim(
     "B40",
     verdict="refuted",
-    observed="0 of 33 pass under pytest-asyncio 1.5: in strict mode nobody handles the recipe's async fixtures, "
-    "and in auto mode its event_loop fixture fails in every teardown",
+    observed=(
+        "0 of 33 pass under pytest-asyncio 1.5: in strict mode nobody handles the recipe's async"
+        " fixtures, and in auto mode its event_loop fixture fails in every teardown"
+    ),
 )
 def test_the_third_recipe_passes_nothing(third):
     as_written, auto, _ = third
     assert (len(as_written.passed), len(as_written.errors)) == (0, 33)
     assert "requested an async fixture 'reset_engine'" in as_written.tests[0].error
     assert len(auto.passed) == 0
-    assert {test.error.partition(" in thread")[0] for test in auto.tests if test.phase == "teardown"} == {
-        "RuntimeError: There is no current event loop"
-    }
+    assert {
+        test.error.partition(" in thread")[0] for test in auto.tests if test.phase == "teardown"
+    } == {"RuntimeError: There is no current event loop"}
 
 
 @claim(
     "B42",
     verdict="refuted",
-    observed="with session.engine replaced before each test, tests still meet a foreign connection, because SessionFactory "
-    "keeps the old engine; configure(bind=...) ends that",
+    observed=(
+        "with session.engine replaced before each test, tests still meet a foreign connection,"
+        " because SessionFactory keeps the old engine; configure(bind=...) ends that"
+    ),
 )
 def test_replacing_the_engine_does_not_redirect_the_factory(third):
     _, auto, told = third
@@ -182,8 +218,10 @@ def test_replacing_the_engine_does_not_redirect_the_factory(third):
 @claim(
     "B43",
     verdict="holds with a correction",
-    observed="with the second recipe and the corrected first one 33 of 33 pass in the default, the reverse and a random order; "
-    "with the third recipe none does",
+    observed=(
+        "with the second recipe and the corrected first one 33 of 33 pass in the default, the"
+        " reverse and a random order; with the third recipe none does"
+    ),
 )
 def test_after_a_cure_that_works_all_pass_in_any_order(judged, third):
     for recipe in ("recipe-1-corrected", "recipe-2-as-written"):
@@ -195,8 +233,11 @@ def test_after_a_cure_that_works_all_pass_in_any_order(judged, third):
 @claim(
     "B44",
     verdict="refuted",
-    observed="the corrected first recipe connects more often than the suite as found, so it has more work, not less: every test now connects "
-    "afresh, and a failing test was never the slow one; the times of both stand beside each other in benchmarks/cures.py",
+    observed=(
+        "the corrected first recipe connects more often than the suite as found, so it has more"
+        " work, not less: every test now connects afresh, and a failing test was never the slow"
+        " one; the times of both stand beside each other in benchmarks/cures.py"
+    ),
 )
 def test_the_cure_hardly_makes_the_suite_faster(judged):
     after, before = judged["recipe-1-corrected"], judged[None]
@@ -207,14 +248,19 @@ def test_the_cure_hardly_makes_the_suite_faster(judged):
 @claim(
     "B45",
     verdict="refuted",
-    observed="a patch of the four files that failed passes the whole procedure, the five alone and ten runs of the suite, "
-    "and fails in another order",
+    observed=(
+        "a patch of the four files that failed passes the whole procedure, the five alone and ten"
+        " runs of the suite, and fails in another order"
+    ),
 )
 def test_repetition_proves_nothing_about_other_orders():
     patch = CURES / "four-files"
     alone = run_suite(BACKEND, overlay=patch, tests=sorted(FIVE))
     assert set(alone.passed) == FIVE
-    *ten, other = run_suites([dict(project=BACKEND, overlay=patch)] * 10 + [dict(project=BACKEND, overlay=patch, order="random:1")])
+    *ten, other = run_suites(
+        [dict(project=BACKEND, overlay=patch)] * 10
+        + [dict(project=BACKEND, overlay=patch, order="random:1")]
+    )
     assert [len(run.passed) for run in ten] == [33] * 10
     assert set(other.failed.values()) == {"different loop"}
 
@@ -222,7 +268,10 @@ def test_repetition_proves_nothing_about_other_orders():
 @claim(
     "B50",
     verdict="refuted",
-    observed="ten calls leave ten sessions on the server until the garbage collector ends their connections",
+    observed=(
+        "ten calls leave ten sessions on the server until the garbage collector ends their"
+        " connections"
+    ),
 )
 def test_a_new_engine_a_call_leaks():
     def get_engine():
@@ -248,11 +297,18 @@ def test_a_new_engine_a_call_leaks():
 @claim(
     "B53",
     verdict="holds with a correction",
-    observed="by connections the first recipe is cheapest of the three, and one loop for all tests opens less than half of "
-    "them; the recipe ranked most reliable breaks the application's shutdown, and the third passes nothing",
+    observed=(
+        "by connections the first recipe is cheapest of the three, and one loop for all tests opens"
+        " less than half of them; the recipe ranked most reliable breaks the application's"
+        " shutdown, and the third passes nothing"
+    ),
 )
 def test_the_ranking_needs_a_correction(judged, third, production):
-    reused, first, second = judged["session-loop"], judged["recipe-1-corrected"], judged["recipe-2-as-written"]
+    reused, first, second = (
+        judged["session-loop"],
+        judged["recipe-1-corrected"],
+        judged["recipe-2-as-written"],
+    )
     assert 2 * max(map(connects, reused)) < min(map(connects, first))
     assert max(map(connects, first)) < min(map(connects, second))
     assert len(third[0].passed) == 0
@@ -262,8 +318,10 @@ def test_the_ranking_needs_a_correction(judged, third, production):
 @claim(
     "B54",
     verdict="holds with a correction",
-    observed="with an engine for each test behind get_session and one fixture 32 of 33 pass: what opens its session by "
-    "session_scope() still takes it from the global engine",
+    observed=(
+        "with an engine for each test behind get_session and one fixture 32 of 33 pass: what opens"
+        " its session by session_scope() still takes it from the global engine"
+    ),
 )
 def test_dependency_injection_reaches_only_what_asks():
     for order in ("default", "reverse"):
@@ -279,7 +337,14 @@ def test_dependency_injection_reaches_only_what_asks():
 
 
 def test_only_the_rollback_ends_an_abandoned_transaction():
-    cures = ["session-loop", "session-loop-rollback", "dispose", "function-engine", "explicit-loop", "null-pool"]
+    cures = [
+        "session-loop",
+        "session-loop-rollback",
+        "dispose",
+        "function-engine",
+        "explicit-loop",
+        "null-pool",
+    ]
     overlays = [files(FIXES / cure) | files(CURES / "abandoned") for cure in cures]
     runs = jobs(*overlays, tests=["tests/test_abandoned.py"])
     assert {cure for cure, run in zip(cures, runs) if not run.failed} == {"session-loop-rollback"}
@@ -311,16 +376,31 @@ def test_a_program_that_breaks_is_named():
     with tasks_database() as db, pytest.raises(Problem) as caught:
         side_by_side(db, {"it": ("no_such_program", 1, "", "queue")})
     said = str(caught.value).splitlines()
-    assert said[0] == "cures/programs/no_such_program.py ended with exit code 2." and "No such file" in said[1]
+    assert (
+        said[0] == "cures/programs/no_such_program.py ended with exit code 2."
+        and "No such file" in said[1]
+    )
 
 
 def test_the_benchmark_says_what_it_measured(tmp_path):
     script = BACKEND.parents[1] / "benchmarks" / "cures.py"
     target = tmp_path / "cures.json"
-    words = [sys.executable, str(script), "--rounds", "1", "--long-rounds", "0", "--json", str(target), "null-pool"]
+    words = [
+        sys.executable,
+        str(script),
+        "--rounds",
+        "1",
+        "--long-rounds",
+        "0",
+        "--json",
+        str(target),
+        "null-pool",
+    ]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "33 tests, 1 pairs" in done.stdout and "null-pool" in done.stdout
     assert '"passed"' in target.read_text(encoding="utf-8")
-    wrong = subprocess.run([sys.executable, str(script), "no-such-cure"], capture_output=True, text=True)
+    wrong = subprocess.run(
+        [sys.executable, str(script), "no-such-cure"], capture_output=True, text=True
+    )
     assert wrong.returncode == 2 and "no such cure: no-such-cure" in wrong.stderr

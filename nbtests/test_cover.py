@@ -13,8 +13,12 @@ from loopbound.problem import Problem
 
 
 def test_the_committed_picture_is_lesson_00s(repository: Path):
-    assert (notebooks_folder() / COVER).read_text(encoding="utf-8") == cover(), "run: python3 lab.py format"
-    assert f"notebooks/{COVER.as_posix()})" in (repository / "README.md").read_text(encoding="utf-8")
+    assert (notebooks_folder() / COVER).read_text(encoding="utf-8") == cover(), (
+        "run: python3 lab.py format"
+    )
+    assert f"notebooks/{COVER.as_posix()})" in (repository / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.fixture
@@ -27,7 +31,9 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_stale_picture_is_told_and_then_written(copy: Path, capsys: pytest.CaptureFixture[str]):
     (copy / COVER).write_text("<svg/>", encoding="utf-8")
     assert commands.format_command(Namespace(notebooks=[], check=True)) == 1
-    assert "is not lesson 00's picture any more; run: python3 lab.py format" in capsys.readouterr().out
+    assert (
+        "is not lesson 00's picture any more; run: python3 lab.py format" in capsys.readouterr().out
+    )
     assert (copy / COVER).read_text(encoding="utf-8") == "<svg/>"
     assert commands.format_command(Namespace(notebooks=[], check=False)) == 0
     assert (copy / COVER).read_text(encoding="utf-8") == cover()
@@ -35,6 +41,8 @@ def test_a_stale_picture_is_told_and_then_written(copy: Path, capsys: pytest.Cap
 
 
 def test_a_lesson_without_the_figure_is_a_problem(copy: Path):
-    (copy / "00-start-here.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}', encoding="utf-8")
+    (copy / "00-start-here.ipynb").write_text(
+        '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}', encoding="utf-8"
+    )
     with pytest.raises(Problem, match="there is no figure to take for the README"):
         cover(copy)

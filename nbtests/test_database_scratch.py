@@ -1,4 +1,6 @@
-"""Scratch databases, on the embedded server and on somebody's own; and what may stand in DATABASE_URL."""
+"""Scratch databases, on the embedded server and on somebody's own; and what may stand in
+DATABASE_URL.
+"""
 
 import socket
 import sys
@@ -37,7 +39,13 @@ class Own:
     def sql(self, statement: str) -> list:
         return self.client.do(f"result = sql({statement!r}, {self.admin!r})")
 
-    def url(self, user: str = "team", database: str = "team", password: str = PASSWORD, scheme: str = "postgresql") -> str:
+    def url(
+        self,
+        user: str = "team",
+        database: str = "team",
+        password: str = PASSWORD,
+        scheme: str = "postgresql",
+    ) -> str:
         return f"{scheme}://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
 
     def left(self) -> list[str]:
@@ -63,7 +71,9 @@ def test_scratch_databases_are_dropped_however_their_owner_ends(cache):
         watcher.start()
 
         def left() -> list:
-            return [name for (name,) in watcher.do(f"result = sql({LEFT!r}, server_address().url())")]
+            return [
+                name for (name,) in watcher.do(f"result = sql({LEFT!r}, server_address().url())")
+            ]
 
         with Client(cache) as closes, Client(cache) as ends, Client(cache) as dies:
             names = [closes.scratch(), ends.scratch(), dies.scratch()]
@@ -76,7 +86,9 @@ def test_scratch_databases_are_dropped_however_their_owner_ends(cache):
             assert left() == names[2:]
             dies.do("held = psycopg.connect(scratch.url.replace('+asyncpg', ''))")
             dies.kill()
-            assert eventually(lambda: left() == [], 15)  # the keeper's work: nobody calls scratch_database here
+            assert eventually(
+                lambda: left() == [], 15
+            )  # the keeper's work: nobody calls scratch_database here
 
 
 def test_a_with_block_drops_it_after_an_error(cache):
@@ -91,12 +103,12 @@ def test_sessions_are_the_servers_own_view(cache):
         client.scratch()
         assert client.do("result = scratch.sessions()") == []
         client.do(
-            "held = psycopg.connect(scratch.url.replace('+asyncpg', ''), application_name='stream of mina')\n"
-            "held.execute('SELECT id FROM users')"
+            "held = psycopg.connect(scratch.url.replace('+asyncpg', ''), application_name='stream"
+            " of mina')\nheld.execute('SELECT id FROM users')"
         )
         seen = (
-            "(s,) = scratch.sessions(); result = [s.pid == held.info.backend_pid, s.state, s.wait_event_type, s.query,"
-            " s.application_name]"
+            "(s,) = scratch.sessions(); result = [s.pid == held.info.backend_pid, s.state,"
+            " s.wait_event_type, s.query, s.application_name]"
         )
         # The answer leaves the server a moment before it says that it waits for the next question.
         expected = [True, "idle in transaction", "Client", "SELECT id FROM users", "stream of mina"]
@@ -123,8 +135,8 @@ def test_the_password_is_in_no_repr(cache):
     with Client(cache) as client:
         client.scratch()
         assert client.do(
-            "word = server_address().password\n"
-            "result = word in scratch.url, word in repr(scratch) + repr(server_address()) + repr(describe())"
+            "word = server_address().password\nresult = word in scratch.url, word in repr(scratch)"
+            " + repr(server_address()) + repr(describe())"
         ) == [True, False]
 
 
@@ -134,7 +146,12 @@ def test_database_url_is_used_and_no_server_started(own, cache, scheme):
         name = client.scratch()
         assert name in own.left()
         told = client.do("result = describe()")
-        assert (told["kind"], told["port"], told["user"], told["folder"]) == ("url", own.port, "team", None)
+        assert (told["kind"], told["port"], told["user"], told["folder"]) == (
+            "url",
+            own.port,
+            "team",
+            None,
+        )
         assert told["version"].split(".")[0].isdigit()
         # The URL with its difficult password also works for the driver that it is meant for.
         assert client.do(
@@ -160,7 +177,8 @@ def test_two_on_one_server_spare_each_other_and_sweep_the_dead(own, cache):
         kept, dead = alive.scratch("alive"), dies.scratch("dead")
         dies.do("held = psycopg.connect(scratch.url.replace('+asyncpg', ''))")
         dies.kill()
-        # Another one comes through the other database: locks are counted per database, owners are not.
+        # Another one comes through the other database: locks are counted per database, owners are
+        # not.
         with Client(cache, **two) as comes:
             assert eventually(lambda: (comes.scratch("comes"), dead not in own.left())[1], 10)
             assert kept in own.left()
@@ -176,7 +194,10 @@ def test_four_make_the_template_at_once(own, cache):
     assert [client.answer() for client in clients] == [[[3]]] * 4
     for client in clients:
         client.end()
-    owned = own.sql("SELECT count(*) FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE rolname = 'crowd'")
+    owned = own.sql(
+        "SELECT count(*) FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE rolname ="
+        " 'crowd'"
+    )
     assert owned == [[1]]
 
 
@@ -207,18 +228,22 @@ def closed_port() -> int:
 def test_a_wrong_database_url_is_explained(own, cache, url, told):
     import re
 
-    with Client(cache, DATABASE_URL=url(own)) as client:
-        with pytest.raises(Refused) as caught:
-            client.scratch()
+    with Client(cache, DATABASE_URL=url(own)) as client, pytest.raises(Refused) as caught:
+        client.scratch()
     kind, message = caught.value.args
     assert kind == "Problem"
     assert re.search(told, message, re.DOTALL), message
     assert len(message.splitlines()) <= 3
-    assert "geheim1" not in message and PASSWORD not in message and quote(PASSWORD, safe="") not in message
+    assert (
+        "geheim1" not in message
+        and PASSWORD not in message
+        and quote(PASSWORD, safe="") not in message
+    )
 
 
 def test_a_server_that_is_too_old_is_named(own):
-    # No old server is at hand: the one that runs is measured against a version that is still to come.
+    # No old server is at hand: the one that runs is measured against a version that is still to
+    # come.
     address = Address("url", "127.0.0.1", own.port, "team", PASSWORD, "team")
     check(address)
     with pytest.raises(Problem, match=r"is PostgreSQL \d+\.\d+; Loopbound needs 99 or newer"):
@@ -259,8 +284,8 @@ def test_drops_are_allowed_with_a_session_that_does_not_listen(cache):
             "    except psycopg.errors.AdminShutdown: threading.ended = True\n"
             "thread = threading.Thread(target=sleep); thread.start()"
         )
-        assert eventually(lambda: client.do("result = [s.state for s in scratch.sessions()]") == ["active"])
+        assert eventually(
+            lambda: client.do("result = [s.state for s in scratch.sessions()]") == ["active"]
+        )
         client.do("scratch.close(); thread.join(20)")
         assert client.do("result = threading.ended") is True
-
-

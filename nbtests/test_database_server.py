@@ -1,4 +1,6 @@
-"""The embedded server: for root and for users, closed to others, one for all, gone when nobody is left."""
+"""The embedded server: for root and for users, closed to others, one for all, gone when nobody is
+left.
+"""
 
 import importlib.util
 import os
@@ -55,7 +57,9 @@ def uses_it(cache: Path, user: str | None) -> None:
     with Client(cache, user) as client:
         client.start()
         client.scratch()
-        assert client.do("result = sql('SELECT count(*) FROM users'), sql('SELECT count(*) FROM reports')") == [[[3]], [[6]]]
+        assert client.do(
+            "result = sql('SELECT count(*) FROM users'), sql('SELECT count(*) FROM reports')"
+        ) == [[[3]], [[6]]]
         (postmaster,) = postmasters(cache)
         if os.name == "posix":
             assert postmaster.uids().effective != 0
@@ -82,8 +86,20 @@ def test_works_in_a_folder_with_spaces_and_other_letters():
 
 
 def test_settings_of_somebodys_shell_change_nothing(cache):
-    strange = {"PGHOSTADDR": "192.0.2.1", "PGPORT": "1", "PGOPTIONS": "-c nonsense=1", "PGDATA": "/nowhere"}
-    with Client(cache, **strange, PGSSLMODE="require", PGTARGETSESSIONATTRS="standby", LANG="C", LC_MESSAGES="C") as client:
+    strange = {
+        "PGHOSTADDR": "192.0.2.1",
+        "PGPORT": "1",
+        "PGOPTIONS": "-c nonsense=1",
+        "PGDATA": "/nowhere",
+    }
+    with Client(
+        cache,
+        **strange,
+        PGSSLMODE="require",
+        PGTARGETSESSIONATTRS="standby",
+        LANG="C",
+        LC_MESSAGES="C",
+    ) as client:
         client.start()
         assert client.do("result = describe()['kind']") == "embedded"
 
@@ -92,7 +108,9 @@ def test_listens_on_loopback_alone(cache):
     with Client(cache) as client:
         port = client.start()
         (postmaster,) = postmasters(cache)
-        listening = [c.laddr for c in postmaster.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+        listening = [
+            c.laddr for c in postmaster.net_connections("inet") if c.status == psutil.CONN_LISTEN
+        ]
         assert [(address.ip, address.port) for address in listening] == [("127.0.0.1", port)]
         if os.name == "posix":
             assert [c.laddr for c in postmaster.net_connections("unix") if c.laddr] == []
@@ -116,7 +134,10 @@ def test_other_users_get_in_nowhere(cache, other_user):
         port = client.start()
         (folder,) = cache.iterdir()
         with Client(cache, other_user) as stranger:
-            attempt = f"psycopg.connect(host='127.0.0.1', port={port}, user='postgres', dbname='postgres')"
+            attempt = (
+                f"psycopg.connect(host='127.0.0.1', port={port}, user='postgres',"
+                " dbname='postgres')"
+            )
             with pytest.raises(Refused, match="no password supplied"):
                 stranger.do(attempt)
             for name in ("password", "server.log", "data/postmaster.pid", "data/pg_hba.conf"):
@@ -126,7 +147,9 @@ def test_other_users_get_in_nowhere(cache, other_user):
 
 def modes(*paths: Path) -> dict[Path, tuple[int, int, int]]:
     places = {place for path in paths for place in (path, *path.parents)}
-    return {place: (place.stat().st_mode, place.stat().st_uid, place.stat().st_gid) for place in places}
+    return {
+        place: (place.stat().st_mode, place.stat().st_uid, place.stat().st_gid) for place in places
+    }
 
 
 @posix
@@ -146,7 +169,9 @@ def test_root_with_a_private_home_uses_the_machines_cache(cache):
     home.mkdir(mode=0o700)
     before = modes(home)
     with Client(None, HOME=str(home), XDG_CACHE_HOME="") as client:
-        found = client.do("from loopbound.database.folder import open_folder; result = str(open_folder().path)")
+        found = client.do(
+            "from loopbound.database.folder import open_folder; result = str(open_folder().path)"
+        )
     import platformdirs
 
     assert found.startswith(platformdirs.site_cache_dir("loopbound", appauthor=False))
@@ -158,9 +183,13 @@ def test_root_with_a_private_home_uses_the_machines_cache(cache):
 def test_root_is_told_when_the_given_folder_cannot_be_reached(cache):
     closed = cache.parent / "closed"
     closed.mkdir(mode=0o700)
-    with Client(closed / "cache") as client:
-        with pytest.raises(Refused, match="Problem.*as root the server runs as user 'nobody', who cannot enter"):
-            client.start()
+    with (
+        Client(closed / "cache") as client,
+        pytest.raises(
+            Refused, match="Problem.*as root the server runs as user 'nobody', who cannot enter"
+        ),
+    ):
+        client.start()
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
@@ -238,7 +267,9 @@ def test_a_server_and_clients_killed_together_come_back(cache):
         client.kill()
     with Client(cache) as client:
         client.start()
-        assert client.do("result = sql('SELECT n FROM notes', server_address().url('kept'))") == [[7]]
+        assert client.do("result = sql('SELECT n FROM notes', server_address().url('kept'))") == [
+            [7]
+        ]
 
 
 def test_a_killed_keeper_is_replaced_and_the_server_adopted(cache):
@@ -262,10 +293,14 @@ def test_a_folder_deleted_in_use_is_made_anew_and_orphans_no_server(cache):
     with Client(cache) as client:
         client.scratch()
         (postmaster,) = postmasters(cache)
-        assert eventually(lambda: not shutil.rmtree(cache, ignore_errors=True) and not cache.exists())
+        assert eventually(
+            lambda: not shutil.rmtree(cache, ignore_errors=True) and not cache.exists()
+        )
         client.scratch()
         assert client.do("result = sql('SELECT count(*) FROM users')") == [[3]]
-        assert eventually(lambda: not postmaster.is_running() or postmaster.status() == psutil.STATUS_ZOMBIE)
+        assert eventually(
+            lambda: not postmaster.is_running() or postmaster.status() == psutil.STATUS_ZOMBIE
+        )
         assert eventually(lambda: len(keepers(cache)) == 1 and len(postmasters(cache)) == 1)
         client.kill()
     assert gone(cache)
@@ -289,9 +324,15 @@ def test_an_interrupted_first_start_breaks_no_later_one(cache):
 
 
 def test_nothing_is_printed_by_a_program(cache):
-    program = "from loopbound.database import *; s = scratch_database(); describe(); s.sessions(); server_address()"
+    program = (
+        "from loopbound.database import *; s = scratch_database(); describe(); s.sessions();"
+        " server_address()"
+    )
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", program], env=environment_for(cache), capture_output=True, timeout=60
+        [sys.executable, "-X", "dev", "-c", program],
+        env=environment_for(cache),
+        capture_output=True,
+        timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
@@ -305,7 +346,10 @@ def test_a_forked_child_prints_nothing_and_leaves_the_parents_registration_alone
         "os.waitpid(child, 0); s.sessions(); print(len(scratch_database().sessions()))"
     )
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", program], env=environment_for(cache), capture_output=True, timeout=60
+        [sys.executable, "-X", "dev", "-c", program],
+        env=environment_for(cache),
+        capture_output=True,
+        timeout=60,
     )
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, [b"0"], b"")
 
@@ -315,9 +359,15 @@ def test_nothing_is_printed_into_a_notebook(cache):
     from nbclient import NotebookClient
 
     cells = [
-        "from loopbound.database import scratch_database, describe\nscratch = scratch_database('notebook')",
+        (
+            "from loopbound.database import scratch_database, describe\nscratch ="
+            " scratch_database('notebook')"
+        ),
         "import asyncpg\nconnection = await asyncpg.connect(scratch.url.replace('+asyncpg', ''))",
-        "rows = await connection.fetchval('SELECT count(*) FROM reports')\nassert rows == 6 and len(scratch.sessions()) == 1",
+        (
+            "rows = await connection.fetchval('SELECT count(*) FROM reports')\nassert rows == 6 and"
+            " len(scratch.sessions()) == 1"
+        ),
         "await connection.close()\nscratch.close()",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
@@ -357,13 +407,9 @@ def test_a_forked_child_is_a_client_of_its_own(cache):
     with Client(cache) as parent:
         parent.scratch()
         parent.do(
-            "import os, sys\n"
-            "r, w = os.pipe()\n"
-            "child = os.fork()\n"
-            "if child == 0:\n"
-            "    server_address(); os.write(w, b'x'); sys.stdin.close(); import time; time.sleep(3)\n"
-            "    other = scratch_database('child'); del other; raise SystemExit\n"
-            "os.read(r, 1)"
+            "import os, sys\nr, w = os.pipe()\nchild = os.fork()\nif child == 0:\n   "
+            " server_address(); os.write(w, b'x'); sys.stdin.close(); import time; time.sleep(3)\n "
+            "   other = scratch_database('child'); del other; raise SystemExit\nos.read(r, 1)"
         )
         (folder,) = cache.iterdir()
         assert len(list((folder / "clients").glob("*.json"))) == 2
@@ -374,9 +420,8 @@ def test_a_forked_child_is_a_client_of_its_own(cache):
 
 
 def refused(cache: Path, user: str | None = None) -> str:
-    with Client(cache, user) as client:
-        with pytest.raises(Refused) as caught:
-            client.scratch()
+    with Client(cache, user) as client, pytest.raises(Refused) as caught:
+        client.scratch()
     kind, message = caught.value.args
     assert kind == "Problem"
     assert len(message.splitlines()) <= 3
@@ -390,7 +435,11 @@ def test_data_of_another_version_are_named(cache):
     (folder,) = cache.iterdir()
     (folder / "data" / "PG_VERSION").write_text("14\n")
     message = refused(cache)
-    assert "made by PostgreSQL 14" in message and f"{folder}" in message and "Delete that folder" in message
+    assert (
+        "made by PostgreSQL 14" in message
+        and f"{folder}" in message
+        and "Delete that folder" in message
+    )
 
 
 def test_damaged_data_are_named(cache):
@@ -406,7 +455,9 @@ def test_damaged_data_are_named(cache):
 @posix
 def test_a_folder_that_cannot_be_written_is_named(cache, other_user):
     message = refused(cache, other_user)  # the folder above it is ours
-    assert f"{cache} cannot be made: permission denied" in message and "Set LOOPBOUND_CACHE" in message
+    assert (
+        f"{cache} cannot be made: permission denied" in message and "Set LOOPBOUND_CACHE" in message
+    )
 
 
 def test_a_file_in_the_way_is_named(cache):
@@ -418,7 +469,9 @@ def test_a_file_in_the_way_is_named(cache):
 @root_only
 def test_a_full_disk_is_named(cache, size):
     cache.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", cache], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", cache], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("NOT TESTED: no small file system can be mounted here")
     try:
@@ -426,4 +479,6 @@ def test_a_full_disk_is_named(cache, size):
         assert "disk is full" in message and "LOOPBOUND_CACHE" in message
     finally:
         eventually(lambda: not processes(cache), 15)
-        eventually(lambda: subprocess.run(["umount", cache], capture_output=True).returncode == 0, 10)
+        eventually(
+            lambda: subprocess.run(["umount", cache], capture_output=True).returncode == 0, 10
+        )

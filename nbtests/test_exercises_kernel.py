@@ -1,4 +1,6 @@
-"""Solutions and exercises in real kernels: what a learner sees, and that checks leave nothing behind while Jupyter's loop runs."""
+"""Solutions and exercises in real kernels: what a learner sees, and that checks leave nothing
+behind while Jupyter's loop runs.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def test_a_solution_passes_every_check(which: Assignment) -> None:
 
 
 @ASSIGNMENTS
-def test_an_untouched_exercise_is_not_attempted_and_says_so_kindly(which: Assignment, tmp_path: Path) -> None:
+def test_an_untouched_exercise_is_not_attempted_and_says_so_kindly(
+    which: Assignment, tmp_path: Path
+) -> None:
     notebook = nbformat.read(ROOT / "exercises" / which.file, as_version=4)
     for cell in notebook.cells:
         if cell.id.startswith("check-"):
@@ -44,5 +48,8 @@ def test_an_untouched_exercise_is_not_attempted_and_says_so_kindly(which: Assign
         (output,) = cells[grade_id_of(task.id, "check")]["outputs"]
         assert output["ename"] == "CheckFailed"
         shown = without_colour("\n".join(output["traceback"]))
-        assert shown.startswith(f"· {task.id} {task.title}: not attempted") and f'hint("{task.id}")' in shown
+        assert (
+            shown.startswith(f"· {task.id} {task.title}: not attempted")
+            and f'hint("{task.id}")' in shown
+        )
         assert "Traceback" not in shown and ".py" not in shown

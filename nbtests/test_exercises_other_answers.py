@@ -512,7 +512,9 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize(("identity", "name", "code"), RIGHT, ids=[f"{identity} {name}" for identity, name, _ in RIGHT])
+@pytest.mark.parametrize(
+    ("identity", "name", "code"), RIGHT, ids=[f"{identity} {name}" for identity, name, _ in RIGHT]
+)
 def test_another_right_answer_passes(identity: str, name: str, code: str) -> None:
     verdict = verdict_on(repository(), identity, textwrap.dedent(code))
     assert verdict.outcome == PASSED, verdict

@@ -1,4 +1,6 @@
-"""Figures: deterministic SVG with alt text, readable without colour, drawn from whatever the reader's run gave."""
+"""Figures: deterministic SVG with alt text, readable without colour, drawn from whatever the
+reader's run gave.
+"""
 
 import re
 import xml.etree.ElementTree as ET
@@ -27,7 +29,9 @@ TURNS = [("report", ["mail"], []), ("mail", [], ["report"]), ("", [], ["report",
 FIGURES = {
     "timeline": lambda: timeline(CROSSING, "One & only <engine>"),
     "empty timeline": lambda: timeline([]),
-    "timeline of twelve loops": lambda: timeline([Event(i, "loop opened", f"L{i}") for i in range(12)]),
+    "timeline of twelve loops": lambda: timeline(
+        [Event(i, "loop opened", f"L{i}") for i in range(12)]
+    ),
     "grid": lambda: outcome_grid(GRID, ["A", "B"], "Pools"),
     "grid with gaps": lambda: outcome_grid({"row": ["", "odd"]}, ["A", "B"], neutral=["odd"]),
     "schedule": lambda: schedule(TURNS, "Turns"),
@@ -69,13 +73,22 @@ def test_nothing_in_it_depends_on_the_clock_or_the_machine(draw):
 
 def test_a_crossing_is_told_in_words_as_well_as_in_colour():
     figure = timeline(CROSSING)
-    assert "connection 1, born on A, used on A: ok; on B: different loop; kept to the end" in figure.alt
+    assert (
+        "connection 1, born on A, used on A: ok; on B: different loop; kept to the end"
+        in figure.alt
+    )
     words = " ".join(ET.fromstring(figure.svg).itertext())
-    assert "different" in words and "its loop is closed" in words and "used on another loop: error" in words
+    assert (
+        "different" in words
+        and "its loop is closed" in words
+        and "used on another loop: error" in words
+    )
 
 
 def test_a_crossing_that_passes_has_another_sign_than_one_that_fails():
-    passing = [e if e.symptom == "ok" else Event(6, "used", "B", "connection 1", "A") for e in CROSSING]
+    passing = [
+        e if e.symptom == "ok" else Event(6, "used", "B", "connection 1", "A") for e in CROSSING
+    ]
     words = " ".join(ET.fromstring(timeline(passing).svg).itertext())
     assert "passes" in words and "error" not in words
 

@@ -1,4 +1,6 @@
-"""The figures of suites and cures: nothing overlaps, small or large, and what they say stands in words as well."""
+"""The figures of suites and cures: nothing overlaps, small or large, and what they say stands in
+words as well.
+"""
 
 import xml.etree.ElementTree as ET
 
@@ -6,7 +8,14 @@ import pytest
 from drawn_text import overlaps
 from figure_samples import CHAIN, COSTS, CROWD, MATRIX, QUEUE, SAMPLES, SCOPES, TREE, VERDICTS
 
-from loopbound.figures import cost_bars, decision_tree, pool_queue, scope_matrix, verdict_table, waiting_chain
+from loopbound.figures import (
+    cost_bars,
+    decision_tree,
+    pool_queue,
+    scope_matrix,
+    verdict_table,
+    waiting_chain,
+)
 from loopbound.figures.cells import round_box
 from loopbound.figures.lettering import shorten, width_of, wrap
 from loopbound.figures.style import PAPER, WIDTH, canvas, finish
@@ -60,10 +69,17 @@ def test_all_are_as_wide_as_a_cell_shows(name):
 def test_a_pools_queue_is_told_row_by_row():
     figure = pool_queue(QUEUE, "Six tests")
     assert "4 test_reports: queue test_login, test_login; takes 1; different loop." in figure.alt
-    assert "5 test_status: queue test_login, no connection; takes 3; operation in progress." in figure.alt
+    assert (
+        "5 test_status: queue test_login, no connection; takes 3; operation in progress."
+        in figure.alt
+    )
     drawn = words(figure)
-    assert drawn.count("1") == 1 + 2 * 2 + 1  # the row's number, the boxes of test_login (two rows are folded)
-    assert "connection made in test 12" in drawn and "new record" in drawn and "in progress" in drawn
+    assert (
+        drawn.count("1") == 1 + 2 * 2 + 1
+    )  # the row's number, the boxes of test_login (two rows are folded)
+    assert (
+        "connection made in test 12" in drawn and "new record" in drawn and "in progress" in drawn
+    )
 
 
 def test_neighbours_that_take_nothing_share_a_row_unless_one_of_them_failed():
@@ -76,19 +92,34 @@ def test_neighbours_that_take_nothing_share_a_row_unless_one_of_them_failed():
 
 
 def test_a_folded_row_keeps_the_numbers_of_the_others():
-    assert rank(words(pool_queue(QUEUE)), "… 2 tests take no connection", "4", "test_reports", "5", "test_status")
+    assert rank(
+        words(pool_queue(QUEUE)),
+        "… 2 tests take no connection",
+        "4",
+        "test_reports",
+        "5",
+        "test_status",
+    )
 
 
 def test_boxes_of_one_loop_have_its_number():
-    drawn = words(pool_queue([("test_stream", ["loop 17", "loop 17", "loop 3"], 1, "different loop")]))
+    drawn = words(
+        pool_queue([("test_stream", ["loop 17", "loop 17", "loop 3"], 1, "different loop")])
+    )
     assert drawn.count("17") == 2 and "connection of loop 12" in drawn
 
 
 def test_a_scope_matrix_says_who_passes_with_whom():
     figure = scope_matrix(MATRIX, SCOPES, SCOPES)
-    assert "ok (1 of 25): session × session" in figure.alt and "ScopeMismatch (20 of 25)" in figure.alt
+    assert (
+        "ok (1 of 25): session × session" in figure.alt and "ScopeMismatch (20 of 25)" in figure.alt
+    )
     drawn = words(figure)
-    assert drawn.count("ScopeMismatch") == 20 and drawn.count("different loop") == 4 and "loop scope of the test" in drawn
+    assert (
+        drawn.count("ScopeMismatch") == 20
+        and drawn.count("different loop") == 4
+        and "loop scope of the test" in drawn
+    )
 
 
 def test_a_cell_outside_the_matrix_is_refused():
@@ -99,12 +130,17 @@ def test_a_cell_outside_the_matrix_is_refused():
 def test_costs_stand_at_their_bars():
     figure = cost_bars(COSTS, floor="as found")
     drawn = words(figure)
-    assert {"1.0×", "1.4×", "0.86×", "12×", "as found = 1", "not told apart from as found"} <= set(drawn)
+    assert {"1.0×", "1.4×", "0.86×", "12×", "as found = 1", "not told apart from as found"} <= set(
+        drawn
+    )
     assert "dispose 1.4 (1.3 to 1.6)" in figure.alt
     assert not any("told apart" in text for text in words(cost_bars({"dispose": (1.4, 1.3, 1.6)})))
 
 
-@pytest.mark.parametrize("row", [(1.0, 1.1, 1.2), (2.0, 1.0, 1.5), (float("nan"), 1, 2), (1, 1, float("inf")), (1, -1, 2)])
+@pytest.mark.parametrize(
+    "row",
+    [(1.0, 1.1, 1.2), (2.0, 1.0, 1.5), (float("nan"), 1, 2), (1, 1, float("inf")), (1, -1, 2)],
+)
 def test_a_cost_outside_its_own_range_is_refused(row):
     with pytest.raises(ValueError, match="row 'dispose'"):
         cost_bars({"dispose": row})
@@ -113,8 +149,10 @@ def test_a_cost_outside_its_own_range_is_refused(row):
 def test_each_path_of_a_tree_is_told_as_a_sentence():
     figure = decision_tree(TREE, "Which cure?")
     assert figure.alt.startswith("Which cure? ")
-    assert ("Is it a test suite? yes: May all the tests share one loop? no: Can the engine be replaced? yes: "
-            "An engine for each test.") in figure.alt
+    assert (
+        "Is it a test suite? yes: May all the tests share one loop? no: Can the engine be replaced?"
+        " yes: An engine for each test." in figure.alt
+    )
     assert "Make the engine in the lifespan." in words(figure)
 
 
@@ -133,13 +171,23 @@ def test_those_who_wait_stand_above_those_they_wait_for():
 def test_a_statement_is_shown_as_it_is_written():
     figure = waiting_chain(CHAIN)
     assert "SELECT id FROM reports WHERE owner = $1 AND state = $2" in words(figure)
-    assert "session 2, active, Lock: relation, waits for session 1: TRUNCATE users, reports." in figure.alt
-    assert "session 1, idle in transaction, Client: ClientRead, waits for no session and is waited for" in figure.alt
+    assert (
+        "session 2, active, Lock: relation, waits for session 1: TRUNCATE users, reports."
+        in figure.alt
+    )
+    assert (
+        "session 1, idle in transaction, Client: ClientRead, waits for no session and is waited for"
+        in figure.alt
+    )
 
 
 def test_a_verdict_is_a_sign_and_a_word():
     figure = verdict_table(VERDICTS, [f"measure {n}" for n in range(6)])
-    assert "as found: measure 0 28/33 (bad)" in figure.alt and "measure 3 partly" in figure.alt and "measure 5 0.9×" in figure.alt
+    assert (
+        "as found: measure 0 28/33 (bad)" in figure.alt
+        and "measure 3 partly" in figure.alt
+        and "measure 5 0.9×" in figure.alt
+    )
     assert {"28/33", "5 sockets", "1.0×"} <= set(words(figure))
 
 
@@ -154,7 +202,11 @@ def test_texts_are_made_to_fit():
     text = "tests/api/test_status.py::test_get_status_forbidden"
     assert width_of(text, 8.5, "bold") > width_of(text, 8.5) > width_of(text, 8)
     for inches in (0.3, 1, 2):
-        assert all(width_of(line, 9) <= inches for line in wrap(f"{text} and more\nof it", inches, 9))
+        assert all(
+            width_of(line, 9) <= inches for line in wrap(f"{text} and more\nof it", inches, 9)
+        )
         assert width_of(shorten(text, inches, 9), 9) <= inches
     assert "".join(wrap(text, 1, 9)) == text and shorten(text, 9, 9) == text
-    assert shorten(text, 2, 9).endswith("…") and shorten(text, 2, 9, keep="end").endswith("forbidden")
+    assert shorten(text, 2, 9).endswith("…") and shorten(text, 2, 9, keep="end").endswith(
+        "forbidden"
+    )

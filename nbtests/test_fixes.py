@@ -1,4 +1,6 @@
-"""Every cure cures: 33 of 33 tests, in the default order, in reverse and in ten random ones, without a leftover."""
+"""Every cure cures: 33 of 33 tests, in the default order, in reverse and in ten random ones,
+without a leftover.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,14 @@ import pytest
 from loopbound.suite import incident, run_suites
 from loopbound.suite.incident import fixes, incident_job
 
-CURES = ("dispose", "explicit-loop", "function-engine", "null-pool", "session-loop", "session-loop-rollback")
+CURES = (
+    "dispose",
+    "explicit-loop",
+    "function-engine",
+    "null-pool",
+    "session-loop",
+    "session-loop-rollback",
+)
 ORDERS = ("default", "reverse", *(f"random:{seed}" for seed in range(1, 11)))
 
 
@@ -27,7 +36,11 @@ def test_a_cure_gives_33_of_33_in_twelve_orders(fix):
 
 @pytest.mark.parametrize("scope", ["class", "module", "session"])
 def test_with_explicit_loops_the_pool_ends_with_the_loop_whatever_its_scope(scope):
-    options = [word for name in ("fixture", "test") for word in ("-o", f"asyncio_default_{name}_loop_scope={scope}")]
+    options = [
+        word
+        for name in ("fixture", "test")
+        for word in ("-o", f"asyncio_default_{name}_loop_scope={scope}")
+    ]
     run = incident("explicit-loop", options=options, trace=True)
     assert len(run.passed) == 33 and not run.leftovers and not run.warnings
     # Fewer loops than tests with a connection: the scope was in force.

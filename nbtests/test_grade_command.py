@@ -1,4 +1,6 @@
-"""`loopbound grade` at the prompt: its exit codes, what it says where something is in the way, and how it ends when it is ended."""
+"""`loopbound grade` at the prompt: its exit codes, what it says where something is in the way, and
+how it ends when it is ended.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def grade(*words: str | Path) -> int:
     return main(["grade", *map(str, words)])
 
 
-def test_no_such_path_and_nothing_to_grade(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_such_path_and_nothing_to_grade(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert grade("nobody") == 1
     assert capsys.readouterr().err == "loopbound: there is no nobody.\n"
     (tmp_path / "team").mkdir()
@@ -59,25 +63,39 @@ def test_no_such_path_and_nothing_to_grade(tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "loopbound-grades.sqlite").exists()
 
 
-def test_what_cannot_be_read_has_its_line_and_the_others_their_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_has_its_line_and_the_others_their_points(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     hand_in(tmp_path / "team", "mina")
     hand_in(tmp_path / "team", "mina", file="again.ipynb")
     (tmp_path / "team" / "tala").mkdir()
-    (tmp_path / "team" / "tala" / "other.ipynb").write_text('{"cells": [{"cell_type": "code", "source": "x = 1", "metadata": {}}]}', encoding="utf-8")
+    (tmp_path / "team" / "tala" / "other.ipynb").write_text(
+        '{"cells": [{"cell_type": "code", "source": "x = 1", "metadata": {}}]}', encoding="utf-8"
+    )
     strange = tmp_path / "team" / "an\x1b[31m\nother ✿"
     strange.mkdir()
     (strange / "x\ny.ipynb").write_text("[]", encoding="utf-8")
     assert grade("team", "--json", "grades.json") == 1
     said = capsys.readouterr().out
-    assert "tala, other.ipynb: no exercise of this course is in other.ipynb." in said and "Assignments: 01-what-a-loop-is" in said
+    assert (
+        "tala, other.ipynb: no exercise of this course is in other.ipynb." in said
+        and "Assignments: 01-what-a-loop-is" in said
+    )
     assert "mina has 2 notebooks of 01-what-a-loop-is" in said and "\x1b" not in said
     rows = json.loads((tmp_path / "grades.json").read_text(encoding="utf-8"))["submissions"]
-    assert sorted((row["points"], bool(row["problem"])) for row in rows) == [(0, True), (0, True), (FULL, False), (FULL, False)]
+    assert sorted((row["points"], bool(row["problem"])) for row in rows) == [
+        (0, True),
+        (0, True),
+        (FULL, False),
+        (FULL, False),
+    ]
     assert grade("team/mina") == 0
     assert "2 of 2 were graded before" in capsys.readouterr().err
 
 
-def test_a_gradebook_that_cannot_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gradebook_that_cannot_be_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gradebook, "LOCK_SECONDS", 0.2)
     hand_in(tmp_path / "team", "mina")
 
@@ -86,10 +104,14 @@ def test_a_gradebook_that_cannot_be_one(tmp_path: Path, capsys: pytest.CaptureFi
         return capsys.readouterr().err
 
     assert "is a folder, or its folder does not exist" in refused(tmp_path / "team")
-    assert "is a folder, or its folder does not exist" in refused(tmp_path / "nowhere" / "grades.sqlite")
+    assert "is a folder, or its folder does not exist" in refused(
+        tmp_path / "nowhere" / "grades.sqlite"
+    )
     text = tmp_path / "grades.txt"
     text.write_text("mina: 7 points\n" * 200, encoding="utf-8")
-    assert "is no gradebook of this course" in refused(text) and text.read_text(encoding="utf-8").startswith("mina: 7")
+    assert "is no gradebook of this course" in refused(text) and text.read_text(
+        encoding="utf-8"
+    ).startswith("mina: 7")
     other = tmp_path / "other.sqlite"
     with contextlib.closing(sqlite3.connect(other)) as book:
         book.execute("CREATE TABLE assignment (name)")
@@ -108,11 +130,16 @@ def test_a_gradebook_that_cannot_be_one(tmp_path: Path, capsys: pytest.CaptureFi
         assert "is locked by another program" in refused(locked)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0 or sys.platform != "linux", reason="a small disk is mounted, which only root may do")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0 or sys.platform != "linux",
+    reason="a small disk is mounted, which only root may do",
+)
 def test_a_full_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=False, capture_output=True
+    ).returncode:
         pytest.skip("nothing can be mounted here")
     try:
         hand_in(tmp_path / "team", "mina")
@@ -125,7 +152,12 @@ def test_a_full_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert grade("team", "--gradebook", disk / "grades.sqlite") == 1
         said = capsys.readouterr().err
         assert "disk is full" in said or "disk i/o error" in said, said
-        assert grade("team/mina", "--gradebook", disk / "grades.sqlite", "--json", disk / "grades.json") == 1
+        assert (
+            grade(
+                "team/mina", "--gradebook", disk / "grades.sqlite", "--json", disk / "grades.json"
+            )
+            == 1
+        )
         assert "grades.json cannot be written: no space left on device" in capsys.readouterr().err
         (disk / "full").unlink()
         assert grade("team", "--gradebook", disk / "grades.sqlite") == 0
@@ -134,7 +166,9 @@ def test_a_full_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         subprocess.run(["umount", disk], check=True)
 
 
-def test_a_target_that_cannot_be_written_is_found_out_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_target_that_cannot_be_written_is_found_out_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     hand_in(tmp_path / "team", "mina")
     for target in ("nowhere/grades.json", "team"):
         assert grade("team", "--json", target) == 1
@@ -145,7 +179,9 @@ def test_a_target_that_cannot_be_written_is_found_out_before_the_work(tmp_path: 
 
 
 class Started:
-    """A grader in a process of its own, at work on a notebook that never ends after one that is right."""
+    """A grader in a process of its own, at work on a notebook that never ends after one that is
+    right.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.mark = secrets.token_hex(8)
@@ -154,7 +190,11 @@ class Started:
         self.stderr = folder / "stderr.txt"
         with open(self.stderr, "wb") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "loopbound", "grade", "team", "--jobs", "1"], cwd=folder, stdout=subprocess.DEVNULL, stderr=said, env=os.environ | {"LOOPBOUND_MARK": self.mark}
+                [sys.executable, "-m", "loopbound", "grade", "team", "--jobs", "1"],
+                cwd=folder,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                env=os.environ | {"LOOPBOUND_MARK": self.mark},
             )
         until = time.monotonic() + 60
         while "1 of 2: mina" not in self.said() or not self.family():
@@ -170,7 +210,11 @@ class Started:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("LOOPBOUND_MARK") == self.mark and any("loopbound.grading" in word for word in process.cmdline()):
+                if (
+                    process.status() != psutil.STATUS_ZOMBIE
+                    and process.environ().get("LOOPBOUND_MARK") == self.mark
+                    and any("loopbound.grading" in word for word in process.cmdline())
+                ):
                     found.append(process.pid)
         return found
 
@@ -194,7 +238,9 @@ def started(tmp_path: Path) -> Iterator[Started]:
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_is_stopped_and_goes_on(number: signal.Signals, started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_stopped_and_goes_on(
+    number: signal.Signals, started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     started.process.send_signal(number)
     assert started.process.wait(20) == 130, started.said()
     assert "loopbound: stopped." in started.said() and "Traceback" not in started.said()
@@ -206,8 +252,16 @@ def test_it_is_stopped_and_goes_on(number: signal.Signals, started: Started, tmp
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
-def test_a_killed_grader_leaves_nothing_for_long(started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folders = [path for path in Path(os.path.realpath(os.environ.get("TMPDIR", "/tmp"))).glob("loopbound-grading-*") if owner(path) == started.process.pid]
+def test_a_killed_grader_leaves_nothing_for_long(
+    started: Started, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [
+        path
+        for path in Path(os.path.realpath(os.environ.get("TMPDIR", "/tmp"))).glob(
+            "loopbound-grading-*"
+        )
+        if owner(path) == started.process.pid
+    ]
     assert len(folders) == 1
     started.process.kill()
     started.process.wait()
@@ -227,29 +281,42 @@ def owner(folder: Path) -> int:
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
 def test_roles_and_databases_of_a_killed_grader_are_swept(tmp_path: Path) -> None:
     code = (
-        "import os\nfrom loopbound.grading.lending import Lender, Lending\nlending = Lending(Lender(), False)\n"
-        "given = lending.answer({'op': 'database', 'tables': True})\nprint(given['name'], lending._role[0], flush=True)\nos.kill(os.getpid(), 9)"
+        "import os\nfrom loopbound.grading.lending import Lender, Lending\nlending ="
+        " Lending(Lender(), False)\ngiven = lending.answer({'op': 'database', 'tables':"
+        " True})\nprint(given['name'], lending._role[0], flush=True)\nos.kill(os.getpid(), 9)"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert ran.returncode == -signal.SIGKILL, ran.stderr
     database, role = ran.stdout.split()
     assert role.startswith(ROLE)
     with psycopg.connect(**server_address().libpq(), autocommit=True) as admin:
 
         def there() -> tuple[bool, bool]:
-            found = admin.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s), EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [database, role]).fetchone()
+            found = admin.execute(
+                "SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s), EXISTS (SELECT FROM"
+                " pg_roles WHERE rolname = %s)",
+                [database, role],
+            ).fetchone()
             assert found is not None
             return found
 
         until = time.monotonic() + 20
-        while admin.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND (classid::bigint << 32 | objid::bigint) = %s)", [lock_number(database)]).fetchone()[0]:
+        while admin.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND (classid::bigint"
+            " << 32 | objid::bigint) = %s)",
+            [lock_number(database)],
+        ).fetchone()[0]:
             assert time.monotonic() < until
             time.sleep(0.02)
         Lender().close()
         assert there() == (False, False)
 
 
-def test_without_namespaces_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_namespaces_it_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(processes, "strongest_walls", lambda: "groups")
     hand_in(tmp_path / "team", "mina")
     assert grade("team") == 0

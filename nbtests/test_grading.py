@@ -1,4 +1,6 @@
-"""The grader gives what the checks give: full points to every solution, and to every wrong answer its own diagnosis."""
+"""The grader gives what the checks give: full points to every solution, and to every wrong answer
+its own diagnosis.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from loopbound.checks import NOT_ATTEMPTED, PASSED
 from loopbound.course.manifest import Assignment, assignments, repository
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.exercises.proof import WrongAnswer, wrong_answers
-from loopbound.grading.results import Graded
 from loopbound.grading.handed import Handed
 from loopbound.grading.processes import House
+from loopbound.grading.results import Graded
 from loopbound.grading.run import grade_all
 from loopbound.prompt.executor import kernels
 
@@ -46,25 +48,47 @@ def graded(handed: list[Handed], house: House) -> dict[str, Graded]:
 
 
 @pytest.mark.parametrize("which", assignments(), ids=lambda which: which.name)
-def test_what_the_checks_say_the_grader_says(which: Assignment, house: House, tmp_path: Path) -> None:
+def test_what_the_checks_say_the_grader_says(
+    which: Assignment, house: House, tmp_path: Path
+) -> None:
     by_task: dict[str, list[WrongAnswer]] = {}
     for wrong in wrong_answers(repository(), which):
         by_task.setdefault(wrong.task, []).append(wrong)
     rounds = max(map(len, by_task.values()))
-    picked = [{task: wrongs[number] for task, wrongs in by_task.items() if number < len(wrongs)} for number in range(rounds)]
-    handed = [handed_in(tmp_path, which, {task: wrong.code for task, wrong in answers.items()}, f"learner-{number}") for number, answers in enumerate(picked)]
+    picked = [
+        {task: wrongs[number] for task, wrongs in by_task.items() if number < len(wrongs)}
+        for number in range(rounds)
+    ]
+    handed = [
+        handed_in(
+            tmp_path,
+            which,
+            {task: wrong.code for task, wrong in answers.items()},
+            f"learner-{number}",
+        )
+        for number, answers in enumerate(picked)
+    ]
     handed.append(Handed(repository() / "solutions" / which.file, "the course"))
     handed.append(Handed(repository() / "exercises" / which.file, "nobody"))
     results = graded(handed, house)
-    assert (results["the course"].points, results["the course"].of) == (which.points, which.points), results["the course"]
+    assert (results["the course"].points, results["the course"].of) == (
+        which.points,
+        which.points,
+    ), results["the course"]
     assert {task.outcome for task in results["nobody"].tasks} == {NOT_ATTEMPTED}
     for number, answers in enumerate(picked):
         for task in results[f"learner-{number}"].tasks:
             wrong = answers.get(task.task)
-            assert (task.outcome, task.points) == (wrong.outcome if wrong else NOT_ATTEMPTED, 0), (wrong, task)
+            assert (task.outcome, task.points) == (wrong.outcome if wrong else NOT_ATTEMPTED, 0), (
+                wrong,
+                task,
+            )
             if wrong:
                 assert task.diagnosis == wrong.diagnosis, (wrong.name, task)
-                assert [words for words in wrong.says if words not in task.says] == [], (wrong.name, task.says)
+                assert [words for words in wrong.says if words not in task.says] == [], (
+                    wrong.name,
+                    task.says,
+                )
 
 
 def test_a_fresh_kernel_gives_the_same(tmp_path: Path) -> None:
@@ -72,15 +96,26 @@ def test_a_fresh_kernel_gives_the_same(tmp_path: Path) -> None:
     wrong = wrong_answers(repository(), which)[0]
     house = House(warm=False)
     try:
-        results = graded([Handed(repository() / "solutions" / which.file, "right"), handed_in(tmp_path, which, {wrong.task: wrong.code}, "wrong")], house)
+        results = graded(
+            [
+                Handed(repository() / "solutions" / which.file, "right"),
+                handed_in(tmp_path, which, {wrong.task: wrong.code}, "wrong"),
+            ],
+            house,
+        )
     finally:
         house.close()
     assert not house.forks and results["right"].points == which.points
-    assert next(task for task in results["wrong"].tasks if task.task == wrong.task).diagnosis == wrong.diagnosis
+    assert (
+        next(task for task in results["wrong"].tasks if task.task == wrong.task).diagnosis
+        == wrong.diagnosis
+    )
 
 
 def test_one_task_of_a_notebook_is_checked_alone() -> None:
     which = assignments()[0]
     with kernels() as run:
         checked = run(repository() / "solutions" / which.file, {which.tasks[1].id})
-    assert [(task, result["outcome"]) for task, result in checked.items()] == [(which.tasks[1].id, PASSED)]
+    assert [(task, result["outcome"]) for task, result in checked.items()] == [
+        (which.tasks[1].id, PASSED)
+    ]

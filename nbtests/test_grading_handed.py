@@ -27,15 +27,26 @@ NAME = "04-the-global-engine"
         (f"mina/{NAME}/{NAME}.ipynb", "mina", "mina"),
     ],
 )
-def test_a_notebook_belongs_to_whom_its_place_names(place: str, top: str, learner: str, tmp_path: Path) -> None:
+def test_a_notebook_belongs_to_whom_its_place_names(
+    place: str, top: str, learner: str, tmp_path: Path
+) -> None:
     assert learner_of(tmp_path / place, tmp_path / top) == learner
 
 
 def test_what_is_found_below_a_folder(tmp_path: Path) -> None:
-    for name in ("mina/a.ipynb", "mina/.ipynb_checkpoints/a.ipynb", "mina/a.before-reset-20261126-120000.ipynb", "omar/b.ipynb", "omar/notes.md"):
+    for name in (
+        "mina/a.ipynb",
+        "mina/.ipynb_checkpoints/a.ipynb",
+        "mina/a.before-reset-20261126-120000.ipynb",
+        "omar/b.ipynb",
+        "omar/notes.md",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}", encoding="utf-8")
-    assert [(each.learner, each.path.name) for each in found([tmp_path, tmp_path / "omar"])] == [("mina", "a.ipynb"), ("omar", "b.ipynb")]
+    assert [(each.learner, each.path.name) for each in found([tmp_path, tmp_path / "omar"])] == [
+        ("mina", "a.ipynb"),
+        ("omar", "b.ipynb"),
+    ]
     (tmp_path / "empty").mkdir()
     with pytest.raises(Problem, match="nothing to grade"):
         found([tmp_path / "empty"])

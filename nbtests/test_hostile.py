@@ -1,4 +1,6 @@
-"""A submission can harm only itself: every hostile or broken one gets its line, earns what is right, and leaves its neighbours and the machine alone."""
+"""A submission can harm only itself: every hostile or broken one gets its line, earns what is
+right, and leaves its neighbours and the machine alone.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,29 @@ import psycopg
 import pytest
 from hostile import ANY, CASES, GROUPS, NAMESPACES, POINTS, Case, Place
 
-from loopbound.grading.results import Graded
 from loopbound.grading.handed import Handed
 from loopbound.grading.processes import House, strongest_walls
+from loopbound.grading.results import Graded
 from loopbound.grading.run import grade_all
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm processes and walls are Linux's; elsewhere the grader uses fresh processes")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="warm processes and walls are Linux's; elsewhere the grader uses fresh processes",
+)
 
 # Behind fresh processes: of each kind some.
-FRESH = ("endless loop", "os._exit", "process", "daemon", "asyncio patched", "a forged report", "malformed JSON", "a file that shadows a library", "solutions read", "every connection taken")
+FRESH = (
+    "endless loop",
+    "os._exit",
+    "process",
+    "daemon",
+    "asyncio patched",
+    "a forged report",
+    "malformed JSON",
+    "a file that shadows a library",
+    "solutions read",
+    "every connection taken",
+)
 NEIGHBOUR = ("01.2", "01.4")  # what the good ones answer
 
 
@@ -58,13 +74,18 @@ def run(cases: tuple[Case, ...], folder: Path, walls: str, warm: bool) -> Batch:
             home.mkdir()
             path = case.write(Place(home, good, gradebook, server.getsockname()[1], mark))
             some = handed.setdefault(case.limits, [])
-            some += [*([Handed(good, "good")] if len(some) % 4 == 0 else []), Handed(path, case.name)]
+            some += [
+                *([Handed(good, "good")] if len(some) % 4 == 0 else []),
+                Handed(path, case.name),
+            ]
         files = contents(folder)
         outside = set(Path("/tmp").iterdir())
         house = House(walls, warm)
         made: list[str] = []
         make = house.lender._made
-        house.lender._made = lambda *arguments, **more: made.append((database := make(*arguments, **more)).name) or database
+        house.lender._made = lambda *arguments, **more: (
+            made.append((database := make(*arguments, **more)).name) or database
+        )
 
         def done(graded: Graded) -> None:
             if graded.learner == "good":
@@ -76,8 +97,14 @@ def run(cases: tuple[Case, ...], folder: Path, walls: str, warm: bool) -> Batch:
             for limits, some in handed.items():
                 grade_all([*some, Handed(good, "good")], 2, done, house, limits)
             warm_one = [house._warm.pid] if house._warm else []
-            batch.left += [f"process {pid}: {words}" for pid, words in marked(mark) if pid not in warm_one]
-            batch.left += [f"folder of sockets: {path}" for path in house.folder.iterdir() if path.name != "grader"]
+            batch.left += [
+                f"process {pid}: {words}" for pid, words in marked(mark) if pid not in warm_one
+            ]
+            batch.left += [
+                f"folder of sockets: {path}"
+                for path in house.folder.iterdir()
+                if path.name != "grader"
+            ]
         finally:
             house.close()
             if before is None:
@@ -88,11 +115,29 @@ def run(cases: tuple[Case, ...], folder: Path, walls: str, warm: bool) -> Batch:
             batch.left.append("a connection to a server outside" if walls == NAMESPACES else "")
     batch.left += [f"process {pid} after the end: {words}" for pid, words in marked(mark)]
     batch.left += [f"file {name}" for name in sorted(files.items() ^ contents(folder).items())]
-    batch.left += [f"file {path}" for path in set(Path("/tmp").iterdir()) - outside if mark in path.name]
+    batch.left += [
+        f"file {path}" for path in set(Path("/tmp").iterdir()) - outside if mark in path.name
+    ]
     with psycopg.connect(**house.lender.address.libpq(), autocommit=True) as admin:
-        batch.left += [f"database {name}" for (name,) in admin.execute("SELECT datname FROM pg_database WHERE datname = ANY(%s)", [made])]
-        batch.left += [f"role {name}" for (name,) in admin.execute("SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)", [house.lender._mark])]
-        batch.left += [f"session of {name}" for (name,) in admin.execute("SELECT usename FROM pg_stat_activity WHERE starts_with(usename, %s)", [house.lender._mark])]
+        batch.left += [
+            f"database {name}"
+            for (name,) in admin.execute(
+                "SELECT datname FROM pg_database WHERE datname = ANY(%s)", [made]
+            )
+        ]
+        batch.left += [
+            f"role {name}"
+            for (name,) in admin.execute(
+                "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)", [house.lender._mark]
+            )
+        ]
+        batch.left += [
+            f"session of {name}"
+            for (name,) in admin.execute(
+                "SELECT usename FROM pg_stat_activity WHERE starts_with(usename, %s)",
+                [house.lender._mark],
+            )
+        ]
     batch.left = [words for words in batch.left if words]
     return batch
 
@@ -102,7 +147,9 @@ def contents(folder: Path) -> dict[str, str]:
     found = {}
     for path in folder.rglob("*"):
         plain = path.is_file() and not path.is_symlink()
-        found[repr(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if plain else oct(path.lstat().st_mode)
+        found[repr(path)] = (
+            hashlib.sha256(path.read_bytes()).hexdigest() if plain else oct(path.lstat().st_mode)
+        )
     return found
 
 
@@ -112,7 +159,11 @@ def marked(mark: str) -> list[tuple[int, str]]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             words = " ".join(process.cmdline())
-            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE and (mark in words or process.environ().get("LOOPBOUND_MARK") == mark):
+            if (
+                process.pid != os.getpid()
+                and process.status() != psutil.STATUS_ZOMBIE
+                and (mark in words or process.environ().get("LOOPBOUND_MARK") == mark)
+            ):
                 found.append((process.pid, words))
     return found
 
@@ -127,20 +178,34 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Batc
             walls = name.partition("-")[0]
             if walls == NAMESPACES and strongest_walls() != NAMESPACES:
                 pytest.skip("this machine lets nobody make namespaces")
-            cases = tuple(case for case in CASES if (walls, case.name) in {(w, c.name) for n, w, c in RUNS if n == name})
-            made[name] = run(cases, tmp_path_factory.mktemp(name), walls, warm=not name.endswith("fresh"))
+            cases = tuple(
+                case
+                for case in CASES
+                if (walls, case.name) in {(w, c.name) for n, w, c in RUNS if n == name}
+            )
+            made[name] = run(
+                cases, tmp_path_factory.mktemp(name), walls, warm=not name.endswith("fresh")
+            )
         return made[name]
 
     yield SimpleNamespace(of=batch)
 
 
-RUNS = [(walls, walls, case) for walls in (NAMESPACES, GROUPS) for case in CASES if walls in case.walls]
+RUNS = [
+    (walls, walls, case) for walls in (NAMESPACES, GROUPS) for case in CASES if walls in case.walls
+]
 RUNS += [(f"{NAMESPACES}-fresh", NAMESPACES, case) for case in CASES if case.name in FRESH]
 NAMES = list(dict.fromkeys(name for name, _, _ in RUNS))
 
 
-@pytest.mark.parametrize(("name", "walls", "case"), RUNS, ids=[f"{name}-{case.kind}-{case.name}".replace(" ", "_") for name, _, case in RUNS])
-def test_it_earns_what_is_right_and_gets_its_line(name: str, walls: str, case: Case, batches: SimpleNamespace) -> None:
+@pytest.mark.parametrize(
+    ("name", "walls", "case"),
+    RUNS,
+    ids=[f"{name}-{case.kind}-{case.name}".replace(" ", "_") for name, _, case in RUNS],
+)
+def test_it_earns_what_is_right_and_gets_its_line(
+    name: str, walls: str, case: Case, batches: SimpleNamespace
+) -> None:
     graded = batches.of(name).results[case.name]
     wanted = case.points(walls)
     if wanted is None:
@@ -149,8 +214,14 @@ def test_it_earns_what_is_right_and_gets_its_line(name: str, walls: str, case: C
     else:
         assert not graded.problem, graded
         earned = {task.task: task.points for task in graded.tasks}
-        assert earned == {task: earned[task] if points == ANY else points for task, points in wanted.items()}, [(task.task, task.points, task.says) for task in graded.tasks]
-        lines = [f"{task.outcome} {task.diagnosis} {task.says}" for task in graded.tasks if task.points == 0]
+        assert earned == {
+            task: earned[task] if points == ANY else points for task, points in wanted.items()
+        }, [(task.task, task.points, task.says) for task in graded.tasks]
+        lines = [
+            f"{task.outcome} {task.diagnosis} {task.says}"
+            for task in graded.tasks
+            if task.points == 0
+        ]
         said = "\n".join([*lines, *graded.notes])
     if walls not in case.earns_in:
         assert [words for words in case.says if words not in said] == [], said
@@ -163,7 +234,11 @@ def test_its_neighbours_earn_all(name: str, batches: SimpleNamespace) -> None:
     neighbours = batches.of(name).neighbours
     assert len(neighbours) > len({case.name for other, _, case in RUNS if other == name}) / 4
     full = sum(POINTS[task] for task in NEIGHBOUR)
-    assert [(graded.points, graded.problem, [task.says for task in graded.tasks]) for graded in neighbours if graded.points != full] == []
+    assert [
+        (graded.points, graded.problem, [task.says for task in graded.tasks])
+        for graded in neighbours
+        if graded.points != full
+    ] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -173,13 +248,18 @@ def test_nothing_of_it_is_left(name: str, batches: SimpleNamespace) -> None:
 
 def test_each_row_of_the_table_has_its_tests(repository: Path) -> None:
     text = (repository / "workshop" / "safety.md").read_text(encoding="utf-8")
-    rows = [[part.strip() for part in line.strip().strip("|").split(" | ")] for line in text.splitlines() if line.startswith("| ")][1:]
+    rows = [
+        [part.strip() for part in line.strip().strip("|").split(" | ")]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ][1:]
     walls = {case.name: case.walls for case in CASES}
     named: list[str] = []
     for threat, here, elsewhere, _, tests in rows:
         names = [name.strip("`") for name in tests.split(", ")]
         named += names
         assert here.startswith("holds"), threat
-        # What a column promises is tested behind these walls, and what is not tested there is not promised.
+        # What a column promises is tested behind these walls, and what is not tested there is not
+        # promised.
         assert {elsewhere.startswith("holds")} == {GROUPS in walls[name] for name in names}, threat
     assert sorted(named) == sorted(walls)

@@ -25,7 +25,9 @@ INCIDENT = [sys.executable, "-m", "loopbound", "incident"]
 
 
 def command(*words: object) -> subprocess.CompletedProcess:
-    return subprocess.run([*INCIDENT, *map(str, words)], capture_output=True, text=True, encoding="utf-8", timeout=300)
+    return subprocess.run(
+        [*INCIDENT, *map(str, words)], capture_output=True, text=True, encoding="utf-8", timeout=300
+    )
 
 
 def test_as_found_twice_with_json(tmp_path: Path) -> None:
@@ -34,7 +36,10 @@ def test_as_found_twice_with_json(tmp_path: Path) -> None:
     done = command("--repeat", 2, "--json", target)
     assert done.returncode == 0, done.stderr
     told = json.loads(target.read_text("utf-8"))
-    assert list(told) == ["fix", "order", "runs"] and (told["fix"], told["order"]) == (None, "default")
+    assert list(told) == ["fix", "order", "runs"] and (told["fix"], told["order"]) == (
+        None,
+        "default",
+    )
     for run in told["runs"]:
         assert list(run) == ["passed", "failed", "errors", "hung", "seconds"]
         assert set(run["failed"]) == FIVE and set(run["failed"].values()) == {"different loop"}
@@ -57,7 +62,10 @@ def test_alone_each_passes() -> None:
     ("words", "message"),
     [
         (["--fix", "dispos"], "loopbound: There is no fix 'dispos'; there are: "),
-        (["--order", "random"], "loopbound: There is no order 'random'; there are: default, reverse, random:SEED"),
+        (
+            ["--order", "random"],
+            "loopbound: There is no order 'random'; there are: default, reverse, random:SEED",
+        ),
         (["--json", "nowhere/out.json"], "loopbound: nowhere/out.json cannot be written"),
     ],
 )
@@ -77,17 +85,26 @@ def test_the_fixes_are_named() -> None:
     assert done.returncode == 0 and done.stdout.split() == fixes()
 
 
-def test_without_a_backend_no_fixes_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["loopbound.suite.incident"], "BACKEND", tmp_path / "signal_scanner")
+def test_without_a_backend_no_fixes_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys.modules["loopbound.suite.incident"], "BACKEND", tmp_path / "signal_scanner"
+    )
     with pytest.raises(Problem, match="The incident's backend is missing"):
         incident_command("list", "default", 1, None)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process of a console")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no SIGINT for one process of a console"
+)
 def test_ctrl_c_ends_the_suites_and_writes_nothing(tmp_path: Path) -> None:
     target = tmp_path / "out.json"
     process = subprocess.Popen(
-        [*INCIDENT, "--repeat", "50", "--json", str(target)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*INCIDENT, "--repeat", "50", "--json", str(target)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
     def suites() -> list[psutil.Process]:
@@ -105,7 +122,9 @@ def test_ctrl_c_ends_the_suites_and_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP, and its SIGTERM cannot be heard")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no SIGHUP, and its SIGTERM cannot be heard"
+)
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
 def test_kill_and_a_closed_terminal_leave_no_folder(number: str, tmp_path: Path) -> None:
     process = subprocess.Popen(
@@ -124,7 +143,9 @@ def test_kill_and_a_closed_terminal_leave_no_folder(number: str, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders, and links need a right")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no named pipes in folders, and links need a right"
+)
 def test_only_a_file_is_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(Problem, match="it exists and is no file"):
@@ -133,7 +154,9 @@ def test_only_a_file_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "real.json").write_text("old")
     (tmp_path / "link.json").symlink_to("real.json")
     write_json(tmp_path / "link.json", {"runs": []})
-    assert (tmp_path / "link.json").is_symlink() and json.loads((tmp_path / "real.json").read_text()) == {"runs": []}
+    assert (tmp_path / "link.json").is_symlink() and json.loads(
+        (tmp_path / "real.json").read_text()
+    ) == {"runs": []}
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -157,7 +180,13 @@ def test_a_moving_line_fits_a_small_terminal(monkeypatch: pytest.MonkeyPatch) ->
 
 def run_of(**outcomes: str) -> SuiteRun:
     tests = tuple(
-        TestResult(f"test_{name[0]}.py::{name}", outcome, "call", "ok" if outcome == "passed" else "different loop", 0.5)
+        TestResult(
+            f"test_{name[0]}.py::{name}",
+            outcome,
+            "call",
+            "ok" if outcome == "passed" else "different loop",
+            0.5,
+        )
         for name, outcome in outcomes.items()
     )
     return SuiteRun(tests, False, None, 1.0, "", "", (), (), (), (), 0)

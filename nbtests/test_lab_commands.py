@@ -12,27 +12,45 @@ import pytest
 
 def loopbound(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "loopbound", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120,
+        [sys.executable, "-m", "loopbound", *words],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
         env=os.environ | more,
     )
 
 
 def test_help_names_every_command_and_imports_little() -> None:
     code = (
-        "import sys\n"
-        "from loopbound.cli import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'jupyterlab', 'nbformat', 'sqlalchemy', 'matplotlib', 'asyncpg', 'psycopg', 'asyncio'} & set(sys.modules)\n"
-        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+        "import sys\nfrom loopbound.cli import main\ntry: main(['--help'])\nexcept SystemExit:"
+        " pass\nheavy = {'jupyterlab', 'nbformat', 'sqlalchemy', 'matplotlib', 'asyncpg',"
+        " 'psycopg', 'asyncio'} & set(sys.modules)\nsys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("lab", "test", "doctor", "format", "run", "claims", "incident", "versions", "check", "watch", "progress", "hint", "reset"):
+    for name in (
+        "lab",
+        "test",
+        "doctor",
+        "format",
+        "run",
+        "claims",
+        "incident",
+        "versions",
+        "check",
+        "watch",
+        "progress",
+        "hint",
+        "reset",
+    ):
         assert f"\n    {name} " in done.stdout
 
 
-@pytest.mark.parametrize("words", [["no-such-command"], ["lab", "--port", "0"], ["lab", "--port", "many"], ["--no-such-option"]])
+@pytest.mark.parametrize(
+    "words",
+    [["no-such-command"], ["lab", "--port", "0"], ["lab", "--port", "many"], ["--no-such-option"]],
+)
 def test_what_is_not_a_command_ends_with_2(words: list[str]) -> None:
     done = loopbound(*words)
     assert done.returncode == 2
@@ -47,7 +65,8 @@ def test_a_problem_is_said_to_people() -> None:
 
 
 def test_ctrl_c_ends_with_130_and_no_traceback() -> None:
-    # The command is one that a reader would interrupt, with the interrupt raised in it by Python itself.
+    # The command is one that a reader would interrupt, with the interrupt raised in it by Python
+    # itself.
     code = (
         "import signal, sys, time, loopbound.cli as cli\n"
         "def slow(options):\n"
@@ -62,7 +81,16 @@ def test_ctrl_c_ends_with_130_and_no_traceback() -> None:
 
 
 def test_pytest_gets_its_own_options(tmp_path: Path) -> None:
-    done = loopbound("test", "-n", "0", "--collect-only", "-q", "-k", "pytest_gets_its_own_options", "nbtests/test_lab_commands.py")
+    done = loopbound(
+        "test",
+        "-n",
+        "0",
+        "--collect-only",
+        "-q",
+        "-k",
+        "pytest_gets_its_own_options",
+        "nbtests/test_lab_commands.py",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test_lab_commands.py::test_pytest_gets_its_own_options" in done.stdout
 
@@ -83,7 +111,12 @@ def test_the_doctor_names_what_is_off_and_what_to_do() -> None:
 
 
 def test_the_doctor_works_where_a_loop_is_running() -> None:
-    code = "import asyncio\nfrom loopbound.doctor import examine\nasync def cell(): return examine()\nprint([r.ok for r in asyncio.run(cell())])"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
+    code = (
+        "import asyncio\nfrom loopbound.doctor import examine\nasync def cell(): return"
+        " examine()\nprint([r.ok for r in asyncio.run(cell())])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert "False" not in done.stdout and done.stderr == ""

@@ -1,4 +1,6 @@
-"""`loopbound lab` as a reader starts it: what it prints, what it serves, and that Ctrl-C leaves nothing."""
+"""`loopbound lab` as a reader starts it: what it prints, what it serves, and that Ctrl-C leaves
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -41,19 +43,31 @@ class Lab:
         self.mark = uuid.uuid4().hex
         self.home = home
         environment = {
-            key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "XDG_", "DATABASE_URL", "PYTEST_"))
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("JUPYTER", "XDG_", "DATABASE_URL", "PYTEST_"))
         }
         environment |= {
             "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_RUNTIME_DIR": str(home / "run"),
             "JUPYTER_RUNTIME_DIR": str(home / "run"), "PYTHONPATH": str(clone / "src"), "LOOPBOUND_TEST_MARK": self.mark,
         } | more  # fmt: skip
-        # PYTHONPATH makes the copy's package the one that runs; the lab itself takes it away from its kernels.
+        # PYTHONPATH makes the copy's package the one that runs; the lab itself takes it away from
+        # its kernels.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "loopbound", "lab", "--no-browser", *words], env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", cwd=clone, start_new_session=True,
+            [sys.executable, "-m", "loopbound", "lab", "--no-browser", *words],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            cwd=clone,
+            start_new_session=True,
         )
         self.lines: list[str] = []
-        self._reader = threading.Thread(target=lambda: self.lines.extend(iter(self.process.stdout.readline, "")), daemon=True)
+        self._reader = threading.Thread(
+            target=lambda: self.lines.extend(iter(self.process.stdout.readline, "")), daemon=True
+        )
         self._reader.start()
 
     def wait_for(self, pattern: str, seconds: float = 60) -> re.Match[str]:
@@ -76,14 +90,20 @@ class Lab:
     def ask(self, path: str, data: dict | None = None):
         root, token = self.address()
         request = urllib.request.Request(
-            root + path, data=None if data is None else json.dumps(data).encode(), headers={"Authorization": f"token {token}"}
+            root + path,
+            data=None if data is None else json.dumps(data).encode(),
+            headers={"Authorization": f"token {token}"},
         )
         until = time.monotonic() + 30
         while True:
             try:
                 with urllib.request.urlopen(request, timeout=30) as answer:
                     body = answer.read()
-                    return json.loads(body) if "json" in answer.headers["Content-Type"] else body.decode()
+                    return (
+                        json.loads(body)
+                        if "json" in answer.headers["Content-Type"]
+                        else body.decode()
+                    )
             except (ConnectionError, urllib.error.URLError):
                 if time.monotonic() > until:
                     raise
@@ -94,21 +114,31 @@ class Lab:
         from jupyter_client import BlockingKernelClient
 
         kernel = self.ask("/api/kernels", {"name": "python3"})["id"]
-        client = BlockingKernelClient(connection_file=str(self.home / "run" / f"kernel-{kernel}.json"))
+        client = BlockingKernelClient(
+            connection_file=str(self.home / "run" / f"kernel-{kernel}.json")
+        )
         client.load_connection_file()
         client.start_channels()
         printed = []
         try:
             until = time.monotonic() + 60
             while True:
-                try:  # without the manager, a client takes a kernel for dead that is still importing after a second
+                # without the manager, a client takes a kernel for dead that is still importing
+                # after a second
+                try:
                     client.wait_for_ready(timeout=20)
                     break
                 except RuntimeError:
                     if time.monotonic() > until:
                         raise
             reply = client.execute_interactive(
-                code, timeout=90, output_hook=lambda m: printed.append(m["content"].get("text") or str(m["content"]) if m["msg_type"] != "status" else "")
+                code,
+                timeout=90,
+                output_hook=lambda m: printed.append(
+                    m["content"].get("text") or str(m["content"])
+                    if m["msg_type"] != "status"
+                    else ""
+                ),
             )
             assert reply["content"]["status"] == "ok", printed
         finally:
@@ -148,7 +178,11 @@ def clone(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     shutil.copy2(repository / "lab.py", folder)
     for name in ("src", "notebooks"):
-        shutil.copytree(repository / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(
+            repository / name,
+            folder / name,
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+        )
     if not (folder / START_PAGE).exists():
         (folder / START_PAGE).write_text(json.dumps(A_NOTEBOOK))
     return folder
@@ -158,7 +192,8 @@ def clone(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(clone: Path, tmp_path: Path) -> Iterator:
     labs = []
 
-    # A cache of its own: root's clients share a server, and Ctrl-C rightly leaves one that others use.
+    # A cache of its own: root's clients share a server, and Ctrl-C rightly leaves one that others
+    # use.
     with cache_folder() as cache:
 
         def started(*words: str, **more: str) -> Lab:
@@ -193,7 +228,8 @@ def test_a_reader_sees_four_lines_and_ctrl_c_ends_all(start) -> None:
     assert re.fullmatch(
         r"Starting JupyterLab \.\.\.\n"
         r"Open this address:\n    http://\S+\n"
-        r"Keep this window open\. Ctrl-C in it ends the lab and its kernels\. \(Jupyter's log: .+\.log\)\n"
+        r"Keep this window open\. Ctrl-C in it ends the lab and its kernels\. \(Jupyter's log:"
+        r" .+\.log\)\n"
         r"The lab is closed\.\n",
         said,
     ), said
@@ -204,8 +240,15 @@ def test_a_reader_sees_four_lines_and_ctrl_c_ends_all(start) -> None:
 def test_what_the_page_is_told(start) -> None:
     lab = start("--port", str(free_port()))
     settings = lab.ask("/lab/api/settings/@jupyterlab/apputils-extension:notification")
-    told = {key: settings["settings"].get(key) for key in ("fetchNews", "checkForUpdates")} if settings["settings"] else None
-    told = told or {key: settings["schema"]["properties"][key]["default"] for key in ("fetchNews", "checkForUpdates")}
+    told = (
+        {key: settings["settings"].get(key) for key in ("fetchNews", "checkForUpdates")}
+        if settings["settings"]
+        else None
+    )
+    told = told or {
+        key: settings["schema"]["properties"][key]["default"]
+        for key in ("fetchNews", "checkForUpdates")
+    }
     assert told == {"fetchNews": "false", "checkForUpdates": False}
     assert list(lab.ask("/api/kernelspecs")["kernelspecs"]) == ["python3"]
     config = lab.ask("/lab").partition('id="jupyter-config-data"')[2].partition("</script>")[0]
@@ -214,16 +257,24 @@ def test_what_the_page_is_told(start) -> None:
 
 
 def test_the_kernel_is_this_environments_own(start, tmp_path: Path) -> None:
-    # A kernel of the same name in the reader's home, and one on JUPYTER_PATH: both would be taken first.
+    # A kernel of the same name in the reader's home, and one on JUPYTER_PATH: both would be taken
+    # first.
     for folder in (tmp_path / ".local/share/jupyter", tmp_path / "elsewhere"):
         (folder / "kernels/python3").mkdir(parents=True)
-        (folder / "kernels/python3/kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "Wrong", "language": "python"}))
+        (folder / "kernels/python3/kernel.json").write_text(
+            json.dumps({"argv": ["false"], "display_name": "Wrong", "language": "python"})
+        )
     lab = start(
-        "--port", str(free_port()), JUPYTER_PATH=str(tmp_path / "elsewhere"), PYTHONWARNINGS="error", PYTHONASYNCIODEBUG="1", MPLBACKEND="svg",
+        "--port",
+        str(free_port()),
+        JUPYTER_PATH=str(tmp_path / "elsewhere"),
+        PYTHONWARNINGS="error",
+        PYTHONASYNCIODEBUG="1",
+        MPLBACKEND="svg",
     )
     printed = lab.run_in_kernel(
-        "import json, os, sys\n"
-        "print(json.dumps([sys.prefix, sys.warnoptions, sorted({'PYTHONWARNINGS', 'PYTHONASYNCIODEBUG', 'PYTHONPATH'} & set(os.environ))]))"
+        "import json, os, sys\nprint(json.dumps([sys.prefix, sys.warnoptions,"
+        " sorted({'PYTHONWARNINGS', 'PYTHONASYNCIODEBUG', 'PYTHONPATH'} & set(os.environ))]))"
     )
     assert json.loads(printed) == [sys.prefix, [], []]
 
@@ -232,15 +283,18 @@ def test_the_lessons_are_trusted(start, clone: Path, tmp_path: Path) -> None:
     lab = start("--port", str(free_port()))
     lab.address()
     code = (
-        "import sys, nbformat; from nbformat.sign import NotebookNotary\n"
-        "notary = NotebookNotary()\n"
-        "print([notary.check_signature(nbformat.read(path, as_version=4)) for path in sys.argv[1:]])"
+        "import sys, nbformat; from nbformat.sign import NotebookNotary\nnotary ="
+        " NotebookNotary()\nprint([notary.check_signature(nbformat.read(path, as_version=4)) for"
+        " path in sys.argv[1:]])"
     )
     other = tmp_path / "somebody-elses.ipynb"
     other.write_text(json.dumps(A_NOTEBOOK | {"metadata": {"title": "not of this course"}}))
     lessons = [str(path) for path in sorted((clone / "notebooks").glob("[0-9][0-9]-*.ipynb"))]
     answer = subprocess.run(
-        [sys.executable, "-c", code, *lessons, str(other)], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code, *lessons, str(other)],
+        capture_output=True,
+        text=True,
+        check=True,
         env=os.environ | {"HOME": str(tmp_path)},
     ).stdout
     assert json.loads(answer.lower()) == [True] * len(lessons) + [False]
@@ -268,9 +322,14 @@ def test_ctrl_c_while_it_starts(start) -> None:
 
 
 def test_a_terminal_that_is_closed(start) -> None:
-    """No Ctrl-C: the window goes away. Kernels and database notice by themselves, within half a minute."""
+    """No Ctrl-C: the window goes away.
+
+    Kernels and database notice by themselves, within half a minute.
+    """
     lab = start("--port", str(free_port()))
-    lab.run_in_kernel("from loopbound import scratch_database; database = scratch_database('lab-test')")
+    lab.run_in_kernel(
+        "from loopbound import scratch_database; database = scratch_database('lab-test')"
+    )
     before = lab.relatives()
     os.killpg(lab.process.pid, signal.SIGHUP)
     _, left = psutil.wait_procs(before, timeout=35)
@@ -281,8 +340,15 @@ def test_the_start_page_is_missing(clone: Path, tmp_path: Path) -> None:
     empty = tmp_path / "clone"
     shutil.copytree(clone, empty, ignore=shutil.ignore_patterns("*.ipynb"))
     done = subprocess.run(
-        [sys.executable, "-m", "loopbound", "lab", "--no-browser"], cwd=empty, env=os.environ | {"PYTHONPATH": str(empty / "src")},
-        capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "loopbound", "lab", "--no-browser"],
+        cwd=empty,
+        env=os.environ | {"PYTHONPATH": str(empty / "src")},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("loopbound: the start page is missing") and len(done.stderr.splitlines()) <= 3
+    assert (
+        done.stderr.startswith("loopbound: the start page is missing")
+        and len(done.stderr.splitlines()) <= 3
+    )

@@ -1,4 +1,6 @@
-"""lab.py, run for real in copies of the clone: both ways to set up, what interrupts them, and each error that it explains."""
+"""lab.py, run for real in copies of the clone: both ways to set up, what interrupts them, and each
+error that it explains.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from packaging.requirements import Requirement
 pytestmark = pytest.mark.timeout(400)
 
 POSIX = os.name != "nt"
-BASE = getattr(sys, "_base_executable", sys.executable)  # a reader does not start lab.py from inside .venv
+BASE = getattr(
+    sys, "_base_executable", sys.executable
+)  # a reader does not start lab.py from inside .venv
 FOLDER_NAME = "Zoë’s course – 学ぶ"  # spaces and letters beyond ASCII, in every copy below
 
 
@@ -36,13 +40,23 @@ def copy_of(repository: Path, above: Path) -> Path:
     for name in ("lab.py", "pyproject.toml", "uv.lock", "README.md", "LICENSE"):
         shutil.copy2(repository / name, clone / name)
     for name in ("src", "notebooks"):
-        shutil.copytree(repository / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(
+            repository / name,
+            clone / name,
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+        )
     return clone
 
 
 def surroundings(tools: Path | None, **more: str) -> dict[str, str]:
-    """The environment of a reader's shell: no virtual environment; uv on the PATH where `tools` holds it, and only there."""
-    keep = {key: value for key, value in os.environ.items() if key not in {"VIRTUAL_ENV", "PYTEST_CURRENT_TEST"}}
+    """The environment of a reader's shell: no virtual environment; uv on the PATH where `tools`
+    holds it, and only there.
+    """
+    keep = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in {"VIRTUAL_ENV", "PYTEST_CURRENT_TEST"}
+    }
     folders = [
         folder
         for folder in os.environ.get("PATH", os.defpath).split(os.pathsep)
@@ -52,10 +66,19 @@ def surroundings(tools: Path | None, **more: str) -> dict[str, str]:
     return keep | more
 
 
-def lab(clone: Path, *words: str, env: dict[str, str], python: str = BASE, **options) -> subprocess.CompletedProcess[str]:
+def lab(
+    clone: Path, *words: str, env: dict[str, str], python: str = BASE, **options
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [python, str(clone / "lab.py"), *words], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        encoding="utf-8", errors="replace", timeout=300, **options,
+        [python, str(clone / "lab.py"), *words],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=300,
+        **options,
     )
 
 
@@ -69,10 +92,19 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def installed(clone: Path) -> dict[str, str]:
-    """Name → version of what is in the clone's .venv, without the tools that `python -m venv` brings itself."""
+    """Name → version of what is in the clone's .venv, without the tools that `python -m venv`
+    brings itself.
+    """
     site = next((clone / ".venv").glob("[Ll]ib/**/site-packages"))
-    found = {d.name.lower().replace("_", "-").replace(".", "-"): d.version for d in metadata.distributions(path=[str(site)])}
-    return {name: version for name, version in found.items() if name not in {"pip", "setuptools", "wheel"}}
+    found = {
+        d.name.lower().replace("_", "-").replace(".", "-"): d.version
+        for d in metadata.distributions(path=[str(site)])
+    }
+    return {
+        name: version
+        for name, version in found.items()
+        if name not in {"pip", "setuptools", "wheel"}
+    }
 
 
 def venv_program(clone: Path, name: str) -> str:
@@ -90,11 +122,15 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def by_uv(repository: Path, tools: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def by_uv(
+    repository: Path, tools: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
     """A copy set up with uv, for tests that leave it as they found it; and what lab.py said."""
     clone = copy_of(repository, tmp_path_factory.mktemp("uv"))
     done = lab(clone, "--help", env=surroundings(tools))
-    assert done.returncode == 0 and not (clone / ".venv").exists(), "asking for help must not install anything"
+    assert done.returncode == 0 and not (clone / ".venv").exists(), (
+        "asking for help must not install anything"
+    )
     done = lab(clone, "lab", "--help", env=surroundings(tools))
     assert done.returncode == 0, done.stdout + done.stderr
     return clone, done.stdout
@@ -108,54 +144,97 @@ def by_pip(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return clone, done.stdout
 
 
-# The lock and the walk through it ---------------------------------------------------------------------------------
+# The lock and the walk through it
+# ---------------------------------------------------------------------------------
 
 
-def walk(repository: Path, extras: list[str]) -> dict[tuple[str, str], tuple[Marker | None, frozenset[str]]]:
+def walk(
+    repository: Path, extras: list[str]
+) -> dict[tuple[str, str], tuple[Marker | None, frozenset[str]]]:
     """lab.py's requirement lines: (name, version) → marker, hashes."""
     code = "import sys, lab; sys.stdout.write(lab.requirements(sys.argv[1:])[0])"
     text = subprocess.run(
-        [sys.executable, "-c", code, *extras], cwd=repository, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, *extras],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     return parse(text)
 
 
 def parse(text: str) -> dict[tuple[str, str], tuple[Marker | None, frozenset[str]]]:
-    lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    lines = [
+        line
+        for line in text.replace("\\\n", " ").splitlines()
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
     found = {}
     for line in lines:
         words, *hashes = re.split(r"\s+--hash=", line.strip())
         requirement = Requirement(words)
-        found[requirement.name, str(requirement.specifier).removeprefix("==")] = requirement.marker, frozenset(hashes)
+        found[requirement.name, str(requirement.specifier).removeprefix("==")] = (
+            requirement.marker,
+            frozenset(hashes),
+        )
     return found
 
 
 MACHINES = [
     {
-        "python_version": f"3.{minor}", "python_full_version": f"3.{minor}.{patch}", "sys_platform": system,
-        "os_name": "nt" if system == "win32" else "posix", "platform_system": name, "platform_machine": machine,
-        "implementation_name": "cpython", "platform_python_implementation": "CPython", "extra": "",
+        "python_version": f"3.{minor}",
+        "python_full_version": f"3.{minor}.{patch}",
+        "sys_platform": system,
+        "os_name": "nt" if system == "win32" else "posix",
+        "platform_system": name,
+        "platform_machine": machine,
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "extra": "",
     }
     for minor, patch in ((11, 2), (11, 9), (12, 1), (13, 0), (14, 0))
     for system, name, machine in (
-        ("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64"), ("win32", "Windows", "AMD64")
+        ("linux", "Linux", "x86_64"),
+        ("linux", "Linux", "aarch64"),
+        ("darwin", "Darwin", "arm64"),
+        ("win32", "Windows", "AMD64"),
     )
 ]
 
 
 @pytest.mark.parametrize("extras", [[], ["test"]], ids=["reader", "tests"])
-def test_the_walk_through_the_lock_finds_what_uv_finds(repository: Path, tools: Path, tmp_path: Path, extras: list[str]) -> None:
-    command = ["export", "--frozen", "--no-dev", "--group", "build", "--no-emit-project", "--no-header", "--no-annotate", "--offline"]
+def test_the_walk_through_the_lock_finds_what_uv_finds(
+    repository: Path, tools: Path, tmp_path: Path, extras: list[str]
+) -> None:
+    command = [
+        "export",
+        "--frozen",
+        "--no-dev",
+        "--group",
+        "build",
+        "--no-emit-project",
+        "--no-header",
+        "--no-annotate",
+        "--offline",
+    ]
     uv = shutil.which("uv", path=str(tools))
     said = subprocess.run(
         [uv, *command, *(f"--extra={extra}" for extra in extras), "--project", str(repository)],
-        capture_output=True, text=True, check=True, cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
     )
     theirs, ours = parse(said.stdout), walk(repository, extras)
     assert len(theirs) > 80
     for machine in MACHINES:
+
         def chosen(lines):
-            return {key: hashes for key, (marker, hashes) in lines.items() if marker is None or marker.evaluate(machine)}
+            return {
+                key: hashes
+                for key, (marker, hashes) in lines.items()
+                if marker is None or marker.evaluate(machine)
+            }
 
         assert chosen(ours) == chosen(theirs), machine
 
@@ -163,10 +242,19 @@ def test_the_walk_through_the_lock_finds_what_uv_finds(repository: Path, tools: 
 def test_the_tests_packages_are_an_extra(repository: Path) -> None:
     reader = {name for name, _ in walk(repository, [])}
     assert {"jupyterlab", "asyncpg", "sqlalchemy", "matplotlib"} <= reader
-    assert not reader & {"pytest-xdist", "playwright", "py-rattler", "jupyter-repo2docker", "uv", "nbgrader", "jupyterhub"}
+    assert not reader & {
+        "pytest-xdist",
+        "playwright",
+        "py-rattler",
+        "jupyter-repo2docker",
+        "uv",
+        "nbgrader",
+        "jupyterhub",
+    }
 
 
-# Both ways to set up ----------------------------------------------------------------------------------------------
+# Both ways to set up
+# ----------------------------------------------------------------------------------------------
 
 
 def test_uv_and_pip_install_the_same(by_uv, by_pip, repository: Path) -> None:
@@ -174,15 +262,21 @@ def test_uv_and_pip_install_the_same(by_uv, by_pip, repository: Path) -> None:
     assert "with uv" in uv_said and "with pip" not in uv_said
     assert "with pip" in pip_said and "with uv" not in pip_said
     expected = {
-        name: version for (name, version), (marker, _) in walk(repository, []).items() if marker is None or marker.evaluate()
+        name: version
+        for (name, version), (marker, _) in walk(repository, []).items()
+        if marker is None or marker.evaluate()
     }
     assert installed(uv_clone) == installed(pip_clone)
-    assert {name: version for name, version in installed(pip_clone).items() if name != "loopbound"} == expected
+    assert {
+        name: version for name, version in installed(pip_clone).items() if name != "loopbound"
+    } == expected
 
 
 def test_pip_finds_nothing_missing(by_pip) -> None:
     clone, _ = by_pip
-    checked = subprocess.run([venv_program(clone, "python"), "-m", "pip", "check"], capture_output=True, text=True)
+    checked = subprocess.run(
+        [venv_program(clone, "python"), "-m", "pip", "check"], capture_output=True, text=True
+    )
     assert checked.returncode == 0, checked.stdout
 
 
@@ -190,14 +284,22 @@ def test_pip_finds_nothing_missing(by_pip) -> None:
 def test_what_was_set_up_works(way: str, request: pytest.FixtureRequest) -> None:
     clone, said = request.getfixturevalue(way)
     assert re.search(r"\[ *\d+ s\] Ready\.", said), said
-    usage = subprocess.run([venv_program(clone, "loopbound"), "--help"], capture_output=True, text=True, check=True).stdout
+    usage = subprocess.run(
+        [venv_program(clone, "loopbound"), "--help"], capture_output=True, text=True, check=True
+    ).stdout
     assert "doctor" in usage
     code = "import loopbound, jupyterlab, asyncpg, psycopg; print(loopbound.__file__)"
     where = subprocess.run(
-        [venv_program(clone, "python"), "-c", code], capture_output=True, text=True, check=True, encoding="utf-8",
+        [venv_program(clone, "python"), "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
         env=os.environ | {"PYTHONUTF8": "1"},
     ).stdout
-    assert Path(where.strip()).is_relative_to(clone / "src"), "the course is installed so that an edited file counts"
+    assert Path(where.strip()).is_relative_to(clone / "src"), (
+        "the course is installed so that an edited file counts"
+    )
     settings = json.loads((clone / ".venv/share/jupyter/lab/settings/overrides.json").read_text())
     assert settings["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
 
@@ -207,7 +309,9 @@ def test_a_second_start_sets_nothing_up(way: str, request: pytest.FixtureRequest
     clone, _ = request.getfixturevalue(way)
     before = (clone / ".venv/loopbound-setup.json").stat().st_mtime_ns
     done = lab(clone, "lab", "--help", env=surroundings(None))
-    assert done.returncode == 0 and done.stdout.startswith("usage: loopbound lab"), done.stdout + done.stderr
+    assert done.returncode == 0 and done.stdout.startswith("usage: loopbound lab"), (
+        done.stdout + done.stderr
+    )
     assert (clone / ".venv/loopbound-setup.json").stat().st_mtime_ns == before
 
 
@@ -215,7 +319,9 @@ def test_the_plain_c_locale_reads_a_folder_of_any_name(by_uv) -> None:
     clone, _ = by_uv
     assert not str(clone).isascii()
     done = lab(clone, "lab", "--help", env=surroundings(None, LC_ALL="C"))
-    assert done.returncode == 0 and done.stdout.startswith("usage: loopbound lab"), done.stdout + done.stderr
+    assert done.returncode == 0 and done.stdout.startswith("usage: loopbound lab"), (
+        done.stdout + done.stderr
+    )
 
 
 def test_other_words_are_handed_on(by_uv) -> None:
@@ -225,11 +331,20 @@ def test_other_words_are_handed_on(by_uv) -> None:
     assert "no-such-command" in done.stderr
 
 
-def test_a_shells_own_settings_do_not_get_in(by_uv, repository: Path, tools: Path, tmp_path: Path) -> None:
+def test_a_shells_own_settings_do_not_get_in(
+    by_uv, repository: Path, tools: Path, tmp_path: Path
+) -> None:
     clone = copy_of(repository, tmp_path)
     spoilt = surroundings(
-        tools, PYTHONPATH=str(tmp_path), PYTHONWARNINGS="error", VIRTUAL_ENV=str(tmp_path), UV_PROJECT_ENVIRONMENT=str(tmp_path / "other"),
-        UV_NO_SYNC="1", UV_PYTHON="3.8", PIP_TARGET=str(tmp_path / "target"), PIP_USER="1",
+        tools,
+        PYTHONPATH=str(tmp_path),
+        PYTHONWARNINGS="error",
+        VIRTUAL_ENV=str(tmp_path),
+        UV_PROJECT_ENVIRONMENT=str(tmp_path / "other"),
+        UV_NO_SYNC="1",
+        UV_PYTHON="3.8",
+        PIP_TARGET=str(tmp_path / "target"),
+        PIP_USER="1",
     )
     done = lab(clone, "lab", "--help", env=spoilt)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -238,7 +353,8 @@ def test_a_shells_own_settings_do_not_get_in(by_uv, repository: Path, tools: Pat
     assert not (tmp_path / "other").exists()
 
 
-# Interrupted, moved, changed --------------------------------------------------------------------------------------
+# Interrupted, moved, changed
+# --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -262,11 +378,15 @@ def test_a_package_that_went_missing_comes_back(own: Path, tools: Path) -> None:
     (package,) = own.glob(".venv/[Ll]ib/**/site-packages/asyncpg")
     shutil.rmtree(package)
     done = lab(own, "lab", "--help", env=surroundings(tools))
-    assert done.returncode == 0 and "parts of it are gone: asyncpg" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "parts of it are gone: asyncpg" in done.stdout, (
+        done.stdout + done.stderr
+    )
     assert (package / "__init__.py").is_file()
 
 
-@pytest.mark.parametrize("damage", [lambda text: text[: len(text) // 2], lambda text: ""], ids=["cut", "empty"])
+@pytest.mark.parametrize(
+    "damage", [lambda text: text[: len(text) // 2], lambda text: ""], ids=["cut", "empty"]
+)
 def test_a_damaged_lock(repository: Path, tmp_path: Path, damage) -> None:
     clone = copy_of(repository, tmp_path)
     text = (clone / "uv.lock").read_text(encoding="utf-8")
@@ -282,10 +402,15 @@ def test_a_damaged_project_file(repository: Path, tmp_path: Path) -> None:
     assert "git restore pyproject.toml" in refused(lab(clone, "doctor", env=surroundings(None)))
 
 
-def test_a_killed_set_up_does_not_break_the_next_one(repository: Path, tools: Path, tmp_path: Path) -> None:
+def test_a_killed_set_up_does_not_break_the_next_one(
+    repository: Path, tools: Path, tmp_path: Path
+) -> None:
     clone = copy_of(repository, tmp_path)
     first = subprocess.Popen(
-        [BASE, str(clone / "lab.py"), "lab", "--help"], env=surroundings(None), stdout=subprocess.PIPE, text=True,
+        [BASE, str(clone / "lab.py"), "lab", "--help"],
+        env=surroundings(None),
+        stdout=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
     for line in first.stdout:
@@ -298,14 +423,21 @@ def test_a_killed_set_up_does_not_break_the_next_one(repository: Path, tools: Pa
     assert (clone / ".venv").exists(), "this test came too late to interrupt anything"
     done = lab(clone, "lab", "--help", env=surroundings(tools))
     assert done.returncode == 0 and "not finished" in done.stdout, done.stdout + done.stderr
-    assert subprocess.run([venv_program(clone, "loopbound"), "--help"], capture_output=True).returncode == 0
+    assert (
+        subprocess.run([venv_program(clone, "loopbound"), "--help"], capture_output=True).returncode
+        == 0
+    )
 
 
 @pytest.mark.skipif(not POSIX, reason="process groups are POSIX's")
 def test_ctrl_c_during_the_set_up(repository: Path, tmp_path: Path) -> None:
     clone = copy_of(repository, tmp_path)
     process = subprocess.Popen(
-        [BASE, str(clone / "lab.py")], env=surroundings(None), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [BASE, str(clone / "lab.py")],
+        env=surroundings(None),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
     for line in process.stdout:
@@ -326,8 +458,12 @@ def test_two_at_once_take_turns(repository: Path, tools: Path, tmp_path: Path) -
     clone = copy_of(repository, tmp_path)
     both = [
         subprocess.Popen(
-            [BASE, str(clone / "lab.py"), "lab", "--help"], env=surroundings(tools), stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, encoding="utf-8",
+            [BASE, str(clone / "lab.py"), "lab", "--help"],
+            env=surroundings(tools),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
         )
         for _ in range(2)
     ]
@@ -341,26 +477,39 @@ def test_a_moved_folder_gets_a_new_environment(own: Path, tools: Path) -> None:
     moved = own.rename(own.with_name("moved away"))
     done = lab(moved, "lab", "--help", env=surroundings(tools))
     assert done.returncode == 0 and "moved" in done.stdout, done.stdout + done.stderr
-    assert subprocess.run([venv_program(moved, "loopbound"), "--help"], capture_output=True).returncode == 0
+    assert (
+        subprocess.run([venv_program(moved, "loopbound"), "--help"], capture_output=True).returncode
+        == 0
+    )
 
 
 def test_more_packages_are_added_and_stay(own: Path, tools: Path) -> None:
     done = lab(own, "test", "--version", env=surroundings(tools))
-    assert done.returncode == 0 and "needs more packages: test" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "needs more packages: test" in done.stdout, (
+        done.stdout + done.stderr
+    )
     assert "pytest" in installed(own)
     done = lab(own, "lab", "--help", env=surroundings(tools))
     assert "Setting up" not in done.stdout
     assert "pytest" in installed(own), "a reader's start does not throw the tests' packages out"
 
 
-# What it says when it cannot --------------------------------------------------------------------------------------
+# What it says when it cannot
+# --------------------------------------------------------------------------------------
 
 
 def other_pythons() -> list[str]:
-    """Interpreters on this machine that are too old, by name or in pyenv's folder; there may be none."""
-    named = [shutil.which(f"python{version}") for version in ("2.7", "3.6", "3.7", "3.8", "3.9", "3.10")]
+    """Interpreters on this machine that are too old, by name or in pyenv's folder; there may be
+    none.
+    """
+    named = [
+        shutil.which(f"python{version}") for version in ("2.7", "3.6", "3.7", "3.8", "3.9", "3.10")
+    ]
     home = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    kept = [str(home / "versions" / name / "bin/python") for name in ("2.7.18", "3.6.15", "3.8.18", "3.10.13")]
+    kept = [
+        str(home / "versions" / name / "bin/python")
+        for name in ("2.7.18", "3.6.15", "3.8.18", "3.10.13")
+    ]
     works = []
     for path in filter(None, named + kept):
         try:
@@ -374,7 +523,9 @@ def other_pythons() -> list[str]:
 def test_too_old_a_python_by_a_real_one(repository: Path) -> None:
     pythons = other_pythons()
     if not pythons:
-        pytest.skip("no Python older than 3.11 on this machine; the next test provokes the same message")
+        pytest.skip(
+            "no Python older than 3.11 on this machine; the next test provokes the same message"
+        )
     for python in pythons:
         said = refused(lab(repository, "doctor", env=surroundings(None), python=python))
         assert "needs Python 3.11 to 3." in said and python in said
@@ -384,7 +535,9 @@ def test_too_old_a_python_by_a_real_one(repository: Path) -> None:
 def test_an_unsupported_python(repository: Path, tmp_path: Path, range: str) -> None:
     clone = copy_of(repository, tmp_path)
     project = clone / "pyproject.toml"
-    project.write_text(re.sub(r'(requires-python = )"[^"]*"', rf'\1"{range}"', project.read_text("utf-8")), "utf-8")
+    project.write_text(
+        re.sub(r'(requires-python = )"[^"]*"', rf'\1"{range}"', project.read_text("utf-8")), "utf-8"
+    )
     said = refused(lab(clone, env=surroundings(None)))
     assert re.search(r"needs Python 3\.\d+ to 3\.\d+; this is 3\.\d+ \(", said)
     assert not (clone / ".venv").exists()
@@ -394,7 +547,9 @@ def test_no_venv_module(repository: Path, tmp_path: Path) -> None:
     # Debian's python3 without python3-venv: everything is there except ensurepip.
     stub = tmp_path / "stub"
     stub.mkdir()
-    (stub / "ensurepip.py").write_text("raise ModuleNotFoundError(\"No module named 'ensurepip'\", name='ensurepip')\n")
+    (stub / "ensurepip.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'ensurepip'\", name='ensurepip')\n"
+    )
     clone = copy_of(repository, tmp_path)
     said = refused(lab(clone, env=surroundings(None, PYTHONPATH=str(stub))))
     assert "'ensurepip'" in said and "-venv" in said
@@ -405,14 +560,31 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize("way", ["uv", "pip"])
-def test_no_network_at_the_first_start(way: str, repository: Path, tools: Path, tmp_path: Path) -> None:
+def test_no_network_at_the_first_start(
+    way: str, repository: Path, tools: Path, tmp_path: Path
+) -> None:
     clone = copy_of(repository, tmp_path)
     empty = str(tmp_path / "no cache yet")
     alone = surroundings(
-        tools if way == "uv" else None, HTTPS_PROXY=NOWHERE, HTTP_PROXY=NOWHERE, ALL_PROXY=NOWHERE, https_proxy=NOWHERE,
-        http_proxy=NOWHERE, all_proxy=NOWHERE, NO_PROXY="", no_proxy="", UV_CACHE_DIR=empty, PIP_CACHE_DIR=empty,
-        PIP_CONFIG_FILE=os.devnull, PIP_INDEX_URL=NOWHERE, PIP_EXTRA_INDEX_URL="", PIP_FIND_LINKS="", UV_INDEX_URL=NOWHERE,
-        UV_FIND_LINKS="", UV_HTTP_RETRIES="0", PIP_RETRIES="0",
+        tools if way == "uv" else None,
+        HTTPS_PROXY=NOWHERE,
+        HTTP_PROXY=NOWHERE,
+        ALL_PROXY=NOWHERE,
+        https_proxy=NOWHERE,
+        http_proxy=NOWHERE,
+        all_proxy=NOWHERE,
+        NO_PROXY="",
+        no_proxy="",
+        UV_CACHE_DIR=empty,
+        PIP_CACHE_DIR=empty,
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_INDEX_URL=NOWHERE,
+        PIP_EXTRA_INDEX_URL="",
+        PIP_FIND_LINKS="",
+        UV_INDEX_URL=NOWHERE,
+        UV_FIND_LINKS="",
+        UV_HTTP_RETRIES="0",
+        PIP_RETRIES="0",
     )
     done = lab(clone, env=alone)
     assert "no network" in refused(done)
@@ -439,15 +611,27 @@ yr4CEU9p7mH5PwIhAN+46FsEabw22j/Kp0ysQ43yh7iBsNSX+CiLhtyGTnIu
 
 
 @pytest.mark.parametrize("way", ["uv", "pip"])
-def test_a_certificate_that_is_not_trusted(way: str, repository: Path, tools: Path, tmp_path: Path) -> None:
+def test_a_certificate_that_is_not_trusted(
+    way: str, repository: Path, tools: Path, tmp_path: Path
+) -> None:
     clone = copy_of(repository, tmp_path)
     authority, empty = tmp_path / "authority.pem", str(tmp_path / "no cache yet")
     authority.write_text(SOME_AUTHORITY)
     (tmp_path / "no certificates").mkdir()
     alone = surroundings(
-        tools if way == "uv" else None, SSL_CERT_FILE=str(authority), SSL_CERT_DIR=str(tmp_path / "no certificates"),
-        PIP_CERT=str(authority), REQUESTS_CA_BUNDLE=str(authority), CURL_CA_BUNDLE=str(authority), UV_CACHE_DIR=empty,
-        PIP_CACHE_DIR=empty, PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS="", UV_FIND_LINKS="", PIP_RETRIES="0", UV_HTTP_RETRIES="0",
+        tools if way == "uv" else None,
+        SSL_CERT_FILE=str(authority),
+        SSL_CERT_DIR=str(tmp_path / "no certificates"),
+        PIP_CERT=str(authority),
+        REQUESTS_CA_BUNDLE=str(authority),
+        CURL_CA_BUNDLE=str(authority),
+        UV_CACHE_DIR=empty,
+        PIP_CACHE_DIR=empty,
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_FIND_LINKS="",
+        UV_FIND_LINKS="",
+        PIP_RETRIES="0",
+        UV_HTTP_RETRIES="0",
     )
     done = lab(clone, env=alone)
     assert "certificate" in refused(done)
@@ -461,7 +645,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "loopbound-test", str(folder)]
-    if not POSIX or not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+    if (
+        not POSIX
+        or not shutil.which("mount")
+        or subprocess.run(mount, capture_output=True).returncode
+    ):
         pytest.skip("cannot mount a small file system here (needs root on Linux)")
     try:
         yield folder
@@ -505,7 +693,12 @@ def test_a_read_only_folder(repository: Path) -> None:
 def _supports(python: str, somebody: dict) -> bool:
     try:
         code = "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))"
-        return subprocess.run([python, "-c", code], cwd="/", capture_output=True, **somebody).returncode == 0
+        return (
+            subprocess.run(
+                [python, "-c", code], cwd="/", capture_output=True, **somebody
+            ).returncode
+            == 0
+        )
     except OSError:
         return False
 
@@ -524,6 +717,8 @@ def test_an_incomplete_clone(repository: Path, tmp_path: Path) -> None:
 
 
 def test_no_port_is_left_listening() -> None:
-    """The name NOWHERE above stands for an address where nobody listens; were it otherwise, the tests would prove nothing."""
+    """The name NOWHERE above stands for an address where nobody listens; were it otherwise, the
+    tests would prove nothing.
+    """
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", 9)) != 0

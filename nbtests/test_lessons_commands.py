@@ -11,15 +11,27 @@ from small_notebooks import code, printed, saved
 
 
 def _loopbound(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "loopbound", *map(str, words)], capture_output=True, text=True, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-m", "loopbound", *map(str, words)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
 
 
 def _outputs(path: Path) -> list[list[str]]:
-    return [[*output["text"]] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] for output in cell["outputs"]]
+    return [
+        [*output["text"]]
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for output in cell["outputs"]
+    ]
 
 
 def test_run_write_keeps_stable_outputs_and_is_repeatable(tmp_path: Path) -> None:
-    path = saved(tmp_path / "one.ipynb", code("engine", "import time\nprint(object())\nprint(f'{time.perf_counter() % 1:.6f} s')"))
+    path = saved(
+        tmp_path / "one.ipynb",
+        code("engine", "import time\nprint(object())\nprint(f'{time.perf_counter() % 1:.6f} s')"),
+    )
     first = _loopbound("run", "--write", path)
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.startswith("one.ipynb: written (1 cells,")
@@ -34,7 +46,10 @@ def test_run_write_keeps_stable_outputs_and_is_repeatable(tmp_path: Path) -> Non
 
 
 def test_run_shows_what_changed(tmp_path: Path) -> None:
-    path = saved(tmp_path / "one.ipynb", code("symptom", "print('different loop')", outputs=[printed("ok\n")]))
+    path = saved(
+        tmp_path / "one.ipynb",
+        code("symptom", "print('different loop')", outputs=[printed("ok\n")]),
+    )
     before = path.read_bytes()
     done = _loopbound("run", path)
     assert done.returncode == 1
@@ -48,12 +63,17 @@ def test_run_write_refuses_where_something_is_wrong(tmp_path: Path) -> None:
     before = path.read_bytes()
     done = _loopbound("run", "--write", path)
     assert done.returncode == 1
-    assert "ZeroDivisionError: division by zero" in done.stderr and "were not written" in done.stderr
+    assert (
+        "ZeroDivisionError: division by zero" in done.stderr and "were not written" in done.stderr
+    )
     assert path.read_bytes() == before
 
 
 def test_run_write_keeps_what_was_saved_meanwhile(tmp_path: Path) -> None:
-    source = "import json, pathlib\nfile = pathlib.Path('one.ipynb')\n_ = file.write_text(file.read_text() + ' ')\nprint('saved')"
+    source = (
+        "import json, pathlib\nfile = pathlib.Path('one.ipynb')\n_ ="
+        " file.write_text(file.read_text() + ' ')\nprint('saved')"
+    )
     path = saved(tmp_path / "one.ipynb", code("save", source))
     done = _loopbound("run", "--write", path)
     assert done.returncode == 1 and "was changed while it ran" in done.stderr
@@ -72,7 +92,10 @@ def test_format_checks_then_mends(tmp_path: Path) -> None:
     assert "one.ipynb, cell 'count': execution_count is set" in checked.stdout
     assert _loopbound("format", path).returncode == 0
     assert path.read_bytes() == good
-    assert (_loopbound("format", path).stdout, _loopbound("format", "--check", path).returncode) == ("", 0)
+    assert (
+        _loopbound("format", path).stdout,
+        _loopbound("format", "--check", path).returncode,
+    ) == ("", 0)
 
 
 def test_mistakes_are_answered_in_a_line_or_two(tmp_path: Path) -> None:

@@ -17,17 +17,28 @@ def _notebook(*outputs: Any, tags: tuple[str, ...] = ()) -> Any:
 
 def _figure(alternative: str, words: str, noise: str = "", x: str = "1.0") -> Any:
     svg = f"%3Csvg id='{noise}'%3E%3Ctext x='{x}'%3E{words}%3C/text%3E%3C/svg%3E"
-    return shown({"text/html": f'<img alt="{alternative}" src="data:image/svg+xml,{svg}">', "text/plain": f"Figure: {alternative}"})
+    return shown(
+        {
+            "text/html": f'<img alt="{alternative}" src="data:image/svg+xml,{svg}">',
+            "text/plain": f"Figure: {alternative}",
+        }
+    )
 
 
 @pytest.mark.parametrize(
     ("committed", "fresh"),
     [
         ([printed("ok\nok\n")], [printed("ok\n"), printed("ok\n")]),
-        ([printed("Task-3 at 0x7f00aa11bb took 3 ms\n")], [printed("Task-9 at 0x7f00aa22cc took 9 ms\n")]),
+        (
+            [printed("Task-3 at 0x7f00aa11bb took 3 ms\n")],
+            [printed("Task-9 at 0x7f00aa22cc took 9 ms\n")],
+        ),
         ([_figure("Two lanes.", "loop A", "one")], [_figure("Two lanes.", "loop A", "two")]),
         ([_figure("Two lanes.", "loop A", x="1.04")], [_figure("Two lanes.", "loop A", x="1.01")]),
-        ([raised("RuntimeError", "Task-3 got a future")], [raised("RuntimeError", "Task-8 got a future")]),
+        (
+            [raised("RuntimeError", "Task-3 got a future")],
+            [raised("RuntimeError", "Task-8 got a future")],
+        ),
     ],
 )
 def test_equal_runs_compare_equal(committed: list[Any], fresh: list[Any]) -> None:
@@ -37,18 +48,46 @@ def test_equal_runs_compare_equal(committed: list[Any], fresh: list[Any]) -> Non
 @pytest.mark.parametrize(
     ("committed", "fresh", "said"),
     [
-        ([printed("ok\ndifferent loop\n")], [printed("ok\noperation in progress\n")], "-stdout: different loop\n+stdout: operation in progress"),
-        ([printed("ok\ndifferent loop\n")], [printed("different loop\nok\n")], "03.ipynb, cell 'run': the output differs"),
+        (
+            [printed("ok\ndifferent loop\n")],
+            [printed("ok\noperation in progress\n")],
+            "-stdout: different loop\n+stdout: operation in progress",
+        ),
+        (
+            [printed("ok\ndifferent loop\n")],
+            [printed("different loop\nok\n")],
+            "03.ipynb, cell 'run': the output differs",
+        ),
         ([printed("3 rows\n")], [printed("4 rows\n")], "+stdout: 4 rows"),
         ([printed("ok\n")], [], "-stdout: ok"),
         ([], [printed("ok\n")], "+stdout: ok"),
         ([printed("ok\n")], [shown({"text/plain": "ok"})], "+text/plain: ok"),
-        ([raised("RuntimeError", "different loop")], [raised("TypeError", "different loop")], "raised 'TypeError: different loop', wanted is"),
-        ([raised("RuntimeError", "different loop")], [raised("RuntimeError", "Event loop is closed")], "wanted is 'RuntimeError: different loop'"),
-        ([raised("RuntimeError", "different loop")], [printed("ok\n")], "the wanted error 'RuntimeError: different loop' did not come"),
+        (
+            [raised("RuntimeError", "different loop")],
+            [raised("TypeError", "different loop")],
+            "raised 'TypeError: different loop', wanted is",
+        ),
+        (
+            [raised("RuntimeError", "different loop")],
+            [raised("RuntimeError", "Event loop is closed")],
+            "wanted is 'RuntimeError: different loop'",
+        ),
+        (
+            [raised("RuntimeError", "different loop")],
+            [printed("ok\n")],
+            "the wanted error 'RuntimeError: different loop' did not come",
+        ),
         ([_figure("Two lanes.", "loop A")], [_figure("Three lanes.", "loop A")], "Three lanes."),
-        ([_figure("Two lanes.", "loop A")], [_figure("Two lanes.", "loop B")], "+text/html: loop B"),
-        ([_figure("Two lanes.", "loop A")], [_figure("Two lanes.", "loop A", x="9.0")], "+text/html: drawing "),
+        (
+            [_figure("Two lanes.", "loop A")],
+            [_figure("Two lanes.", "loop B")],
+            "+text/html: loop B",
+        ),
+        (
+            [_figure("Two lanes.", "loop A")],
+            [_figure("Two lanes.", "loop A", x="9.0")],
+            "+text/html: drawing ",
+        ),
     ],
 )
 def test_real_differences_are_seen(committed: list[Any], fresh: list[Any], said: str) -> None:
@@ -67,5 +106,9 @@ def test_a_cell_that_may_vary_is_compared_by_kind() -> None:
 
 
 def test_a_missing_cell_is_seen() -> None:
-    (finding,) = compare("00.ipynb", _notebook(printed("ok\n")), nbformat.reads(text_of(code("other", "1")), as_version=4))
+    (finding,) = compare(
+        "00.ipynb",
+        _notebook(printed("ok\n")),
+        nbformat.reads(text_of(code("other", "1")), as_version=4),
+    )
     assert finding.what == "is missing from the fresh run"

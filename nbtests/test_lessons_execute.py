@@ -1,4 +1,7 @@
-"""Running notebooks: a good one has no problems, and everything that can go wrong is seen. Real kernels throughout."""
+"""Running notebooks: a good one has no problems, and everything that can go wrong is seen.
+
+Real kernels throughout.
+"""
 
 from __future__ import annotations
 
@@ -28,63 +31,158 @@ def test_a_good_notebook_has_no_problems(tmp_path: Path) -> None:
         code("folder", "print(os.listdir('.'))"),
         code("task", "task = asyncio.create_task(asyncio.sleep(0.01, 'rows'))\nawait task"),
         code("thread", "await asyncio.to_thread(len, 'abc')"),
-        code("process", "process = await asyncio.create_subprocess_exec('git', '--version', stdout=-3)\nawait process.wait()"),
+        code(
+            "process",
+            "process = await asyncio.create_subprocess_exec('git', '--version', stdout=-3)\nawait"
+            " process.wait()",
+        ),
         code("loop", "A = NamedLoop('A')\nprint(A.run(asyncio.sleep(0, 'on A')))\nA.close()"),
         code("wanted", "raise RuntimeError('different loop')", tags=("raises-exception",)),
         code(
             "database",
-            "import asyncpg\ndatabase = scratch_database('test')\nurl = database.url.replace('+asyncpg', '')\n"
-            "connection = await asyncpg.connect(url)\nprint(await connection.fetchval('SELECT 1'))\n"
-            "await connection.close()\ndatabase.close()",
+            "import asyncpg\ndatabase = scratch_database('test')\nurl ="
+            " database.url.replace('+asyncpg', '')\nconnection = await"
+            " asyncpg.connect(url)\nprint(await connection.fetchval('SELECT 1'))\nawait"
+            " connection.close()\ndatabase.close()",
         ),
     )
     before = path.read_bytes()
     result = run_notebook(path)
     assert result.problems == []
-    outputs = {cell.id: [output.get("text") or output.get("data") or output.get("ename") for output in cell.outputs] for cell in result.notebook.cells}
+    outputs = {
+        cell.id: [
+            output.get("text") or output.get("data") or output.get("ename")
+            for output in cell.outputs
+        ]
+        for cell in result.notebook.cells
+    }
     assert outputs["task"] == [{"text/plain": "'rows'"}]
     assert "beside.txt" in outputs["folder"][0]
-    assert (outputs["loop"], outputs["wanted"], outputs["database"]) == (["on A\n"], ["RuntimeError"], ["1\n"])
+    assert (outputs["loop"], outputs["wanted"], outputs["database"]) == (
+        ["on A\n"],
+        ["RuntimeError"],
+        ["1\n"],
+    )
     assert set(result.cell_seconds) == set(outputs)
     assert 0 < sum(result.cell_seconds.values()) < result.seconds
     assert path.read_bytes() == before
 
 
-# what is in the cells (one code cell each, all but the last named "before") → the cell named and a part of what is said
+# what is in the cells (one code cell each, all but the last named "before") → the cell named and a
+# part of what is said
 BROKEN: dict[str, tuple[list[str], str | None, str]] = {
-    "unwanted error": (["import asyncio\nasyncio.run(asyncio.sleep(0))"], "last", "asyncio.run() cannot be called from a running event loop"),
-    "stderr": (["import sys", "print('careful', file=sys.stderr)"], "last", "wrote to stderr\n    careful"),
-    "stderr of a child": (["import subprocess, sys", "_ = subprocess.run([sys.executable, '-c', 'import os; os.write(2, b\"careful\")'])"], "last", "careful"),
-    "warning": (["import warnings", "warnings.warn('old way', UserWarning)"], "last", "UserWarning: old way"),
-    "deprecated use in a cell": (["import warnings", "warnings.warn('old way', DeprecationWarning)"], "last", "DeprecationWarning: old way"),
-    "never awaited": (["async def fetch(): ...", "fetch()\nNone"], "last", "coroutine 'fetch' was never awaited"),
-    "resource": (["import os", "file = open(os.devnull)\ndel file"], "last", "ResourceWarning: unclosed file"),
-    "resource in a cycle": (["import os", "ring = [open(os.devnull)]\nring.append(ring)\ndel ring"], None, "ResourceWarning: unclosed file"),
+    "unwanted error": (
+        ["import asyncio\nasyncio.run(asyncio.sleep(0))"],
+        "last",
+        "asyncio.run() cannot be called from a running event loop",
+    ),
+    "stderr": (
+        ["import sys", "print('careful', file=sys.stderr)"],
+        "last",
+        "wrote to stderr\n    careful",
+    ),
+    "stderr of a child": (
+        [
+            "import subprocess, sys",
+            "_ = subprocess.run([sys.executable, '-c', 'import os; os.write(2, b\"careful\")'])",
+        ],
+        "last",
+        "careful",
+    ),
+    "warning": (
+        ["import warnings", "warnings.warn('old way', UserWarning)"],
+        "last",
+        "UserWarning: old way",
+    ),
+    "deprecated use in a cell": (
+        ["import warnings", "warnings.warn('old way', DeprecationWarning)"],
+        "last",
+        "DeprecationWarning: old way",
+    ),
+    "never awaited": (
+        ["async def fetch(): ...", "fetch()\nNone"],
+        "last",
+        "coroutine 'fetch' was never awaited",
+    ),
+    "resource": (
+        ["import os", "file = open(os.devnull)\ndel file"],
+        "last",
+        "ResourceWarning: unclosed file",
+    ),
+    "resource in a cycle": (
+        ["import os", "ring = [open(os.devnull)]\nring.append(ring)\ndel ring"],
+        None,
+        "ResourceWarning: unclosed file",
+    ),
     "late stderr": (
-        ["import asyncio, sys", "asyncio.get_running_loop().call_later(0.2, sys.stderr.write, 'too late\\n')\nNone", "await asyncio.sleep(0.5)"],
+        [
+            "import asyncio, sys",
+            "asyncio.get_running_loop().call_later(0.2, sys.stderr.write, 'too late\\n')\nNone",
+            "await asyncio.sleep(0.5)",
+        ],
         None,
         "too late",
     ),
     "exception nobody asked for": (
-        ["import asyncio, gc", "async def fail(): 1 / 0", "task = asyncio.create_task(fail())\nawait asyncio.sleep(0.1)\ndel task\n_ = gc.collect()"],
+        [
+            "import asyncio, gc",
+            "async def fail(): 1 / 0",
+            (
+                "task = asyncio.create_task(fail())\nawait asyncio.sleep(0.1)\ndel task\n_ ="
+                " gc.collect()"
+            ),
+        ],
         None,
         "Task exception was never retrieved",
     ),
-    "task": (["import asyncio", "stream = asyncio.create_task(asyncio.sleep(60), name='stream')"], None, "the task 'stream' (sleep) is still pending"),
-    "named loop": (["from loopbound import NamedLoop", "A = NamedLoop('A')"], None, "the named loop 'A' was not closed"),
-    "event loop": (["import asyncio", "loop = asyncio.new_event_loop()"], None, "an event loop was not closed"),
-    "thread": (["import threading, time", "threading.Thread(target=time.sleep, args=(2,), name='worker').start()"], None, "the thread 'worker' still runs"),
-    "process": (["import subprocess, sys", "child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=-1)"], None, "left a process running"),
+    "task": (
+        ["import asyncio", "stream = asyncio.create_task(asyncio.sleep(60), name='stream')"],
+        None,
+        "the task 'stream' (sleep) is still pending",
+    ),
+    "named loop": (
+        ["from loopbound import NamedLoop", "A = NamedLoop('A')"],
+        None,
+        "the named loop 'A' was not closed",
+    ),
+    "event loop": (
+        ["import asyncio", "loop = asyncio.new_event_loop()"],
+        None,
+        "an event loop was not closed",
+    ),
+    "thread": (
+        [
+            "import threading, time",
+            "threading.Thread(target=time.sleep, args=(2,), name='worker').start()",
+        ],
+        None,
+        "the thread 'worker' still runs",
+    ),
+    "process": (
+        [
+            "import subprocess, sys",
+            "child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=-1)",
+        ],
+        None,
+        "left a process running",
+    ),
     "transport": (
         [
             "import asyncio",
             "server = await asyncio.start_server(lambda r, w: asyncio.sleep(60), '127.0.0.1', 0)",
-            "reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())\nserver.close()",
+            (
+                "reader, writer = await"
+                " asyncio.open_connection(*server.sockets[0].getsockname())\nserver.close()"
+            ),
         ],
         None,
         "a transport was not closed: _SelectorSocketTransport",
     ),
-    "scratch database": (["from loopbound import scratch_database", "database = scratch_database('left')"], None, "was not closed (0 sessions still open)"),
+    "scratch database": (
+        ["from loopbound import scratch_database", "database = scratch_database('left')"],
+        None,
+        "was not closed (0 sessions still open)",
+    ),
     "connection": (
         [
             "import asyncpg\nfrom loopbound import scratch_database",
@@ -101,7 +199,9 @@ BROKEN: dict[str, tuple[list[str], str | None, str]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_goes_wrong_is_seen(name: str, tmp_path: Path) -> None:
     sources, cell, said = BROKEN[name]
-    cells = [code(f"before-{number}", source) for number, source in enumerate(sources[:-1])] + [code("last", sources[-1])]
+    cells = [code(f"before-{number}", source) for number, source in enumerate(sources[:-1])] + [
+        code("last", sources[-1])
+    ]
     problems = run_notebook(saved(tmp_path / "broken.ipynb", *cells)).problems
     matching = [problem for problem in problems if said in str(problem)]
     assert matching, problems
@@ -112,28 +212,45 @@ def test_what_goes_wrong_is_seen(name: str, tmp_path: Path) -> None:
 
 
 def test_an_endless_cell_is_ended_and_named(tmp_path: Path) -> None:
-    path = saved(tmp_path / "endless.ipynb", code("ready", "print('ready')"), code("endless", "while True:\n    pass"), code("never", "print('never')"))
+    path = saved(
+        tmp_path / "endless.ipynb",
+        code("ready", "print('ready')"),
+        code("endless", "while True:\n    pass"),
+        code("never", "print('never')"),
+    )
     result = run_notebook(path, limit=6)
-    assert [(problem.cell, problem.what) for problem in result.problems] == [("endless", "did not end: the notebook may take 6 seconds")]
+    assert [(problem.cell, problem.what) for problem in result.problems] == [
+        ("endless", "did not end: the notebook may take 6 seconds")
+    ]
     assert "never" not in result.cell_seconds
     assert _kernels() == []
 
 
 def test_a_wanted_error_that_does_not_come_is_seen(tmp_path: Path) -> None:
-    path = saved(tmp_path / "calm.ipynb", code("calm", "calm = 1", tags=("raises-exception",)), code("after", "print(calm)"))
+    path = saved(
+        tmp_path / "calm.ipynb",
+        code("calm", "calm = 1", tags=("raises-exception",)),
+        code("after", "print(calm)"),
+    )
     result = run_notebook(path)
-    assert [(problem.cell, problem.what) for problem in result.problems] == [("calm", "is tagged raises-exception and raised nothing")]
+    assert [(problem.cell, problem.what) for problem in result.problems] == [
+        ("calm", "is tagged raises-exception and raised nothing")
+    ]
 
 
 def test_a_kernel_that_does_not_start_is_seen(tmp_path: Path) -> None:
-    # A kernel is started in the notebook's folder, as `python -m ipykernel_launcher`: this file comes first.
+    # A kernel is started in the notebook's folder, as `python -m ipykernel_launcher`: this file
+    # comes first.
     (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit('no kernel today')")
     (problem,) = run_notebook(saved(tmp_path / "one.ipynb", code("count", "one = 1"))).problems
     assert problem.what.startswith("the kernel did not start") and "no kernel today" in problem.view
 
 
 def test_exit_handlers_of_the_kernel_run(tmp_path: Path) -> None:
-    path = saved(tmp_path / "exit.ipynb", code("exit", "import atexit, pathlib\n_ = atexit.register(pathlib.Path('left').touch)"))
+    path = saved(
+        tmp_path / "exit.ipynb",
+        code("exit", "import atexit, pathlib\n_ = atexit.register(pathlib.Path('left').touch)"),
+    )
     assert run_notebook(path).problems == []
     assert (tmp_path / "left").exists()
 
@@ -142,7 +259,9 @@ def test_results_come_in_the_order_asked_for(tmp_path: Path) -> None:
     slow = saved(tmp_path / "slow.ipynb", code("wait", "import time; time.sleep(1.5)"))
     quick = saved(tmp_path / "quick.ipynb", code("count", "one = 1"))
     done: list[str] = []
-    results = run_notebooks([slow, quick], workers=2, done=lambda result: done.append(result.path.name))
+    results = run_notebooks(
+        [slow, quick], workers=2, done=lambda result: done.append(result.path.name)
+    )
     assert [result.path.name for result in results] == ["slow.ipynb", "quick.ipynb"]
     assert sorted(done) == ["quick.ipynb", "slow.ipynb"]
 
@@ -159,10 +278,19 @@ def test_no_notebook_is_a_problem_for_people(tmp_path: Path) -> None:
         run_notebook(tmp_path / "nowhere.ipynb")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process of a console")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no SIGINT for one process of a console"
+)
 def test_ctrl_c_ends_the_kernel(tmp_path: Path) -> None:
-    path = saved(tmp_path / "long.ipynb", code("long", "import os, time\nopen('started', 'w').write(str(os.getpid()))\ntime.sleep(300)"))
-    process = subprocess.Popen([*LOOPBOUND, "run", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    path = saved(
+        tmp_path / "long.ipynb",
+        code(
+            "long", "import os, time\nopen('started', 'w').write(str(os.getpid()))\ntime.sleep(300)"
+        ),
+    )
+    process = subprocess.Popen(
+        [*LOOPBOUND, "run", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     started = tmp_path / "started"
     until = time.monotonic() + 60
     while not (started.exists() and started.read_text()) and time.monotonic() < until:
@@ -177,4 +305,8 @@ def test_ctrl_c_ends_the_kernel(tmp_path: Path) -> None:
 
 def _kernels() -> list[Any]:
     """Kernels among this process's descendants."""
-    return [child for child in psutil.Process(os.getpid()).children(recursive=True) if "ipykernel_launcher" in " ".join(child.cmdline())]
+    return [
+        child
+        for child in psutil.Process(os.getpid()).children(recursive=True)
+        if "ipykernel_launcher" in " ".join(child.cmdline())
+    ]

@@ -16,19 +16,35 @@ from loopbound.problem import Problem
 SAVED_BY_AN_EDITOR = {
     "nbformat": 4,
     "nbformat_minor": 5,
-    "metadata": {"kernelspec": {"display_name": "course", "language": "python", "name": "course"}, "toc": {}},
+    "metadata": {
+        "kernelspec": {"display_name": "course", "language": "python", "name": "course"},
+        "toc": {},
+    },
     "cells": [
-        {"cell_type": "markdown", "id": "0a1b2c3d", "metadata": {"collapsed": True}, "source": "## Who owns it?   \n\nThe pool.\n\n"},
+        {
+            "cell_type": "markdown",
+            "id": "0a1b2c3d",
+            "metadata": {"collapsed": True},
+            "source": "## Who owns it?   \n\nThe pool.\n\n",
+        },
         {
             "cell_type": "code",
             "id": "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
-            "metadata": {"tags": ["raises-exception"], "execution": {"iopub.status.busy": "2026-01-01"}},
+            "metadata": {
+                "tags": ["raises-exception"],
+                "execution": {"iopub.status.busy": "2026-01-01"},
+            },
             "execution_count": 7,
             "source": ["engine = make()\n", "engine"],
             "outputs": [
                 {"output_type": "stream", "name": "stdout", "text": "one\n"},
                 {"output_type": "stream", "name": "stdout", "text": ["two\n"]},
-                {"output_type": "execute_result", "execution_count": 7, "metadata": {}, "data": {"text/plain": ["<Engine at 0x7f00aa11bb>"]}},
+                {
+                    "output_type": "execute_result",
+                    "execution_count": 7,
+                    "metadata": {},
+                    "data": {"text/plain": ["<Engine at 0x7f00aa11bb>"]},
+                },
             ],
         },
     ],
@@ -44,7 +60,12 @@ def test_it_is_idempotent_and_valid() -> None:
 def test_it_keeps_what_is_the_lesson_and_drops_the_rest() -> None:
     text = normal_form(json.dumps(SAVED_BY_AN_EDITOR))
     question, cell = json.loads(text)["cells"]
-    assert question == {"cell_type": "markdown", "id": "who-owns-it-the", "metadata": {}, "source": ["## Who owns it?\n", "\n", "The pool."]}
+    assert question == {
+        "cell_type": "markdown",
+        "id": "who-owns-it-the",
+        "metadata": {},
+        "source": ["## Who owns it?\n", "\n", "The pool."],
+    }
     assert (cell["id"], cell["metadata"]) == ("engine-make-engine", {"tags": ["raises-exception"]})
     assert cell["outputs"][0]["text"] == ["one\n", "two\n"]
     assert cell["outputs"][1]["execution_count"] is None
@@ -61,16 +82,23 @@ def test_differences_name_the_cell() -> None:
 
 def test_another_layout_is_a_difference() -> None:
     text = json.dumps(json.loads(text_of(code("count", "print(1)"))), indent=4)
-    assert form_differences(text) == [(None, "the JSON is laid out differently (indent 1, sorted keys, a newline at the end)")]
+    assert form_differences(text) == [
+        (None, "the JSON is laid out differently (indent 1, sorted keys, a newline at the end)")
+    ]
 
 
 def test_equal_ids_are_told_apart() -> None:
     notebook = json.loads(text_of(code("count", "one = 1")))
     notebook["cells"] *= 2
-    assert [cell["id"] for cell in json.loads(normal_form(json.dumps(notebook)))["cells"]] == ["count", "one-1"]
+    assert [cell["id"] for cell in json.loads(normal_form(json.dumps(notebook)))["cells"]] == [
+        "count",
+        "one-1",
+    ]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"cells": []}', '{"nbformat": 3, "worksheets": []}', "not json"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"cells": []}', '{"nbformat": 3, "worksheets": []}', "not json"]
+)
 def test_what_is_no_notebook_is_said_so(text: str) -> None:
     with pytest.raises(Problem, match=r"^02-x\.ipynb is not"):
         normal_form(text, "02-x.ipynb")
@@ -90,7 +118,10 @@ STANDARD = sysconfig.get_paths()["stdlib"]
         ("/var/folders/x_/T/ipykernel_812/12.py:3", "<this cell>:3"),
         ("'C:\\\\Users\\\\ann\\\\Temp\\\\ipykernel_812\\\\12.py'", "'<this cell>'"),
         ("C:\\Users\\ann\\Temp\\ipykernel_812\\12.py", "<this cell>"),
-        (f'File "{LIBRARIES}/asyncpg/connection.py", line 5', 'File "…/asyncpg/connection.py", line 5'),
+        (
+            f'File "{LIBRARIES}/asyncpg/connection.py", line 5',
+            'File "…/asyncpg/connection.py", line 5',
+        ),
         (f"{STANDARD}/asyncio/tasks.py:637", "…/asyncio/tasks.py:637"),
         ("/home/ann/course/.venv/lib/python3.13/site-packages/asyncpg/x.py", "…/asyncpg/x.py"),
         ("C:\\course\\.venv\\Lib\\site-packages\\asyncpg\\pool.py", "…/asyncpg/pool.py"),
@@ -132,7 +163,10 @@ def test_what_a_lesson_says_stays(text: str) -> None:
         ("at 12:31:07.123", "at 23:59:59.9"),
         ("2026-01-05 10:00:00+00:00", "2026-11-21 22:15:01+00:00"),
         (f"{STANDARD}/asyncio/tasks.py:637", f"{STANDARD}/asyncio/tasks.py:641"),
-        (f'File "{LIBRARIES}/asyncpg/pool.py", line 5', f'File "{LIBRARIES}/asyncpg/pool.py", line 9'),
+        (
+            f'File "{LIBRARIES}/asyncpg/pool.py", line 5',
+            f'File "{LIBRARIES}/asyncpg/pool.py", line 9',
+        ),
     ],
 )
 def test_measured_parts_are_equal_when_compared(one: str, other: str) -> None:
@@ -158,21 +192,36 @@ def test_real_differences_stay(one: str, other: str) -> None:
 
 def test_tasks_are_counted_over_all_outputs_of_a_cell() -> None:
     outputs = [printed("Task-31 and Task-30\n"), raised("RuntimeError", "Task-30 got a future")]
-    first, second = json.loads(text_of(code("tasks", "run()", outputs=outputs)))["cells"][0]["outputs"]
+    first, second = json.loads(text_of(code("tasks", "run()", outputs=outputs)))["cells"][0][
+        "outputs"
+    ]
     assert (first["text"], second["evalue"]) == (["Task-1 and Task-2\n"], "Task-2 got a future")
 
 
 def test_pictures_in_outputs_are_left_alone() -> None:
     html = '<img alt="at 0x7f12ab34cd" src="data:image/svg+xml,0x7f12ab34cd">'
-    (output,) = json.loads(text_of(code("figure", "draw()", outputs=[shown({"text/html": html})])))["cells"][0]["outputs"]
-    assert output["data"]["text/html"] == ['<img alt="at 0x…" src="data:image/svg+xml,0x7f12ab34cd">']
+    (output,) = json.loads(text_of(code("figure", "draw()", outputs=[shown({"text/html": html})])))[
+        "cells"
+    ][0]["outputs"]
+    assert output["data"]["text/html"] == [
+        '<img alt="at 0x…" src="data:image/svg+xml,0x7f12ab34cd">'
+    ]
 
 
 def test_a_cell_without_metadata_is_a_problem_and_no_traceback() -> None:
-    with pytest.raises(Problem, match="x.ipynb is not a valid notebook: cell 1 lacks its type, metadata or source"):
-        normal_form('{"cells": [{"cell_type": "code", "source": []}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}', "x.ipynb")
+    with pytest.raises(
+        Problem, match="x.ipynb is not a valid notebook: cell 1 lacks its type, metadata or source"
+    ):
+        normal_form(
+            '{"cells": [{"cell_type": "code", "source": []}], "metadata": {}, "nbformat": 4,'
+            ' "nbformat_minor": 5}',
+            "x.ipynb",
+        )
 
 
 def test_a_broken_notebook_is_told_the_way_back() -> None:
-    with pytest.raises(Problem, match="is not JSON: .*\nTo have the committed one back: git restore notebooks/x.ipynb"):
+    with pytest.raises(
+        Problem,
+        match="is not JSON: .*\nTo have the committed one back: git restore notebooks/x.ipynb",
+    ):
         normal_form('{"cells": [', "x.ipynb")

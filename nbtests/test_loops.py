@@ -53,7 +53,15 @@ def test_a_task_left_on_a_loop_goes_on_at_the_next_step():
     assert seen == ["later"]
 
 
-@pytest.mark.parametrize("error", [ValueError("a report without a title"), asyncio.CancelledError(), SystemExit(3), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a report without a title"),
+        asyncio.CancelledError(),
+        SystemExit(3),
+        KeyboardInterrupt(),
+    ],
+)
 def test_an_exception_arrives_as_the_very_same_object(error):
     async def fail():
         raise error
@@ -116,7 +124,12 @@ def test_a_closed_loop_says_so_and_awaits_nothing():
 
 
 def test_a_function_instead_of_a_coroutine_is_refused_in_words():
-    with NamedLoop("A") as A, pytest.raises(TypeError, match="loop A runs coroutines, not function: call the async function first"):
+    with (
+        NamedLoop("A") as A,
+        pytest.raises(
+            TypeError, match="loop A runs coroutines, not function: call the async function first"
+        ),
+    ):
         A.run(here)
 
 
@@ -160,7 +173,10 @@ def test_a_step_that_cannot_be_stopped_gives_the_cell_back_and_is_named():
     interrupt.start()
     with pytest.raises(KeyboardInterrupt):
         A.run(block())
-    with pytest.raises(RuntimeError, match="loop A is still busy with block, which did not stop: restart the kernel"):
+    with pytest.raises(
+        RuntimeError,
+        match="loop A is still busy with block, which did not stop: restart the kernel",
+    ):
         A.run(here())
     go_on.set()
     A._thread.join(0.5)  # the step ends now, and the loop is free again
@@ -203,7 +219,9 @@ def test_a_name_dies_with_its_loop_though_the_id_comes_back():
         del loop
         gc.collect()
     assert len(set(names)) == 50
-    assert len(set(ids)) < 50, "the ids did repeat in this run, which is what makes the weak reference necessary"
+    assert len(set(ids)) < 50, (
+        "the ids did repeat in this run, which is what makes the weak reference necessary"
+    )
 
 
 def test_many_loops_leave_nothing_behind():

@@ -1,4 +1,6 @@
-"""The repository is a working nbgrader course: the real nbgrader generates, hands out, collects, grades and gives feedback in a copy of it."""
+"""The repository is a working nbgrader course: the real nbgrader generates, hands out, collects,
+grades and gives feedback in a copy of it.
+"""
 
 from __future__ import annotations
 
@@ -22,36 +24,51 @@ EXCHANGE = pytest.mark.skipif(os.name == "nt", reason="nbgrader has no exchange 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its place."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def committed(which: Assignment) -> bytes:
     return (ROOT / "exercises" / which.file).read_bytes()
 
 
-# Generating -------------------------------------------------------------------------------------------------------
+# Generating
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_what_it_generates_is_what_the_course_has(tmp_path: Path) -> None:
     course = Course(tmp_path, assignments())
     solutions = contents(course.root / "solutions")
-    shutil.rmtree(course.root / "exercises" / FIRST.name)  # one from nothing, the others over what is there
+    shutil.rmtree(
+        course.root / "exercises" / FIRST.name
+    )  # one from nothing, the others over what is there
     with pytest.raises(AssertionError, match="No notebooks were matched by .*99-no-such-lesson"):
-        course.run(*(Call(("generate_assignment", each.name, "--force")) for each in assignments()), Call(("generate_assignment", "99-no-such-lesson")))
+        course.run(
+            *(Call(("generate_assignment", each.name, "--force")) for each in assignments()),
+            Call(("generate_assignment", "99-no-such-lesson")),
+        )
     # Nothing but the notebooks, so nothing that tells an answer; and not a byte in them differs.
-    assert contents(course.root / "exercises") == {each.file.as_posix(): committed(each) for each in assignments()}
+    assert contents(course.root / "exercises") == {
+        each.file.as_posix(): committed(each) for each in assignments()
+    }
     assert contents(course.root / "solutions") == solutions
     assert any(name.endswith("wrong_answers.toml") for name in solutions)
 
 
-# From release to feedback -----------------------------------------------------------------------------------------
+# From release to feedback
+# -----------------------------------------------------------------------------------------
 
 WRONG = next(answer for answer in wrong_answers(ROOT, FIRST) if answer.task == "01.2")
 
 
 @dataclass(frozen=True)
 class Round:
-    """An assignment that two learners worked on, from its release to the feedback that they fetched."""
+    """An assignment that two learners worked on, from its release to the feedback that they
+    fetched.
+    """
 
     course: Course
     said: str
@@ -59,7 +76,9 @@ class Round:
 
 @pytest.fixture(scope="module")
 def worked(tmp_path_factory: pytest.TempPathFactory) -> Round:
-    """Mina answers everything; Omar one task rightly, one wrongly, leaves two, and has changed what the checks of these say."""
+    """Mina answers everything; Omar one task rightly, one wrongly, leaves two, and has changed what
+    the checks of these say.
+    """
     course = Course(tmp_path_factory.mktemp("nbgrader"), [FIRST])
     name = FIRST.name
     said = course.run(
@@ -106,7 +125,10 @@ def test_the_feedback_says_what_the_check_said_and_tells_no_answer(worked: Round
         pages[learner] = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
     assert all(f"✓ {task.id} {task.title}: passed" in pages["mina"] for task in FIRST.tasks)
     assert "✗ 01.2 All reports at once: wrong" in pages["omar"] and "· 01.3" in pages["omar"]
-    assert all(words.replace("`", "") in pages["omar"].replace("`", "").replace("\n", " ") for words in WRONG.says)
+    assert all(
+        words.replace("`", "") in pages["omar"].replace("`", "").replace("\n", " ")
+        for words in WRONG.says
+    )
     for task in ("01.2", "01.3", "01.4"):
         answer = answer_of(ROOT, task).split("### BEGIN SOLUTION\n")[1].split("\n", 1)[0].strip()
         assert answer in pages["mina"] and answer not in pages["omar"]
@@ -114,16 +136,26 @@ def test_the_feedback_says_what_the_check_said_and_tells_no_answer(worked: Round
 
 @EXCHANGE
 def test_what_tells_answers_lies_beside_no_submission(worked: Round) -> None:
-    names = {path.name for path in worked.course.root.rglob("*") if path.is_file() and "solutions" not in path.parts}
+    names = {
+        path.name
+        for path in worked.course.root.rglob("*")
+        if path.is_file() and "solutions" not in path.parts
+    }
     assert f"{FIRST.name}.html" in names and "wrong_answers.toml" not in names
 
 
 @EXCHANGE
 def test_what_nbgrader_leaves_in_a_clone_is_no_change_of_it(worked: Round, tmp_path: Path) -> None:
     ours = {"solutions", "exercises", "nbgrader_config.py"}
-    left = sorted(path.name + "/" * path.is_dir() for path in worked.course.root.iterdir() if path.name not in ours)
+    left = sorted(
+        path.name + "/" * path.is_dir()
+        for path in worked.course.root.iterdir()
+        if path.name not in ours
+    )
     assert {"gradebook.db", "submitted/", "autograded/", "feedback/"} <= set(left)
     (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
-    ignored = subprocess.run(["git", "-C", str(tmp_path), "check-ignore", *left], capture_output=True, text=True).stdout.split()
+    ignored = subprocess.run(
+        ["git", "-C", str(tmp_path), "check-ignore", *left], capture_output=True, text=True
+    ).stdout.split()
     assert ignored == left

@@ -1,4 +1,6 @@
-"""nbgrader's autograde and ``loopbound grade`` give the same points for each task; where they do not, it is on purpose, and listed here."""
+"""nbgrader's autograde and ``loopbound grade`` give the same points for each task; where they do
+not, it is on purpose, and listed here.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ BROKEN = {
 
 
 def answers_of(which: Assignment) -> dict[str, dict[str, str]]:
-    """Answers by learner: right, none, all but one, one alone, wrong in every known way, and broken in some."""
+    """Answers by learner: right, none, all but one, one alone, wrong in every known way, and broken
+    in some.
+    """
     right = {task.id: answer_of(ROOT, task.id) for task in which.tasks}
     made: dict[str, dict[str, str]] = {"all-right": right, "untouched": {}}
     first, *_, last = which.tasks
@@ -46,7 +50,12 @@ def answers_of(which: Assignment) -> dict[str, dict[str, str]]:
     for number in range(5):
         # Every second task is right, so that what is wrong has something to spoil.
         made[f"wrong-{number}"] = {
-            task.id: right[task.id] if (place + number) % 2 else wrong[task.id][number % len(wrong[task.id])] for place, task in enumerate(which.tasks)
+            task.id: (
+                right[task.id]
+                if (place + number) % 2
+                else wrong[task.id][number % len(wrong[task.id])]
+            )
+            for place, task in enumerate(which.tasks)
         }
     for number, (what, code) in enumerate(BROKEN.items()):
         task = which.tasks[number % len(which.tasks)]
@@ -60,7 +69,13 @@ def _function(task: Task) -> str:
     return task_check(task.id).answers[0]
 
 
-def written(folder: Path, which: Assignment, learner: str, answers: dict[str, str], change: Callable[[Notebook], None] = lambda notebook: None) -> Path:
+def written(
+    folder: Path,
+    which: Assignment,
+    learner: str,
+    answers: dict[str, str],
+    change: Callable[[Notebook], None] = lambda notebook: None,
+) -> Path:
     """A learner's notebook where nbgrader looks for what it has collected."""
     notebook = json.loads((ROOT / "exercises" / which.file).read_text(encoding="utf-8"))
     wanted = {grade_id_of(task, "answer"): code for task, code in answers.items()}
@@ -85,7 +100,9 @@ def ours(paths: dict[str, Path], house: House) -> dict[str, dict[str, float]]:
     grade_all(
         [Handed(path, learner) for learner, path in paths.items()],
         2,
-        lambda graded: points.setdefault(graded.learner, {task.task: float(task.points) for task in graded.tasks}),
+        lambda graded: points.setdefault(
+            graded.learner, {task.task: float(task.points) for task in graded.tasks}
+        ),
         house,
     )
     return points
@@ -96,8 +113,13 @@ def test_both_give_the_same_points(which: Assignment, house: House, tmp_path: Pa
     learners = answers_of(which)
     assert len(learners) * len(WHICH) >= SUBMISSIONS
     course = Course(tmp_path, [which])
-    paths = {learner: written(course.root, which, learner, answers) for learner, answers in learners.items()}
-    course.run(Call(("generate_assignment", which.name, "--force")), Call(("autograde", which.name)))
+    paths = {
+        learner: written(course.root, which, learner, answers)
+        for learner, answers in learners.items()
+    }
+    course.run(
+        Call(("generate_assignment", which.name, "--force")), Call(("autograde", which.name))
+    )
     theirs = course.points(which)
     assert ours(paths, house) == theirs
     assert len({tuple(row.values()) for row in theirs.values()}) > 6  # they are not all alike
@@ -114,7 +136,10 @@ def _strip(notebook: Notebook) -> None:
 
 def _copy_of_a_check(notebook: Notebook) -> None:
     cells = notebook["cells"]
-    cells.insert(cells.index(_cell(notebook, "check-01-2")), json.loads(json.dumps(_cell(notebook, "check-01-2"))) | {"id": "a-copy"})
+    cells.insert(
+        cells.index(_cell(notebook, "check-01-2")),
+        json.loads(json.dumps(_cell(notebook, "check-01-2"))) | {"id": "a-copy"},
+    )
 
 
 def _ends_the_kernel(notebook: Notebook) -> None:
@@ -127,10 +152,15 @@ def _cell(notebook: Notebook, grade_id: str) -> dict[str, Any]:
 
 RIGHT = {"01.1": 2.0, "01.2": 3.0, "01.3": 2.0, "01.4": 2.0}
 
-# What the grader does otherwise than nbgrader, and on purpose: the change to a right notebook, what ours gives, and why.
+# What the grader does otherwise than nbgrader, and on purpose: the change to a right notebook, what
+# ours gives, and why.
 OTHERWISE: dict[str, tuple[Callable[[Notebook], None], dict[str, float], str]] = {
     "metadata-stripped": (_strip, RIGHT, "an editor that drops metadata takes nobody's points"),
-    "ends-the-kernel": (_ends_the_kernel, RIGHT | {"01.3": 0.0}, "the tasks beside it are run in a new kernel"),
+    "ends-the-kernel": (
+        _ends_the_kernel,
+        RIGHT | {"01.3": 0.0},
+        "the tasks beside it are run in a new kernel",
+    ),
     "a-check-twice": (_copy_of_a_check, RIGHT, "a copied cell stops no batch"),
 }
 
@@ -139,9 +169,15 @@ def test_where_they_differ_it_is_on_purpose(house: House, tmp_path: Path) -> Non
     which = assignment("01")
     right = {task.id: answer_of(ROOT, task.id) for task in which.tasks}
     course = Course(tmp_path, [which])
-    paths = {learner: written(course.root, which, learner, right, change) for learner, (change, _, _) in OTHERWISE.items()}
+    paths = {
+        learner: written(course.root, which, learner, right, change)
+        for learner, (change, _, _) in OTHERWISE.items()
+    }
     paths["text-on-stderr"] = written(course.root, which, "text-on-stderr", right, _warn)
-    course.run(Call(("generate_assignment", which.name, "--force")), Call(("autograde", which.name, "--student=text-on-stderr")))
+    course.run(
+        Call(("generate_assignment", which.name, "--force")),
+        Call(("autograde", which.name, "--student=text-on-stderr")),
+    )
     for learner in OTHERWISE:
         with contextlib.suppress(AssertionError):  # nbgrader gave up on it
             course.run(Call(("autograde", which.name, f"--student={learner}")))

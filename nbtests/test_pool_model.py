@@ -1,4 +1,7 @@
-"""The model of the pool in lesson 05 names the failing tests of orders that it has not seen. It is read from the lesson's cell."""
+"""The model of the pool in lesson 05 names the failing tests of orders that it has not seen.
+
+It is read from the lesson's cell.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ ORDERS = [f"random:{seed}" for seed in range(1, 21)]
 @pytest.fixture(scope="module")
 def model(repository: Path) -> Callable[..., set[str]]:
     """`failing_tests`, as the reader sees it."""
-    notebook = json.loads((repository / "notebooks" / "05-the-failing-suite.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads(
+        (repository / "notebooks" / "05-the-failing-suite.ipynb").read_text(encoding="utf-8")
+    )
     source = next(cell["source"] for cell in notebook["cells"] if cell["id"] == "pool-model")
     names: dict[str, Any] = {}
     exec("".join(source), names)
@@ -27,7 +32,9 @@ def model(repository: Path) -> Callable[..., set[str]]:
 
 @pytest.fixture(scope="module")
 def moves() -> dict[str, list[tuple[str, int]]]:
-    """What each test takes from an empty pool and gives back: the model's input, by id in the default order."""
+    """What each test takes from an empty pool and gives back: the model's input, by id in the
+    default order.
+    """
     sound = incident("dispose", trace=True)
     assert len(sound.passed) == 33
     steps: dict[str, list[tuple[str, int]]] = {test.id: [] for test in sound.tests}
@@ -48,10 +55,18 @@ def test_the_model_names_the_failing_tests_of_twenty_random_orders(model, moves,
 
 
 def test_a_model_without_its_rules_is_wrong(model, moves):
-    """The orders can tell a wrong model from the right one: one without the dispose, one with pre-ping's rule turned round."""
+    """The orders can tell a wrong model from the right one: one without the dispose, one with
+    pre-ping's rule turned round.
+    """
     right = [model(ordered(list(moves), order), moves) for order in ORDERS]
-    undisposed = {test.replace("test_auth.py", "test_accounts.py"): steps for test, steps in moves.items()}
+    undisposed = {
+        test.replace("test_auth.py", "test_accounts.py"): steps for test, steps in moves.items()
+    }
     assert right != [
-        {test.replace("test_accounts.py", "test_auth.py") for test in model(ordered(list(undisposed), order), undisposed)} for order in ORDERS
+        {
+            test.replace("test_accounts.py", "test_auth.py")
+            for test in model(ordered(list(undisposed), order), undisposed)
+        }
+        for order in ORDERS
     ]
     assert right != [model(ordered(list(moves), order), moves, pre_ping=False) for order in ORDERS]

@@ -14,7 +14,12 @@ WHY = {"a": "the pool asks nobody", "b": "born on A"}
 
 def test_no_answer_shows_every_explanation():
     text = ask().compare("different loop", **WHY)._repr_markdown_()
-    assert "nothing yet" in text and WHY["a"] in text and WHY["b"] in text and "**The run gave:** different loop (option b)" in text
+    assert (
+        "nothing yet" in text
+        and WHY["a"] in text
+        and WHY["b"] in text
+        and "**The run gave:** different loop (option b)" in text
+    )
 
 
 def test_a_right_answer_shows_its_own_explanation_only():
@@ -31,7 +36,11 @@ def test_a_wrong_answer_shows_why_it_is_wrong_and_what_is_right():
 def test_an_answer_that_is_no_letter_stops_nothing_and_is_named(answer):
     assert f"`{answer}` is none of a, b" in ask(answer)._repr_markdown_()
     told = ask(answer).compare("ok", **WHY)._repr_markdown_()
-    assert f"**You predicted:** `{answer}`, which is none of a, b" in told and WHY["a"] in told and WHY["b"] in told
+    assert (
+        f"**You predicted:** `{answer}`, which is none of a, b" in told
+        and WHY["a"] in told
+        and WHY["b"] in told
+    )
 
 
 def test_an_observation_that_no_option_names_is_said_so_and_nothing_is_ticked():
@@ -53,4 +62,7 @@ def test_sequences_read_as_rows():
 
 
 def test_sets_read_without_an_order():
-    assert "a** – NullPool, aiosqlite" in predict("Which pass?", a={"aiosqlite", "NullPool"})._repr_markdown_()
+    assert (
+        "a** – NullPool, aiosqlite"
+        in predict("Which pass?", a={"aiosqlite", "NullPool"})._repr_markdown_()
+    )

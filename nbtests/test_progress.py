@@ -1,4 +1,6 @@
-"""Progress is kept in one file: by many kernels at once, through kill -9 and damage, and never at a check's cost."""
+"""Progress is kept in one file: by many kernels at once, through kill -9 and damage, and never at a
+check's cost.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,14 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def kernel(code: str) -> str:
     """What a new process prints, as a restarted kernel would."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", timeout=60, env=os.environ | {"PYTHONUTF8": "1"})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        env=os.environ | {"PYTHONUTF8": "1"},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -66,11 +75,18 @@ def test_the_tests_do_not_write_to_the_readers_own_file() -> None:
     assert ProgressFile().entries() == {}
 
 
-def test_the_file_is_in_the_data_folder_unless_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_file_is_in_the_data_folder_unless_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv("LOOPBOUND_PROGRESS")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     path = progress_path()
-    assert path is not None and path.is_absolute() and path.name == "progress.jsonl" and path.parent.name == "loopbound"
+    assert (
+        path is not None
+        and path.is_absolute()
+        and path.name == "progress.jsonl"
+        and path.parent.name == "loopbound"
+    )
     if sys.platform == "linux":
         assert path == tmp_path / "loopbound" / "progress.jsonl"
     monkeypatch.setenv("LOOPBOUND_PROGRESS", "~/mine.jsonl")
@@ -87,9 +103,17 @@ def test_the_best_outcome_stays_and_everything_is_counted(file: Path) -> None:
     kept.hinted("01.2", 1)
     kept.hinted("01.1", 2)
     entry = ProgressFile().entry("01.2")
-    assert (entry.outcome, entry.points, entry.checks, entry.hints, entry.passed) == ("passed", 3, 5, 1, True)
+    assert (entry.outcome, entry.points, entry.checks, entry.hints, entry.passed) == (
+        "passed",
+        3,
+        5,
+        1,
+        True,
+    )
     assert entry.last.startswith("20") and entry.last.endswith("+00:00")
-    assert ProgressFile().entry("01.1") == Entry("01.1", hints=2, last=ProgressFile().entry("01.1").last)
+    assert ProgressFile().entry("01.1") == Entry(
+        "01.1", hints=2, last=ProgressFile().entry("01.1").last
+    )
 
 
 def test_a_clone_has_entries_of_its_own(file: Path) -> None:
@@ -97,7 +121,11 @@ def test_a_clone_has_entries_of_its_own(file: Path) -> None:
         ProgressFile(clone=clone).checked("01.2", "passed", 3)
     ProgressFile(clone="C:\\Users\\Zoë\\loopbound").checked("01.1", "wrong", 0)
     assert list(ProgressFile(clone="C:\\Users\\Zoë\\loopbound").entries()) == ["01.1", "01.2"]
-    assert list(ProgressFile(clone="/home/\udcff").entries()) == list(ProgressFile(clone="/home/reader/loopbound").entries()) == ["01.2"]
+    assert (
+        list(ProgressFile(clone="/home/\udcff").entries())
+        == list(ProgressFile(clone="/home/reader/loopbound").entries())
+        == ["01.2"]
+    )
     assert ProgressFile().entries() == {}
     assert ProgressFile().clone == os.path.normcase(repository())
 
@@ -105,9 +133,15 @@ def test_a_clone_has_entries_of_its_own(file: Path) -> None:
 def test_a_check_in_a_cell_is_written_down(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(CheckFailed):
         check("01.2", names_of(SLOW))
-    assert (ProgressFile().entry("01.2").outcome, ProgressFile().entry("01.2").points) == ("wrong", 0)
+    assert (ProgressFile().entry("01.2").outcome, ProgressFile().entry("01.2").points) == (
+        "wrong",
+        0,
+    )
     check("01.2", names_of(RIGHT))
-    assert (ProgressFile().entry("01.2").outcome, ProgressFile().entry("01.2").points) == ("passed", 3)
+    assert (ProgressFile().entry("01.2").outcome, ProgressFile().entry("01.2").points) == (
+        "passed",
+        3,
+    )
     assert capsys.readouterr() == ("", "")
 
 
@@ -122,7 +156,15 @@ def test_hints_and_solutions_survive_a_restarted_kernel(file: Path) -> None:
 
 def test_a_solution_that_is_run_by_the_commands_is_no_progress(file: Path, tmp_path: Path) -> None:
     path = tmp_path / "small.ipynb"
-    nbformat.write(new_notebook(cells=[new_code_cell(f"import asyncio\nfrom loopbound import check\n{RIGHT}"), new_code_cell('check("01.2")')]), path)
+    nbformat.write(
+        new_notebook(
+            cells=[
+                new_code_cell(f"import asyncio\nfrom loopbound import check\n{RIGHT}"),
+                new_code_cell('check("01.2")'),
+            ]
+        ),
+        path,
+    )
     result = run_notebook(path)
     assert not result.problems and "passed" in str(result.notebook.cells[1].outputs)
     assert not file.exists()
@@ -139,13 +181,27 @@ for number in range(int(sys.argv[2])):
 
 
 def test_several_kernels_write_at_once_and_lose_nothing(file: Path) -> None:
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, "one" if number else "two", "45"], stdout=subprocess.DEVNULL) for number in range(4)]
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, "one" if number else "two", "45"],
+            stdout=subprocess.DEVNULL,
+        )
+        for number in range(4)
+    ]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
-    assert [sum(entry.checks for entry in ProgressFile(clone=clone).entries().values()) for clone in ("one", "two")] == [135, 45]
+    assert [
+        sum(entry.checks for entry in ProgressFile(clone=clone).entries().values())
+        for clone in ("one", "two")
+    ] == [135, 45]
 
 
 def test_threads_of_one_process_do_not_lose_anything_either(file: Path) -> None:
-    threads = [threading.Thread(target=lambda: [ProgressFile().checked("01.1", "wrong", 0) for _ in range(20)]) for _ in range(4)]
+    threads = [
+        threading.Thread(
+            target=lambda: [ProgressFile().checked("01.1", "wrong", 0) for _ in range(20)]
+        )
+        for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -157,7 +213,9 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_written(file: Path) -> None
     chance = random.Random(4)
     before = 0
     for _ in range(12):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, "one", "100000"], stdout=subprocess.PIPE, text=True)
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, "one", "100000"], stdout=subprocess.PIPE, text=True
+        )
         assert writer.stdout is not None
         writer.stdout.readline()
         time.sleep(chance.uniform(0, 0.05))
@@ -176,7 +234,10 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_written(file: Path) -> None
 
 def test_drafts_of_killed_processes_are_cleared_away(file: Path) -> None:
     file.parent.mkdir()
-    old, new, other = (file.parent / name for name in (".loopbound-0a1b2c3d.partial", ".loopbound-4e5f6a7b.partial", "mine.partial"))
+    old, new, other = (
+        file.parent / name
+        for name in (".loopbound-0a1b2c3d.partial", ".loopbound-4e5f6a7b.partial", "mine.partial")
+    )
     for draft in (old, new, other):
         draft.write_text("{")
     for draft in (old, other):
@@ -200,16 +261,32 @@ def written(file: Path) -> bytes:
         (lambda content: b"", 0),
         (lambda content: b"\x00" * len(content), 0),
         (lambda content: content.replace(b'"01.2"', b'"0\xff.2"'), 3),
-        (lambda content: content.replace(b'"02.1", "outcome": "passed"', b'"02.1", "outcome": "excellent"'), 3),
-        (lambda content: content.replace(b'"01.1", "outcome": "passed", "points": 2', b'"01.1", "outcome": "passed", "points": -2'), 3),
+        (
+            lambda content: content.replace(
+                b'"02.1", "outcome": "passed"', b'"02.1", "outcome": "excellent"'
+            ),
+            3,
+        ),
+        (
+            lambda content: content.replace(
+                b'"01.1", "outcome": "passed", "points": 2',
+                b'"01.1", "outcome": "passed", "points": -2',
+            ),
+            3,
+        ),
         (lambda content: content.replace(b'"hints": 0', b'"hints": "0"', 1), 3),
-        (lambda content: content.replace(b"}", b', "more": 1}', 2), 3),  # the header may say more, an entry may not
+        (
+            lambda content: content.replace(b"}", b', "more": 1}', 2),
+            3,
+        ),  # the header may say more, an entry may not
         (lambda content: b"<<<<<<< mine\n" + content, 4),
         (lambda content: content + b"[" * 100_000, 4),
         (lambda content: content.replace(b"\n", b"\r\n") + b"null\n", 4),
     ],
 )
-def test_a_damaged_file_is_set_aside_and_the_rest_goes_on(file: Path, damage: Any, left: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_file_is_set_aside_and_the_rest_goes_on(
+    file: Path, damage: Any, left: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     damaged = damage(written(file))
     file.write_bytes(damaged)
     assert len(ProgressFile().entries()) == left  # reading alone changes nothing
@@ -219,12 +296,19 @@ def test_a_damaged_file_is_set_aside_and_the_rest_goes_on(file: Path, damage: An
     (aside,) = file.parent.glob("progress.damaged-*.jsonl")
     assert aside.read_bytes() == damaged
     said = capsys.readouterr()
-    assert said.err == "" and len(said.out.splitlines()) == 1 and str(aside) in said.out and f"{left} entr" in said.out
+    assert (
+        said.err == ""
+        and len(said.out.splitlines()) == 1
+        and str(aside) in said.out
+        and f"{left} entr" in said.out
+    )
     ProgressFile().checked("05.1", "wrong", 0)  # the file is whole again
     assert len(list(file.parent.glob("progress.damaged-*"))) == 1 and capsys.readouterr().out == ""
 
 
-def test_whole_files_of_another_version_are_left_alone(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_whole_files_of_another_version_are_left_alone(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     written(file)
     newer = file.read_text().replace('"version": 1', '"version": 2')
     file.write_text(newer)
@@ -265,10 +349,17 @@ def test_where_nothing_can_be_written_a_check_says_so_once_and_works(
     for _ in range(2):
         assert check("01.2", names_of(RIGHT)).points == 3
     said = capsys.readouterr()
-    assert said.err == "" and len(said.out.splitlines()) == 1 and str(path) in said.out and said.out.startswith("Your progress is not kept")
+    assert (
+        said.err == ""
+        and len(said.out.splitlines()) == 1
+        and str(path) in said.out
+        and said.out.startswith("Your progress is not kept")
+    )
 
 
-def test_a_home_without_a_place_for_data_fails_no_check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_home_without_a_place_for_data_fails_no_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def broken(*_: object, **__: object) -> str:
         raise RuntimeError("no home")
 
@@ -278,10 +369,20 @@ def test_a_home_without_a_place_for_data_fails_no_check(monkeypatch: pytest.Monk
     assert "no home" in capsys.readouterr().out
 
 
-def test_a_lock_that_nobody_gives_back_delays_and_fails_no_check(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lock_that_nobody_gives_back_delays_and_fails_no_check(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     ProgressFile().checked("01.1", "passed", 2)
     holder = subprocess.Popen(
-        [sys.executable, "-c", f"import fasteners, time; lock = fasteners.InterProcessLock({str(file) + '.lock'!r}); print(lock.acquire(), flush=True); time.sleep(60)"],
+        [
+            sys.executable,
+            "-c",
+            (
+                "import fasteners, time; lock ="
+                f" fasteners.InterProcessLock({str(file) + '.lock'!r}); print(lock.acquire(),"
+                " flush=True); time.sleep(60)"
+            ),
+        ],
         stdout=subprocess.PIPE,
     )
     try:
@@ -290,7 +391,9 @@ def test_a_lock_that_nobody_gives_back_delays_and_fails_no_check(file: Path, mon
         assert ProgressFile().entry("01.1").passed  # reading goes on without it
         began = time.monotonic()
         ProgressFile().checked("01.1", "passed", 2)
-        assert time.monotonic() - began < 2 and "locked by another process" in capsys.readouterr().out
+        assert (
+            time.monotonic() - began < 2 and "locked by another process" in capsys.readouterr().out
+        )
     finally:
         holder.kill()
         holder.communicate()
@@ -301,7 +404,9 @@ def test_a_lock_that_nobody_gives_back_delays_and_fails_no_check(file: Path, mon
 def test_the_file_is_one_that_a_person_can_read(file: Path) -> None:
     rows = [json.loads(line) for line in written(file).decode("ascii").splitlines()]
     assert rows[0] == {"loopbound": "progress", "version": 1}
-    assert [list(row) for row in rows[1:]] == [["clone", "task", "outcome", "points", "checks", "hints", "last"]] * 4
+    assert [list(row) for row in rows[1:]] == [
+        ["clone", "task", "outcome", "points", "checks", "hints", "last"]
+    ] * 4
     assert {row["clone"] for row in rows[1:]} == {os.path.normcase(repository())}
     with pytest.raises(Problem):
         progress._found(b'{"loopbound": "progress", "version": 9}', file)

@@ -1,4 +1,6 @@
-"""What a learner asks for at the prompt: check, watch, hint, progress, reset; with real files, and the real checks in place of the grader's kernels."""
+"""What a learner asks for at the prompt: check, watch, hint, progress, reset; with real files, and
+the real checks in place of the grader's kernels.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ import pytest
 
 from loopbound.checks import PASSED
 from loopbound.course.manifest import assignment, assignments, lessons, repository, task
-from loopbound.course.solutions import COPY, BEGIN, grade_id_of
+from loopbound.course.solutions import BEGIN, COPY, grade_id_of
 from loopbound.exercises.proof import answer_of, verdict_on, wrong_answers
 from loopbound.grading.submission import read_submission
 from loopbound.lessons.stable import without_colour
@@ -49,7 +51,13 @@ def run(path: Path, tasks: set[str] | None) -> dict[str, dict[str, Any]]:
         if tasks is None or each.id in tasks:
             verdict = verdict_on(ROOT, each.id, submission.answers.get(each.id, ""))
             points = each.points if verdict.outcome == PASSED else 0
-            results[each.id] = {"outcome": verdict.outcome, "says": verdict.says, "diagnosis": verdict.diagnosis, "points": points, "of": each.points}
+            results[each.id] = {
+                "outcome": verdict.outcome,
+                "says": verdict.says,
+                "diagnosis": verdict.diagnosis,
+                "points": points,
+                "of": each.points,
+            }
     return results
 
 
@@ -64,14 +72,18 @@ def only(*tasks: str) -> Any:
 
 
 def solved(identity: str) -> str:
-    return "\n".join(line for line in answer_of(ROOT, identity).split("\n") if "SOLUTION" not in line)
+    return "\n".join(
+        line for line in answer_of(ROOT, identity).split("\n") if "SOLUTION" not in line
+    )
 
 
 WRONG = {answer.task: answer.code for answer in reversed(wrong_answers(ROOT, WHICH))}
 
 
 def written(path: Path, **answers: str) -> Path:
-    """The first assignment as a learner saves it, with answers to some tasks: ``t2="…"`` is to 01.2."""
+    """The first assignment as a learner saves it, with answers to some tasks: ``t2="…"`` is to
+    01.2.
+    """
     notebook = nbformat.read(ROOT / "exercises" / WHICH.file, as_version=4)
     cells = {cell.id: cell for cell in notebook.cells}
     for name, source in answers.items():
@@ -101,32 +113,72 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def loopbound(*words: str, **more: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-m", "loopbound", *words], capture_output=True, stdin=subprocess.DEVNULL, timeout=60, env=os.environ | more)
+    return subprocess.run(
+        [sys.executable, "-m", "loopbound", *words],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        env=os.environ | more,
+    )
 
 
-# check ---------------------------------------------------------------------------------------------------------------------------
+# check
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_solved_notebook_passes_and_counts(tmp_path: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = written(tmp_path / "my copy.ipynb", t1=solved("01.1"), t2=solved("01.2"), t3=solved("01.3"), t4=solved("01.4"))
+def test_a_solved_notebook_passes_and_counts(
+    tmp_path: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(
+        tmp_path / "my copy.ipynb",
+        t1=solved("01.1"),
+        t2=solved("01.2"),
+        t3=solved("01.3"),
+        t4=solved("01.4"),
+    )
     assert check_command(str(path), executor) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert [line for line in lines if line.startswith("✓")] == [f"✓ {each.id} {each.title}: passed, {each.points} points" for each in WHICH.tasks]
+    assert [line for line in lines if line.startswith("✓")] == [
+        f"✓ {each.id} {each.title}: passed, {each.points} points" for each in WHICH.tasks
+    ]
     assert lines[-1] == f"01 {WHICH.title}: 4 of 4 tasks passed, 9 of 9 points."
     assert said.err == "" and "\x1b" not in said.out
-    assert {entry.outcome for entry in ProgressFile().entries().values()} == {"passed"} and len(ProgressFile().entries()) == 4
+    assert {entry.outcome for entry in ProgressFile().entries().values()} == {"passed"} and len(
+        ProgressFile().entries()
+    ) == 4
 
 
-def test_a_notebook_in_part_is_said_in_part(tmp_path: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = written(tmp_path / "my copy.ipynb", t2=solved("01.2"), t3=WRONG["01.3"], t4="def ring(:\n")
-    assert check_command(str(path), lambda: contextlib.nullcontext(lambda path, tasks: run_safely(path))) == 1
+def test_a_notebook_in_part_is_said_in_part(
+    tmp_path: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(
+        tmp_path / "my copy.ipynb", t2=solved("01.2"), t3=WRONG["01.3"], t4="def ring(:\n"
+    )
+    assert (
+        check_command(
+            str(path), lambda: contextlib.nullcontext(lambda path, tasks: run_safely(path))
+        )
+        == 1
+    )
     out = capsys.readouterr().out
-    for words in ("· 01.1 Who speaks when: not attempted", "✓ 01.2 All reports at once: passed", "✗ 01.3 ", "python3 lab.py hint 01.3"):
+    for words in (
+        "· 01.1 Who speaks when: not attempted",
+        "✓ 01.2 All reports at once: passed",
+        "✗ 01.3 ",
+        "python3 lab.py hint 01.3",
+    ):
         assert words in out
     # A task that nobody checked is none that passed.
-    assert out.splitlines()[-1] == f"01 {WHICH.title}: 1 of 4 tasks passed, 3 of 9 points. Not checked: 01.4."
-    assert {name: entry.outcome for name, entry in ProgressFile().entries().items()} == {"01.1": "not attempted", "01.2": "passed", "01.3": "wrong"}
+    assert (
+        out.splitlines()[-1]
+        == f"01 {WHICH.title}: 1 of 4 tasks passed, 3 of 9 points. Not checked: 01.4."
+    )
+    assert {name: entry.outcome for name, entry in ProgressFile().entries().items()} == {
+        "01.1": "not attempted",
+        "01.2": "passed",
+        "01.3": "wrong",
+    }
 
 
 def run_safely(path: Path) -> dict[str, dict[str, Any]]:
@@ -138,7 +190,9 @@ def run_safely(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_all_that_was_checked_passed_is_not_all_passed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_that_was_checked_passed_is_not_all_passed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = written(tmp_path / "my copy.ipynb", t2=solved("01.2"))
     assert check_command(str(path), only("01.2")) == 1
     assert "1 of 4 tasks passed" in capsys.readouterr().out
@@ -159,13 +213,17 @@ def test_what_is_no_exercise_is_said_to_be_none(word: str, words: str) -> None:
         check_command(word, executor)
 
 
-def test_an_assignment_is_named_by_its_number(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_assignment_is_named_by_its_number(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     written(clone / "exercises" / WHICH.file, t2=solved("01.2"))
     assert check_command("1", executor) == 1
     assert "✓ 01.2" in capsys.readouterr().out
 
 
-def test_one_task_is_checked_alone(clone: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_task_is_checked_alone(
+    clone: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     written(clone / "exercises" / WHICH.file, t2=solved("01.2"), t3=WRONG["01.3"])
     assert [check_command(word, executor) for word in ("1.2", "01.3")] == [0, 1]
     out = capsys.readouterr().out
@@ -173,7 +231,9 @@ def test_one_task_is_checked_alone(clone: Path, kept: Path, capsys: pytest.Captu
     assert set(ProgressFile().entries()) == {"01.2", "01.3"}
 
 
-def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_colours_are_for_terminals_that_want_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = written(tmp_path / "my copy.ipynb", t2=solved("01.2"))
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -196,45 +256,73 @@ def test_an_encoding_without_our_signs_fails_no_command(kept: Path) -> None:
     assert b"2 of  9 points  + . . ." in done.stdout
 
 
-# hint ----------------------------------------------------------------------------------------------------------------------------
+# hint
+# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_hints_come_one_at_a_time_also_from_the_prompt(kept: Path) -> None:
     done = [loopbound("hint", word, PYTHONUTF8="1") for word in ("01.3", "1.3")]
     assert [each.returncode for each in done] == [0, 0], done
-    assert [re.findall(r"Hint (\d) of 2:", each.stdout.decode()) for each in done] == [["1"], ["1", "2"]]
-    assert done[1].stdout.decode().startswith("01.3 A long count") and "\x1b" not in done[1].stdout.decode()
+    assert [re.findall(r"Hint (\d) of 2:", each.stdout.decode()) for each in done] == [
+        ["1"],
+        ["1", "2"],
+    ]
+    assert (
+        done[1].stdout.decode().startswith("01.3 A long count")
+        and "\x1b" not in done[1].stdout.decode()
+    )
     assert ProgressFile().entry("01.3").hints == 2
 
 
 def test_a_hint_to_no_task_is_a_problem_and_a_hint_without_progress_is_the_first() -> None:
     done = loopbound("hint", "99.1")
-    assert done.returncode == 1 and done.stderr.startswith(b"loopbound: there is no task '99.1'") and b"Traceback" not in done.stderr
+    assert (
+        done.returncode == 1
+        and done.stderr.startswith(b"loopbound: there is no task '99.1'")
+        and b"Traceback" not in done.stderr
+    )
     done = loopbound("hint", "01.3", LOOPBOUND_PROGRESS="off")
-    assert done.returncode == 0 and b"Hint 1 of 2" in done.stdout and b"Progress is off" in done.stdout
+    assert (
+        done.returncode == 0 and b"Hint 1 of 2" in done.stdout and b"Progress is off" in done.stdout
+    )
 
 
-# progress ------------------------------------------------------------------------------------------------------------------------
+# progress
+# ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_progress_shows_bars_points_the_next_task_and_where_it_is(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_shows_bars_points_the_next_task_and_where_it_is(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     progress_command()
     nothing = capsys.readouterr().out
     assert f"Nothing is kept yet; it will be in {kept}" in nothing and "Next: 01.1 " in nothing
-    for name, outcome, points in (("01.1", "passed", 2), ("01.2", "wrong", 0), ("01.3", "passed", 2), ("02.1", "raised", 0)):
+    for name, outcome, points in (
+        ("01.1", "passed", 2),
+        ("01.2", "wrong", 0),
+        ("01.3", "passed", 2),
+        ("02.1", "raised", 0),
+    ):
         ProgressFile().checked(name, outcome, points)
     assert progress_command() == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"01  Turns on a loop +\[#######---------\]   4 of  9 points  ✓ ✗ ✓ ·", lines[0])
+    assert re.fullmatch(
+        r"01  Turns on a loop +\[#######---------\]   4 of  9 points  ✓ ✗ ✓ ·", lines[0]
+    )
     assert lines[1].endswith("0 of  9 points  ✗ · · ·")
     assert len(lines) == len(assignments()) + 5
     count = sum(len(which.tasks) for which in assignments())
-    assert f"2 of {count} tasks passed, 4 of {sum(which.points for which in assignments())} points." in lines
+    assert (
+        f"2 of {count} tasks passed, 4 of {sum(which.points for which in assignments())} points."
+        in lines
+    )
     assert "Next: 01.2 All reports at once (write, about 7 minutes)" in lines
     assert lines[-1] == f"Kept in {kept}"
 
 
-def test_progress_at_its_end_and_of_tasks_that_changed(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_at_its_end_and_of_tasks_that_changed(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for which in assignments():
         for each in which.tasks:
             ProgressFile().checked(each.id, "passed", each.points + 1)
@@ -242,19 +330,31 @@ def test_progress_at_its_end_and_of_tasks_that_changed(kept: Path, capsys: pytes
     progress_command()
     out = capsys.readouterr().out
     points = sum(which.points for which in assignments())
-    assert "Next: nothing. Every task has passed." in out and f"{points} of {points} points." in out and "[-" not in out and "-]" not in out
+    assert (
+        "Next: nothing. Every task has passed." in out
+        and f"{points} of {points} points." in out
+        and "[-" not in out
+        and "-]" not in out
+    )
 
 
 def test_progress_that_is_off_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     progress_command()
-    assert capsys.readouterr().out.splitlines()[-1] == "Progress is not kept, because LOOPBOUND_PROGRESS is off."
+    assert (
+        capsys.readouterr().out.splitlines()[-1]
+        == "Progress is not kept, because LOOPBOUND_PROGRESS is off."
+    )
 
 
-# reset ---------------------------------------------------------------------------------------------------------------------------
+# reset
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def as_vs_code(notebook: Any) -> None:
-    notebook.metadata = {"language_info": {"name": "python", "version": "3.12.1"}, "orig_nbformat": 4}
+    notebook.metadata = {
+        "language_info": {"name": "python", "version": "3.12.1"},
+        "orig_nbformat": 4,
+    }
     notebook.nbformat_minor = 2
     for cell in notebook.cells:
         del cell["id"]
@@ -262,7 +362,10 @@ def as_vs_code(notebook: Any) -> None:
 
 
 def as_colab(notebook: Any) -> None:
-    notebook.metadata = {"colab": {"provenance": []}, "kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    notebook.metadata = {
+        "colab": {"provenance": []},
+        "kernelspec": {"name": "python3", "display_name": "Python 3"},
+    }
     for number, cell in enumerate(notebook.cells):
         cell.metadata = {"id": f"xJ{number}"}
         cell.id = f"xJ{number}"
@@ -274,7 +377,12 @@ def as_reordered(notebook: Any) -> None:
 
 def as_markdown(notebook: Any) -> None:
     notebook.cells[:] = [
-        nbformat.v4.new_markdown_cell(cell.source, id=cell.id, metadata=cell.metadata) if cell.id == "answer-01-2" else cell for cell in notebook.cells
+        (
+            nbformat.v4.new_markdown_cell(cell.source, id=cell.id, metadata=cell.metadata)
+            if cell.id == "answer-01-2"
+            else cell
+        )
+        for cell in notebook.cells
     ]
 
 
@@ -295,7 +403,9 @@ def as_it_is(notebook: Any) -> None:
     pass
 
 
-SAVED = pytest.mark.parametrize("saved", [as_it_is, as_vs_code, as_colab, as_reordered, as_markdown, as_doubled, as_deleted])
+SAVED = pytest.mark.parametrize(
+    "saved", [as_it_is, as_vs_code, as_colab, as_reordered, as_markdown, as_doubled, as_deleted]
+)
 
 
 def resaved(path: Path, saved: Callable[[Any], None]) -> bytes:
@@ -316,7 +426,9 @@ def copies(folder: Path) -> list[Path]:
 
 
 @SAVED
-def test_one_task_is_put_back_and_nothing_else(saved: Callable[[Any], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_task_is_put_back_and_nothing_else(
+    saved: Callable[[Any], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "Übung, kopiert (2).ipynb"
     before = resaved(path, saved)
     old = read_submission(path)
@@ -330,22 +442,34 @@ def test_one_task_is_put_back_and_nothing_else(saved: Callable[[Any], None], tmp
     assert copy.read_bytes() == before and copy.name in out and copy.suffix == ".ipynb"
     after = nbformat.read(path, as_version=nbformat.NO_CONVERT)
     nbformat.validate(after)
-    outputs = {"".join(cell.source): cell.outputs for cell in after.cells if cell.cell_type == "code"}
+    outputs = {
+        "".join(cell.source): cell.outputs for cell in after.cells if cell.cell_type == "code"
+    }
     assert outputs['check("01.2")'] == [] and outputs['check("01.3")'] != []
     assert ("2 further cells" in out) == (saved is as_doubled)
     # A second time there is nothing to do, and no second copy.
-    assert reset_command(str(path), "1.2") == 0 and "already" in capsys.readouterr().out and copies(tmp_path) == [copy]
+    assert (
+        reset_command(str(path), "1.2") == 0
+        and "already" in capsys.readouterr().out
+        and copies(tmp_path) == [copy]
+    )
 
 
 @SAVED
-def test_a_whole_notebook_is_put_back(saved: Callable[[Any], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_notebook_is_put_back(
+    saved: Callable[[Any], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "copy.ipynb"
     before = resaved(path, saved)
     assert reset_command(str(path)) == 0
     assert path.read_bytes() == (ROOT / "exercises" / WHICH.file).read_bytes()
     (copy,) = copies(tmp_path)
     assert copy.read_bytes() == before and copy.name in capsys.readouterr().out
-    assert reset_command(str(path)) == 0 and "already" in capsys.readouterr().out and copies(tmp_path) == [copy]
+    assert (
+        reset_command(str(path)) == 0
+        and "already" in capsys.readouterr().out
+        and copies(tmp_path) == [copy]
+    )
 
 
 def test_a_task_alone_means_the_exercise_in_its_place(clone: Path) -> None:
@@ -367,7 +491,9 @@ def test_an_exercise_that_is_gone_or_damaged_comes_back(content: bytes | None, c
             reset_command(str(path))
     assert reset_command("01") == 0
     assert path.read_bytes() == (ROOT / "exercises" / WHICH.file).read_bytes()
-    assert [copy.read_bytes() for copy in copies(path.parent)] == ([] if content is None else [content])
+    assert [copy.read_bytes() for copy in copies(path.parent)] == (
+        [] if content is None else [content]
+    )
 
 
 def a_lesson(folder: Path) -> Path:
@@ -389,7 +515,12 @@ def a_link_to_a_solution(folder: Path) -> Path:
 
 def of_the_same_name(folder: Path) -> Path:
     path = folder / "mine.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("async def all_reports(users, fetch):\n    return 1")]), path)
+    nbformat.write(
+        nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell("async def all_reports(users, fetch):\n    return 1")]
+        ),
+        path,
+    )
     return path
 
 
@@ -404,14 +535,23 @@ def with_a_long_name(folder: Path) -> Path:
     return written(folder / f"{'x' * 235}.ipynb", t2=solved("01.2"))
 
 
-@pytest.mark.parametrize("make", [a_lesson, a_solution, a_link_to_a_solution, of_the_same_name, of_no_format, with_a_long_name])
+@pytest.mark.parametrize(
+    "make",
+    [a_lesson, a_solution, a_link_to_a_solution, of_the_same_name, of_no_format, with_a_long_name],
+)
 @pytest.mark.parametrize("name", [None, "01.2"])
-def test_what_is_no_exercise_or_cannot_be_copied_is_left_alone(make: Callable[[Path], Path], name: str | None, tmp_path: Path) -> None:
+def test_what_is_no_exercise_or_cannot_be_copied_is_left_alone(
+    make: Callable[[Path], Path], name: str | None, tmp_path: Path
+) -> None:
     path = make(tmp_path)
     before = path.read_bytes()
     with pytest.raises(Problem):
         reset_command(str(path), name)
-    assert path.read_bytes() == before and copies(path.parent) == [] and copies(path.resolve().parent) == []
+    assert (
+        path.read_bytes() == before
+        and copies(path.parent) == []
+        and copies(path.resolve().parent) == []
+    )
 
 
 def test_a_task_of_another_assignment_is_refused(tmp_path: Path) -> None:
@@ -437,25 +577,34 @@ while True:
 
 
 @pytest.mark.parametrize("words", [[], ["01.2"]])
-def test_kill_9_leaves_the_old_or_the_new_and_always_a_copy_of_the_old(words: list[str], tmp_path: Path) -> None:
+def test_kill_9_leaves_the_old_or_the_new_and_always_a_copy_of_the_old(
+    words: list[str], tmp_path: Path
+) -> None:
     chance = random.Random(4)
     path = written(tmp_path / "copy.ipynb", t2=solved("01.2"))
     answered = path.read_bytes()
     for _ in range(3):
         for copy in copies(tmp_path):
             copy.unlink()
-        process = subprocess.Popen([sys.executable, "-c", RESETS, str(path), *words], stdout=subprocess.PIPE, env=os.environ | {"PYTHONUTF8": "1"})
+        process = subprocess.Popen(
+            [sys.executable, "-c", RESETS, str(path), *words],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONUTF8": "1"},
+        )
         assert process.stdout is not None and process.stdout.readline().startswith(b"begins")
         time.sleep(chance.uniform(0, 0.3))
         process.kill()
         process.communicate()
         now = read_submission(path)  # whole, whichever of the two
         if path.read_bytes() != answered:
-            assert now.untouched("01.2") and answered in [copy.read_bytes() for copy in copies(tmp_path)]
+            assert now.untouched("01.2") and answered in [
+                copy.read_bytes() for copy in copies(tmp_path)
+            ]
         path.write_bytes(answered)
 
 
-# what changed --------------------------------------------------------------------------------------------------------------------
+# what changed
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def changes(tmp_path: Path, before: dict[str, str], now: dict[str, str]) -> set[str]:
@@ -472,10 +621,18 @@ def test_only_answers_that_changed_are_checked_again(tmp_path: Path) -> None:
 
 
 def test_what_uses_a_name_of_a_changed_cell_is_checked_again_too(tmp_path: Path) -> None:
-    before = {"t2": f"limit = 3\n{solved('01.2')}", "t3": "def most():\n    return limit", "t4": f"{solved('01.4')}\nmost()"}
+    before = {
+        "t2": f"limit = 3\n{solved('01.2')}",
+        "t3": "def most():\n    return limit",
+        "t4": f"{solved('01.4')}\nmost()",
+    }
     now = before | {"t2": f"limit = 4\n{solved('01.2')}"}
     assert changes(tmp_path, before, now) == {"01.2", "01.3", "01.4"}
-    assert changes(tmp_path, before, before | {"t2": solved("01.2")}) == {"01.2", "01.3", "01.4"}, "a name that is gone"
+    assert changes(tmp_path, before, before | {"t2": solved("01.2")}) == {
+        "01.2",
+        "01.3",
+        "01.4",
+    }, "a name that is gone"
     assert changes(tmp_path, before, before | {"t4": solved("01.4")}) == {"01.4"}
 
 
@@ -552,7 +709,11 @@ def test_a_folder_is_watched_with_what_appears_in_it(tmp_path: Path) -> None:
     written(path, t2=solved("01.2"))
     assert [(saved.path, saved.tasks) for saved in saves.look()] == [(path, {"01.2"})]
     new = written(folder / "03" / "later.ipynb")
-    for ignored in (folder / ".ipynb_checkpoints" / "x.ipynb", folder / ".~mine.ipynb", folder / f"mine{COPY}20260101-120000.ipynb"):
+    for ignored in (
+        folder / ".ipynb_checkpoints" / "x.ipynb",
+        folder / ".~mine.ipynb",
+        folder / f"mine{COPY}20260101-120000.ipynb",
+    ):
         written(ignored, t3=solved("01.3"))
     assert [saved.path for saved in saves.look()] == [new]
     path.unlink()
@@ -563,7 +724,8 @@ def test_a_folder_is_watched_with_what_appears_in_it(tmp_path: Path) -> None:
     assert sorted(exercises_below(folder)) == sorted([path, new, folder / "02" / "notes.ipynb"])
 
 
-# watch ---------------------------------------------------------------------------------------------------------------------------
+# watch
+# ---------------------------------------------------------------------------------------------------------------------------
 
 WATCH = """
 import contextlib, sys, time
@@ -594,7 +756,11 @@ class Watched:
         command = ["-m", "loopbound", "watch", word] if real else ["-c", code]
         environment = os.environ | {"PYTHONUTF8": "1"} | more
         self.process = subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
         )
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -602,7 +768,9 @@ class Watched:
 
     def closed(self) -> None:
         self._reader.join(10)
-        assert self.process.stdout is not None and not self._reader.is_alive(), "somebody was left behind who can still print"
+        assert self.process.stdout is not None and not self._reader.is_alive(), (
+            "somebody was left behind who can still print"
+        )
         self.process.stdout.close()
 
     def _read(self) -> None:
@@ -645,18 +813,25 @@ def watched() -> Iterator[Callable[..., Watched]]:
         each.closed()
 
 
-UNIX = pytest.mark.skipif(os.name == "nt", reason="a console's Ctrl-C cannot be sent to one process on Windows")
+UNIX = pytest.mark.skipif(
+    os.name == "nt", reason="a console's Ctrl-C cannot be sent to one process on Windows"
+)
 
 
 @UNIX
-def test_a_watch_checks_what_changed_within_a_second_and_ends_with_130(watched: Any, tmp_path: Path, kept: Path) -> None:
+def test_a_watch_checks_what_changed_within_a_second_and_ends_with_130(
+    watched: Any, tmp_path: Path, kept: Path
+) -> None:
     path = written(tmp_path / "copy.ipynb", t2=WRONG["01.2"])
     watch = watched(str(path))
     said = watch.until("tasks passed")
     assert said[0].startswith("Watching copy.ipynb") and "ASKED 01.1 01.2 01.3 01.4" in said
     # What nobody attempted takes a line, and no more.
     place = said.index("· 01.1 Who speaks when: not attempted")
-    assert said[place + 1 : place + 3] == ["", next(line for line in said if line.startswith("✗ 01.2"))]
+    assert said[place + 1 : place + 3] == [
+        "",
+        next(line for line in said if line.startswith("✗ 01.2")),
+    ]
     seconds = []
     for answer in (solved("01.2"), WRONG["01.2"]) * 3:
         began = time.monotonic()
@@ -664,7 +839,11 @@ def test_a_watch_checks_what_changed_within_a_second_and_ends_with_130(watched: 
         said = watch.until("tasks passed")
         seconds.append(time.monotonic() - began)
         assert [line for line in said if line.startswith("ASKED")] == ["ASKED 01.2"]
-        assert said[-1] == f"01 {WHICH.title}: {'1 of 4 tasks passed, 3' if answer == solved('01.2') else '0 of 4 tasks passed, 0'} of 9 points."
+        assert (
+            said[-1] == f"01 {WHICH.title}:"
+            f" {'1 of 4 tasks passed, 3' if answer == solved('01.2') else '0 of 4 tasks passed, 0'}"
+            " of 9 points."
+        )
     # The fastest of them: this machine may be busy with other things.
     assert min(seconds) < 1, seconds
     written(path, t2=WRONG["01.2"])  # saved, and nothing changed
@@ -672,7 +851,10 @@ def test_a_watch_checks_what_changed_within_a_second_and_ends_with_130(watched: 
     assert watch.interrupted() == 130
     assert not any("Traceback" in line for line in watch.until("loopbound: stopped."))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["copy.ipynb", "kept"]
-    assert (ProgressFile().entry("01.2").outcome, ProgressFile().entry("01.2").checks) == ("passed", 7)
+    assert (ProgressFile().entry("01.2").outcome, ProgressFile().entry("01.2").checks) == (
+        "passed",
+        7,
+    )
 
 
 @UNIX
@@ -700,7 +882,9 @@ def test_a_watch_of_a_folder_outlives_what_happens_in_it(watched: Any, tmp_path:
 
 
 @UNIX
-def test_a_watch_with_the_graders_kernels_is_as_quick_and_leaves_nothing(watched: Any, tmp_path: Path) -> None:
+def test_a_watch_with_the_graders_kernels_is_as_quick_and_leaves_nothing(
+    watched: Any, tmp_path: Path
+) -> None:
     path = written(tmp_path / "copy.ipynb", t2=WRONG["01.2"])
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -713,7 +897,9 @@ def test_a_watch_with_the_graders_kernels_is_as_quick_and_leaves_nothing(watched
         written(path, t2=answer)
         said = watch.until("tasks passed")
         seconds.append(time.monotonic() - began)
-        assert any(line.startswith("✓ 01.2" if answer == solved("01.2") else "✗ 01.2") for line in said), said
+        assert any(
+            line.startswith("✓ 01.2" if answer == solved("01.2") else "✗ 01.2") for line in said
+        ), said
     if sys.platform == "linux":  # elsewhere each kernel is a fresh one
         assert min(seconds) < 1, seconds
     assert watch.interrupted() == 130
@@ -726,17 +912,27 @@ def test_check_at_the_prompt_runs_the_graders_kernels(tmp_path: Path, kept: Path
     done = loopbound("check", str(path), PYTHONUTF8="1")
     said = done.stdout.decode()
     assert done.returncode == 1 and done.stderr == b"", done.stderr
-    assert "✓ 01.2" in said and "✗ 01.4" in said and f"01 {WHICH.title}: 1 of 4 tasks passed, 3 of 9 points." in said
+    assert (
+        "✓ 01.2" in said
+        and "✗ 01.4" in said
+        and f"01 {WHICH.title}: 1 of 4 tasks passed, 3 of 9 points." in said
+    )
     assert ProgressFile().entry("01.2").passed and ProgressFile().entry("01.4").outcome == "raised"
 
 
 def test_what_cannot_be_watched_is_said_at_once(tmp_path: Path) -> None:
-    for word, words in (("no-such.ipynb", "there is no file"), (str(tmp_path), "no exercise in"), (str(ROOT / "pyproject.toml"), "not a notebook")):
+    for word, words in (
+        ("no-such.ipynb", "there is no file"),
+        (str(tmp_path), "no exercise in"),
+        (str(ROOT / "pyproject.toml"), "not a notebook"),
+    ):
         with pytest.raises(Problem, match=words):
             watch_command(word, executor)
 
 
-def test_a_console_that_was_closed_or_is_narrow_fails_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_console_that_was_closed_or_is_narrow_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", None)
         Console().say("nobody hears")
@@ -747,5 +943,10 @@ def test_a_console_that_was_closed_or_is_narrow_fails_nothing(monkeypatch: pytes
 
 
 def test_the_tasks_here_are_those_of_the_course() -> None:
-    assert [each.id for each in WHICH.tasks] == ["01.1", "01.2", "01.3", "01.4"] and WRONG.keys() == {"01.1", "01.2", "01.3", "01.4"}
+    assert [each.id for each in WHICH.tasks] == [
+        "01.1",
+        "01.2",
+        "01.3",
+        "01.4",
+    ] and WRONG.keys() == {"01.1", "01.2", "01.3", "01.4"}
     assert all(BEGIN not in solved(each.id) for each in WHICH.tasks) and task("01.2").points == 3

@@ -45,13 +45,24 @@ def test_birth_use_return_and_end_on_one_loop(db):
         A.run(ask(engine))
         A.run(engine.dispose())
     kinds = [e.kind for e in log.events]
-    assert kinds == ["loop opened", "born", "used", "returned", "used", "returned", "gone", "loop closed"]
+    assert kinds == [
+        "loop opened",
+        "born",
+        "used",
+        "returned",
+        "used",
+        "returned",
+        "gone",
+        "loop closed",
+    ]
     assert {e.thing for e in log.events if e.thing} == {"connection 1"}
     assert [e.at for e in log.events] == list(range(len(kinds)))
     assert log.asides == []
 
 
-@pytest.mark.parametrize("options", [{}, {"pool_pre_ping": True}, {"poolclass": NullPool}, {"pool_recycle": 0}])
+@pytest.mark.parametrize(
+    "options", [{}, {"pool_pre_ping": True}, {"poolclass": NullPool}, {"pool_recycle": 0}]
+)
 def test_recorded_outcomes_are_those_that_the_caller_saw(db, options):
     engine = create_async_engine(db.url, **options)
     seen = []
@@ -81,7 +92,11 @@ def test_the_three_symptoms_are_told_apart(db):
         engine.sync_engine.dispose(close=False)
     assert [use[3] for use in told(log, "used")] == [OK, DIFFERENT, IN_PROGRESS]
     closed = RuntimeError("Event loop is closed")
-    assert symptom_of(closed) == CLOSED and symptom_of(ValueError("x")) == "ValueError" and symptom_of(None) == OK
+    assert (
+        symptom_of(closed) == CLOSED
+        and symptom_of(ValueError("x")) == "ValueError"
+        and symptom_of(None) == OK
+    )
 
 
 def test_a_failing_pre_ping_is_seen_although_checkout_is_never_announced(db):
@@ -150,7 +165,12 @@ def test_stop_puts_everything_back(db):
     logger = logging.getLogger("sqlalchemy.pool")
 
     def state():
-        hooks = (list(logger.handlers), logger.propagate, list(warnings.filters), warnings.showwarning)
+        hooks = (
+            list(logger.handlers),
+            logger.propagate,
+            list(warnings.filters),
+            warnings.showwarning,
+        )
         return (*hooks, "do_ping" in engine.dialect.__dict__)
 
     before = state()

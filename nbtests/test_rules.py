@@ -1,4 +1,6 @@
-"""The rules over the whole set of lessons: the real ones follow them, and each rule finds what breaks it."""
+"""The rules over the whole set of lessons: the real ones follow them, and each rule finds what
+breaks it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def test_a_good_set_breaks_no_rule(tmp_path: Path) -> None:
 Break = Callable[[Path], None]
 
 
-def _edit(change: Callable[[dict[str, Any], dict[str, Any]], None], file: str = LESSONS[1].file) -> Break:
+def _edit(
+    change: Callable[[dict[str, Any], dict[str, Any]], None], file: str = LESSONS[1].file
+) -> Break:
     """A breakage: ``change(notebook, cells by id)`` on one lesson's JSON."""
 
     def edit(root: Path) -> None:
@@ -77,21 +81,40 @@ def _rename(root: Path) -> None:
     (root / "notebooks" / LESSONS[1].file).rename(root / "notebooks" / "02-other.ipynb")
 
 
-# rule → what breaks it and a part of what it says. Every breakage of the right-hand side is tried alone.
+# rule → what breaks it and a part of what it says. Every breakage of the right-hand side is tried
+# alone.
 BREAKAGES: dict[str, list[tuple[Break, str]]] = {
     "in_normal_form": [
-        (_set("second-loop", "execution_count", 3), "cell 'second-loop': not in normal form: execution_count is set"),
+        (
+            _set("second-loop", "execution_count", 3),
+            "cell 'second-loop': not in normal form: execution_count is set",
+        ),
         (_edit(lambda notebook, cells: notebook["metadata"].update(toc={})), "metadata holds toc"),
         (_output("run-1", _printed("<Engine at 0x7f12ab34cd>\n")), "differ on every run"),
         (_set("run-2", "id", "0a1b2c3d"), "the id is not readable"),
     ],
-    "files_are_the_manifest": [(_rename, "is in the manifest and not in notebooks/"), (_rename, "not in the manifest")],
+    "files_are_the_manifest": [
+        (_rename, "is in the manifest and not in notebooks/"),
+        (_rename, "not in the manifest"),
+    ],
     "maps_are_the_manifest": [
-        (lambda root: _replace(root / "README.md", "| 20 |", "| 25 |"), "README.md: its map has lesson 01 as ('What a loop is', 25)"),
-        (lambda root: _replace(root / "README.md", "[01 What a loop is]", "[01 Loops]"), "its map has lesson 01 as ('Loops', 20)"),
-        (lambda root: _replace(root / "README.md", "[01 ", "[02 "), "its map has lesson 01 as None"),
+        (
+            lambda root: _replace(root / "README.md", "| 20 |", "| 25 |"),
+            "README.md: its map has lesson 01 as ('What a loop is', 25)",
+        ),
+        (
+            lambda root: _replace(root / "README.md", "[01 What a loop is]", "[01 Loops]"),
+            "its map has lesson 01 as ('Loops', 20)",
+        ),
+        (
+            lambda root: _replace(root / "README.md", "[01 ", "[02 "),
+            "its map has lesson 01 as None",
+        ),
         (lambda root: (root / "README.md").unlink(), "README.md: its map has lesson 00 as None"),
-        (_source("recap", "1. The connection", "| 01 What a loop is | 9 |\n\n1. The connection"), "cell 'recap': its map has lesson 01 as ('What a loop is', 9)"),
+        (
+            _source("recap", "1. The connection", "| 01 What a loop is | 9 |\n\n1. The connection"),
+            "cell 'recap': its map has lesson 01 as ('What a loop is', 9)",
+        ),
     ],
     "known_tags_only": [
         (_set("run-1", "metadata", {"tags": ["raise-exception"]}), "has the tag 'raise-exception'"),
@@ -101,7 +124,10 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
         (_source("opening", "What a loop is", "Loops"), "wanted is '# 01 · What a loop is'"),
         (_source("opening", "**20 minutes**", "**30 minutes**"), "does not say **20 minutes**"),
         (_without("opening"), "the first cell is not"),
-        (_set("opening", "source", ["# 01 · What a loop is\n", "**20 minutes**"]), "no sentence of what the reader will do"),
+        (
+            _set("opening", "source", ["# 01 · What a loop is\n", "**20 minutes**"]),
+            "no sentence of what the reader will do",
+        ),
     ],
     "asks_three_questions": [
         (_source("questions", "3. What helps?", ""), "holds 2 numbered questions"),
@@ -110,44 +136,86 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
     ],
     "recaps_three_answers": [
         (_source("recap", "2. It bound at first use.\n", ""), "holds 2 numbered answers"),
-        (_source("recap", "The connection bound.", "What bound?"), "an answer ends with a question mark"),
+        (
+            _source("recap", "The connection bound.", "What bound?"),
+            "an answer ends with a question mark",
+        ),
         (_without("recap"), "has no cell 'recap'"),
-        (_edit(lambda notebook, cells: notebook["cells"].insert(2, notebook["cells"].pop())), "is not the last Markdown cell"),
+        (
+            _edit(lambda notebook, cells: notebook["cells"].insert(2, notebook["cells"].pop())),
+            "is not the last Markdown cell",
+        ),
     ],
     "asks_for_a_prediction": [
         (_without("predict-second-loop"), "no code cell 'predict-…'"),
-        (_edit(lambda notebook, cells: notebook["cells"].append(notebook["cells"].pop(2))), "no code cell 'predict-…'"),
+        (
+            _edit(lambda notebook, cells: notebook["cells"].append(notebook["cells"].pop(2))),
+            "no code cell 'predict-…'",
+        ),
     ],
-    "shows_a_figure": [(_edit(lambda notebook, cells: cells["second-loop"]["outputs"].pop()), "has no figure")],
+    "shows_a_figure": [
+        (_edit(lambda notebook, cells: cells["second-loop"]["outputs"].pop()), "has no figure")
+    ],
     "pictures_have_alternatives": [
-        (_output("run-1", _shown("text/html", FIGURE.replace("Two lanes, one connection.", ""))), "no alternative text"),
-        (_output("run-1", _shown("text/html", '<img src="data:image/svg+xml,x">')), "no alternative text"),
+        (
+            _output("run-1", _shown("text/html", FIGURE.replace("Two lanes, one connection.", ""))),
+            "no alternative text",
+        ),
+        (
+            _output("run-1", _shown("text/html", '<img src="data:image/svg+xml,x">')),
+            "no alternative text",
+        ),
         (_output("run-1", _shown("image/png", "iVBORw0KGgo=")), "an output is image/png"),
         (_source("step-1", SENTENCE, "![](picture.svg) "), "no alternative text"),
     ],
     "sizes": [
-        (_edit(lambda notebook, cells: notebook["cells"].__delitem__(slice(10, 40))), "cells, wanted are 20 to 50"),
+        (
+            _edit(lambda notebook, cells: notebook["cells"].__delitem__(slice(10, 40))),
+            "cells, wanted are 20 to 50",
+        ),
         (_source("step-1", SENTENCE, SENTENCE * 20), "words, wanted are 900 to 1200"),
         (_source("step-1", SENTENCE, SENTENCE * 4), "words, at most 90 are wanted"),
         (
-            _edit(lambda notebook, cells: [cell.update(source=["A word."]) for name, cell in cells.items() if name.startswith("step")]),
+            _edit(
+                lambda notebook, cells: [
+                    cell.update(source=["A word."])
+                    for name, cell in cells.items()
+                    if name.startswith("step")
+                ]
+            ),
             "words a Markdown cell",
         ),
         (_source("run-1", "loops = 1", "loops = 1\n" * 46), "lines, at most 45 are wanted"),
         (
-            _edit(lambda notebook, cells: [cell.update(source=["a = 1\n"] * 9) for name, cell in cells.items() if name.startswith("run")]),
+            _edit(
+                lambda notebook, cells: [
+                    cell.update(source=["a = 1\n"] * 9)
+                    for name, cell in cells.items()
+                    if name.startswith("run")
+                ]
+            ),
             "lines a code cell",
         ),
     ],
     "few_imports_of_the_package": [
-        (_source("run-1", "loops = 1", "from loopbound import predict\n" * 3 + "import loopbound.figures"), "on 4 lines"),
+        (
+            _source(
+                "run-1",
+                "loops = 1",
+                "from loopbound import predict\n" * 3 + "import loopbound.figures",
+            ),
+            "on 4 lines",
+        ),
     ],
     "banned_words": [
         (_source("step-1", "A connection", "Simply, a connection"), "says 'Simply'"),
         (_source("step-1", "A connection", "Note that a connection"), "says 'Note that'"),
         (_source("run-1", "loops = 1", "loops = 1  # just one"), "says 'just'"),
         (_source("run-1", "loops = 1", "bar = 1"), "uses the name 'bar'"),
-        (lambda root: _append(root / "README.md", "This is obvious.\n"), "README.md: says 'obvious'"),
+        (
+            lambda root: _append(root / "README.md", "This is obvious.\n"),
+            "README.md: says 'obvious'",
+        ),
     ],
     "british_spelling": [
         (_source("step-1", "A connection", "The behavior of a connection"), "spells 'behavior'"),
@@ -156,11 +224,20 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
     "links_resolve": [
         (_source("recap", "#Step-1", "#Step-99"), "names a heading that is not there"),
         (_source("recap", "#Step-1", "09-nowhere.ipynb"), "points at nothing"),
-        (_source("recap", "#Step-1", "00-start-here.ipynb#Nowhere"), "names a heading that is not there"),
+        (
+            _source("recap", "#Step-1", "00-start-here.ipynb#Nowhere"),
+            "names a heading that is not there",
+        ),
         (_source("recap", "#Step-1", "../../outside.md"), "leaves the repository"),
-        (_source("recap", "#Step-1", "/notebooks/00-start-here.ipynb"), "does not work on another machine"),
+        (
+            _source("recap", "#Step-1", "/notebooks/00-start-here.ipynb"),
+            "does not work on another machine",
+        ),
         (_source("recap", "[Step](#Step-1)", '<a href="nowhere.md">Step</a>'), "points at nothing"),
-        (lambda root: _append(root / "README.md", "[Practise](exercises/none.ipynb)\n"), "README.md: the link"),
+        (
+            lambda root: _append(root / "README.md", "[Practise](exercises/none.ipynb)\n"),
+            "README.md: the link",
+        ),
     ],
     "outputs_are_committed": [
         (_set("second-loop", "outputs", []), "has no committed output"),
@@ -170,7 +247,10 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
         (_output("run-1", _printed("/home/ann/course/.venv\n")), "/home/ann/course/.venv"),
         (_output("run-1", _printed("C:\\Users\\Ann\\course\n")), "names a folder of one machine"),
         (_output("run-1", _printed("connected to 10.0.0.7\n")), "names a host: 10.0.0.7"),
-        (_output("run-1", _printed("postgresql+asyncpg://ann:secret@db.example/course\n")), "names a host: db.example"),
+        (
+            _output("run-1", _printed("postgresql+asyncpg://ann:secret@db.example/course\n")),
+            "names a host: db.example",
+        ),
     ],
     "outputs_are_clean": [
         (_output("run-1", _printed("careful\n", "stderr")), "has stderr"),
@@ -200,7 +280,11 @@ def test_every_rule_has_something_that_breaks_it() -> None:
 
 @pytest.mark.parametrize(
     ("name", "breakage", "said"),
-    [pytest.param(name, *case, id=f"{name}-{number}") for name, cases in BREAKAGES.items() for number, case in enumerate(cases)],
+    [
+        pytest.param(name, *case, id=f"{name}-{number}")
+        for name, cases in BREAKAGES.items()
+        for number, case in enumerate(cases)
+    ],
 )
 def test_a_rule_finds_what_breaks_it(name: str, breakage: Break, said: str, tmp_path: Path) -> None:
     root = good_course(tmp_path / "course")
@@ -210,5 +294,7 @@ def test_a_rule_finds_what_breaks_it(name: str, breakage: Break, said: str, tmp_
 
 
 def test_the_order_of_the_manifest_is_the_order_of_the_names(tmp_path: Path) -> None:
-    findings = check(read_course(good_course(tmp_path / "course"), LESSONS[::-1]), ["files_are_the_manifest"])
+    findings = check(
+        read_course(good_course(tmp_path / "course"), LESSONS[::-1]), ["files_are_the_manifest"]
+    )
     assert ["another order" in str(finding) for finding in findings] == [True]

@@ -45,7 +45,10 @@ def upward_imports(package: Path) -> list[str]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             for target in _targets(node, package, parts):
                 if FLOORS.get(target, 99) > FLOORS[parts[0]]:
-                    wrong.append(f"{file.relative_to(package)}:{node.lineno}: imports {target}, which is above it")
+                    wrong.append(
+                        f"{file.relative_to(package)}:{node.lineno}: imports {target}, which is"
+                        " above it"
+                    )
     return wrong
 
 
@@ -65,7 +68,14 @@ def _targets(node: ast.AST, package: Path, parts: tuple[str, ...]) -> list[str]:
     own = [path for path in found if path[0] == name]
     names = [path[1] if len(path) > 1 else "__init__" for path in own]
     # `from loopbound import NamedLoop` goes through the facade.
-    return [target if (package / target).is_dir() or (package / f"{target}.py").is_file() else "__init__" for target in names]
+    return [
+        (
+            target
+            if (package / target).is_dir() or (package / f"{target}.py").is_file()
+            else "__init__"
+        )
+        for target in names
+    ]
 
 
 def test_imports_lead_downwards(repository: Path) -> None:

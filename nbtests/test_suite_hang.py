@@ -1,4 +1,6 @@
-"""A suite that does not end: its evidence, and that nothing of it goes on; Ctrl-C and kill -9 while one runs."""
+"""A suite that does not end: its evidence, and that nothing of it goes on; Ctrl-C and kill -9 while
+one runs.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,10 @@ def running(word: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if any(word in part for part in process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                any(word in part for part in process.cmdline())
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
     return found
 
@@ -81,9 +86,15 @@ def hung() -> dict[str, SuiteRun]:
     # Two at a time: each of them takes all of its limit.
     jobs = {
         "blocked": job(BLOCKED),
-        "teardown": job("import pytest, time\n@pytest.fixture\ndef slow():\n    yield\n    time.sleep(99)\ndef test_a(slow): pass"),
+        "teardown": job(
+            "import pytest, time\n@pytest.fixture\ndef slow():\n    yield\n    time.sleep(99)\ndef"
+            " test_a(slow): pass"
+        ),
         "import": job("import time\ntime.sleep(99)\ndef test_a(): pass"),
-        "exit": job("import threading, time\ndef test_a(): threading.Thread(target=time.sleep, args=[99]).start()"),
+        "exit": job(
+            "import threading, time\ndef test_a(): threading.Thread(target=time.sleep,"
+            " args=[99]).start()"
+        ),
         "gil": job("import re\ndef test_a(): re.match('(a+)+$', 'a' * 60 + 'b')"),
         "stubborn": job(STUBBORN),
     }
@@ -100,15 +111,27 @@ def test_a_blocked_truncate_with_its_evidence(hung: dict[str, SuiteRun]) -> None
     assert run.not_run == ("test_hangs.py::test_later",)
     holder, waiter = run.sessions
     assert (holder.state, holder.blocked_by) == ("idle in transaction", ())
-    assert (waiter.state, waiter.wait_event_type, waiter.wait_event) == ("active", "Lock", "relation")
+    assert (waiter.state, waiter.wait_event_type, waiter.wait_event) == (
+        "active",
+        "Lock",
+        "relation",
+    )
     assert waiter.query == "TRUNCATE reports" and waiter.blocked_by == (holder.pid,)
     # The thread's stack shows that its loop waits, the task's what for.
     assert "in test_reports" in run.stacks and "in select" in run.stacks
-    assert re.search(r"^Task Task-\d+ \(outermost call first\):\n  File .*, line 16 in empty_table\n", run.stacks, re.MULTILINE)
+    assert re.search(
+        r"^Task Task-\d+ \(outermost call first\):\n  File .*, line 16 in empty_table\n",
+        run.stacks,
+        re.MULTILINE,
+    )
     assert "in watch" not in run.stacks
     assert LIMIT <= run.seconds < LIMIT + 10
     told = run.as_json()
-    assert (told["hung"], told["passed"], told["failed"]) == (True, ["test_hangs.py::test_stream"], {})
+    assert (told["hung"], told["passed"], told["failed"]) == (
+        True,
+        ["test_hangs.py::test_stream"],
+        {},
+    )
 
 
 def test_a_teardown_that_hangs(hung: dict[str, SuiteRun]) -> None:
@@ -129,7 +152,8 @@ def test_a_thread_that_outlives_the_tests(hung: dict[str, SuiteRun]) -> None:
 
 
 def test_a_process_that_cannot_answer(hung: dict[str, SuiteRun]) -> None:
-    # A regular expression holds the interpreter's lock: nothing in that process but faulthandler's own timer can write.
+    # A regular expression holds the interpreter's lock: nothing in that process but faulthandler's
+    # own timer can write.
     run = hung["gil"]
     assert run.hung_test == "test_hangs.py::test_a"
     assert "in test_a" in run.stacks
@@ -141,28 +165,44 @@ def test_processes_that_do_not_want_to_end(hung: dict[str, SuiteRun]) -> None:
 
 
 def test_nothing_of_a_hung_suite_goes_on(hung: dict[str, SuiteRun]) -> None:
-    assert not [child for child in psutil.Process().children(recursive=True) if "loopbound_child.py" in " ".join(child.cmdline())]
+    assert not [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "loopbound_child.py" in " ".join(child.cmdline())
+    ]
 
 
 @pytest.mark.parametrize("ending", ["ctrl-c", "kill -9"])
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process of a console")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no SIGINT for one process of a console"
+)
 def test_the_caller_is_ended(tmp_path: Path, ending: str) -> None:
     code = (
-        "from loopbound import run_suite\n"
-        "text = 'import os, time\\ndef test_a():\\n    print(\"database\", os.environ[\"DATABASE_URL\"].split(\"/\")[-1], flush=True)\\n"
-        "    time.sleep(99)'\n"
-        "run_suite({'test_a.py': text}, options=['-s'])\n"
+        "from loopbound import run_suite\ntext = 'import os, time\\ndef test_a():\\n   "
+        ' print("database", os.environ["DATABASE_URL"].split("/")[-1], flush=True)\\n   '
+        " time.sleep(99)'\nrun_suite({'test_a.py': text}, options=['-s'])\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", code],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
 
     def said() -> str:
-        return "".join(path.read_text("utf-8") for path in tmp_path.glob("loopbound-suite-*/output.txt"))
+        return "".join(
+            path.read_text("utf-8") for path in tmp_path.glob("loopbound-suite-*/output.txt")
+        )
 
-    assert eventually(lambda: "database loopbound_suite_" in said() and "\n" in said().split("database ")[1])
+    assert eventually(
+        lambda: "database loopbound_suite_" in said() and "\n" in said().split("database ")[1]
+    )
     database = said().split("database ")[1].split()[0]
-    child = [one for one in psutil.Process(process.pid).children() if "loopbound_child.py" in " ".join(one.cmdline())]
+    child = [
+        one
+        for one in psutil.Process(process.pid).children()
+        if "loopbound_child.py" in " ".join(one.cmdline())
+    ]
     assert len(child) == 1
     if ending == "ctrl-c":
         process.send_signal(signal.SIGINT)
@@ -180,13 +220,11 @@ def test_the_caller_is_ended(tmp_path: Path, ending: str) -> None:
 
 def test_ctrl_c_ends_suites_in_threads() -> None:
     code = (
-        "import _thread, threading, time\n"
-        "from loopbound.suite import run_suites\n"
-        "threading.Timer(4, _thread.interrupt_main).start()\n"
-        "job = {'project': {'test_a.py': 'import time\\ndef test_a(): time.sleep(97.5)'}}\n"
-        "began = time.monotonic()\n"
-        "try: run_suites([job] * 5)\n"
-        "except KeyboardInterrupt: print(round(time.monotonic() - began), threading.active_count())\n"
+        "import _thread, threading, time\nfrom loopbound.suite import"
+        " run_suites\nthreading.Timer(4, _thread.interrupt_main).start()\njob = {'project':"
+        " {'test_a.py': 'import time\\ndef test_a(): time.sleep(97.5)'}}\nbegan ="
+        " time.monotonic()\ntry: run_suites([job] * 5)\nexcept KeyboardInterrupt:"
+        " print(round(time.monotonic() - began), threading.active_count())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     seconds, threads = done.stdout.split()
@@ -199,7 +237,9 @@ def test_a_hung_process_keeps_its_exit_code() -> None:
     assert [run.hung for run in runs] == [True, True] and 0 not in [run.exit_code for run in runs]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no folder that a process is in")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows removes no folder that a process is in"
+)
 def test_a_suite_that_writes_while_its_caller_is_killed_leaves_no_folder(tmp_path: Path) -> None:
     text = """
     import pathlib, pytest
@@ -210,7 +250,9 @@ def test_a_suite_that_writes_while_its_caller_is_killed_leaves_no_folder(tmp_pat
         (folder / str(n)).touch()
     """
     code = f"from loopbound import run_suite; run_suite({{'test_a.py': {text!r}}})"
-    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)})
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)}
+    )
     until = time.monotonic() + 60
     while not list(tmp_path.glob("*/project/page6")) and time.monotonic() < until:
         time.sleep(0.05)
@@ -226,15 +268,28 @@ def test_a_suite_that_writes_while_its_caller_is_killed_leaves_no_folder(tmp_pat
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGALRM")
 def test_a_suites_own_time_out_comes_first(method: str) -> None:
     text = "import time\ndef test_a(): time.sleep(99)\ndef test_b(): pass"
-    run = run_suite({"test_a.py": text}, options=["--timeout=1", f"--timeout-method={method}"], limit=float("inf"))
+    run = run_suite(
+        {"test_a.py": text},
+        options=["--timeout=1", f"--timeout-method={method}"],
+        limit=float("inf"),
+    )
     assert not run.hung and run.seconds < 60
     if method == "signal":
         assert (run.failed, run.passed) == ({"test_a.py::test_a": "Failed"}, ["test_a.py::test_b"])
     else:  # it ends the process
-        assert (run.failed, run.not_run) == ({"test_a.py::test_a": "process ended"}, ("test_a.py::test_b",))
+        assert (run.failed, run.not_run) == (
+            {"test_a.py::test_a": "process ended"},
+            ("test_a.py::test_b",),
+        )
         assert "Stack of MainThread" in run.output
 
 
 def _exists(database: str) -> bool:
-    with scratch_database() as scratch, psycopg.connect(scratch.url.replace("+asyncpg", "")) as connection:
-        return connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone() is not None
+    with (
+        scratch_database() as scratch,
+        psycopg.connect(scratch.url.replace("+asyncpg", "")) as connection,
+    ):
+        return (
+            connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone()
+            is not None
+        )

@@ -41,7 +41,11 @@ def db_rows() -> Iterator[int]:
 
 
 def files(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_text("utf-8")
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -64,7 +68,12 @@ def project(tmp_path: Path) -> Path:
 def test_a_copy_leaves_out_overlays_and_caches(project: Path, tmp_path: Path) -> None:
     before = files(project)
     lay_out(project, None, tmp_path / "copy")
-    assert set(files(tmp_path / "copy")) == {"app/session.py", "app/fixes/kept.py", "tests/conftest.py", "pytest.ini"}
+    assert set(files(tmp_path / "copy")) == {
+        "app/session.py",
+        "app/fixes/kept.py",
+        "tests/conftest.py",
+        "pytest.ini",
+    }
     assert files(project) == before
 
 
@@ -74,7 +83,9 @@ def test_a_mapping_is_written_without_its_indentation(tmp_path: Path) -> None:
             assert 'ä'
     """
     lay_out({"tests/api/test_title.py": text}, None, tmp_path / "copy")
-    assert files(tmp_path / "copy") == {"tests/api/test_title.py": "def test_title():\n    assert 'ä'\n"}
+    assert files(tmp_path / "copy") == {
+        "tests/api/test_title.py": "def test_title():\n    assert 'ä'\n"
+    }
 
 
 @pytest.mark.parametrize("form", ["mapping", "folder"])
@@ -90,7 +101,12 @@ def test_an_overlay_adds_replaces_and_deletes(project: Path, tmp_path: Path, for
         overlay = tmp_path / "overlay"
     lay_out(project, overlay, tmp_path / "copy")
     made = files(tmp_path / "copy")
-    assert set(made) == {"app/session.py", "app/fixes/kept.py", "tests/conftest.py", "tests/more/conftest.py"}
+    assert set(made) == {
+        "app/session.py",
+        "app/fixes/kept.py",
+        "tests/conftest.py",
+        "tests/more/conftest.py",
+    }
     assert made["app/session.py"] == "engine = 2\n"
     assert "db_session" not in made["tests/conftest.py"] and "folder" in made["tests/conftest.py"]
     # What the overlay brings itself stays, whatever its name.
@@ -100,7 +116,9 @@ def test_an_overlay_adds_replaces_and_deletes(project: Path, tmp_path: Path, for
 def test_a_fixture_goes_with_the_imports_that_it_alone_used() -> None:
     text, found = without(CONFTEST, ["db_session", "db_rows"])
     assert found == {"db_session"}  # the other one is no fixture
-    assert text == '''\
+    assert (
+        text
+        == """\
 import os
 import json as reading
 from collections.abc import Iterator
@@ -118,7 +136,8 @@ def folder(tmp_path):
 
 def db_rows() -> Iterator[int]:
     return reading.loads("[]")
-'''.replace("Iterator\n\nimport", "Iterator\n\nimport")
+""".replace("Iterator\n\nimport", "Iterator\n\nimport")
+    )
     compile(text, "conftest.py", "exec")
 
 
@@ -142,7 +161,9 @@ def test_a_file_without_the_fixture_stays_as_it_is() -> None:
         ('delete = ["../scanner/pytest.ini"]', "is no file below the project"),
     ],
 )
-def test_an_overlay_that_does_not_fit(project: Path, tmp_path: Path, settings: str, message: str) -> None:
+def test_an_overlay_that_does_not_fit(
+    project: Path, tmp_path: Path, settings: str, message: str
+) -> None:
     with pytest.raises(Problem, match=message):
         lay_out(project, {"overlay.toml": settings}, tmp_path / "copy")
     assert (project / "pytest.ini").exists()
@@ -157,11 +178,17 @@ def test_a_missing_overlay(project: Path, tmp_path: Path) -> None:
     ("files", "settings", "message"),
     [
         ({}, b"# \xe4", "overlay/overlay.toml is not UTF-8"),
-        ({"test_a.py": b"def ("}, b"remove = ['engine']", "removes fixtures, but tests.test_a.py is no Python: invalid syntax"),
+        (
+            {"test_a.py": b"def ("},
+            b"remove = ['engine']",
+            "removes fixtures, but tests.test_a.py is no Python: invalid syntax",
+        ),
         ({"test_a.py": b"# \xe4"}, b"remove = ['engine']", "tests/test_a.py is not UTF-8"),
     ],
 )
-def test_what_cannot_be_read_is_named(files: dict[str, bytes], settings: bytes, message: str, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_named(
+    files: dict[str, bytes], settings: bytes, message: str, tmp_path: Path
+) -> None:
     for place in ("project/tests", "overlay"):
         (tmp_path / place).mkdir(parents=True)
     for name, data in files.items():
@@ -175,7 +202,9 @@ def test_what_cannot_be_read_is_named(files: dict[str, bytes], settings: bytes, 
 def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "lost").symlink_to("nowhere")
-    with pytest.raises(Problem, match=r"cannot be copied for a run: .*lost\nIt says: .*No such file") as caught:
+    with pytest.raises(
+        Problem, match=r"cannot be copied for a run: .*lost\nIt says: .*No such file"
+    ) as caught:
         lay_out(tmp_path / "project", None, tmp_path / "copy")
     assert len(str(caught.value).splitlines()) == 2
 
@@ -190,7 +219,10 @@ def test_the_copy_of_a_read_only_project_can_be_changed(tmp_path: Path) -> None:
     try:
         lay_out(tmp_path / "project", tmp_path / "overlay", tmp_path / "copy")
         copied = [tmp_path / "copy" / "tests", tmp_path / "copy" / "tests" / "test_a.py"]
-        assert all(path.stat().st_mode & stat.S_IWUSR for path in copied) and copied[1].read_text() == "overlay"
+        assert (
+            all(path.stat().st_mode & stat.S_IWUSR for path in copied)
+            and copied[1].read_text() == "overlay"
+        )
     finally:
         for path in paths:
             path.chmod(0o755)

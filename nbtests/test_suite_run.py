@@ -1,4 +1,6 @@
-"""A suite that is run: each outcome, symptom and order, what it is kept apart from, and what is left behind."""
+"""A suite that is run: each outcome, symptom and order, what it is kept apart from, and what is
+left behind.
+"""
 
 from __future__ import annotations
 
@@ -86,14 +88,22 @@ EXPECTED = {
     "caused": ("failed", "call", "different loop", "LookupError: no report"),
     "hidden": ("failed", "call", "LookupError", "LookupError: no report"),
     "group": ("failed", "call", "different loop", "ExceptionGroup: two (2 sub-exceptions)"),
-    "in_progress": ("failed", "call", "operation in progress", "ConnectionError: cannot perform operation: another operation"),
+    "in_progress": (
+        "failed",
+        "call",
+        "operation in progress",
+        "ConnectionError: cannot perform operation: another operation",
+    ),
     "closed": ("failed", "call", "loop closed", "RuntimeError: Event loop is closed"),
     "unprintable": ("failed", "call", "Silent", "Silent"),
     "words[\\xe4]": ("failed", "call", "AssertionError", "AssertionError: assert 'ä' == 'b'"),
     "words[b]": ("passed", "call", "ok", ""),
 }
 
-PAGES = {f"test_{name}.py": "def test_one(): pass\ndef test_two(): pass\ndef test_three(): pass" for name in ("reports", "users")}
+PAGES = {
+    f"test_{name}.py": "def test_one(): pass\ndef test_two(): pass\ndef test_three(): pass"
+    for name in ("reports", "users")
+}
 
 POOL = """
 import os
@@ -141,8 +151,16 @@ def test_each_outcome(outcomes: SuiteRun, name: str) -> None:
 
 def test_a_run_as_a_whole(outcomes: SuiteRun) -> None:
     assert len(outcomes.tests) == len(EXPECTED)
-    assert (outcomes.exit_code, outcomes.hung, outcomes.hung_test, outcomes.stacks, outcomes.sessions) == (1, False, None, "", ())
-    assert set(outcomes.errors) == {f"tests/test_outcomes.py::test_{name}" for name in ("setup", "teardown")}
+    assert (
+        outcomes.exit_code,
+        outcomes.hung,
+        outcomes.hung_test,
+        outcomes.stacks,
+        outcomes.sessions,
+    ) == (1, False, None, "", ())
+    assert set(outcomes.errors) == {
+        f"tests/test_outcomes.py::test_{name}" for name in ("setup", "teardown")
+    }
     assert len(outcomes.failed) == 10
     assert outcomes.warnings == ("DeprecationWarning: old spelling",)
     told = outcomes.as_json()
@@ -156,7 +174,10 @@ def test_texts_show_no_place_of_this_machine(outcomes: SuiteRun) -> None:
     texts = [outcomes.output, *(test.traceback + test.error for test in outcomes.tests)]
     assert not [text for text in texts if tempfile.gettempdir() in text or sys.prefix in text]
     (traceback,) = [test.traceback for test in outcomes.tests if test.id.endswith("::test_closed")]
-    assert f'File "tests{os.sep}test_outcomes.py", line' in traceback and f'File "asyncio{os.sep}base_events.py", line' in traceback
+    assert (
+        f'File "tests{os.sep}test_outcomes.py", line' in traceback
+        and f'File "asyncio{os.sep}base_events.py", line' in traceback
+    )
 
 
 def test_a_test_result_is_no_test() -> None:
@@ -165,12 +186,21 @@ def test_a_test_result_is_no_test() -> None:
 
 def test_records_of_the_pool(pool: SuiteRun) -> None:
     assert pool.failed == {"test_pool.py::test_two": "different loop"}
-    told = [(event.test[-3:], event.kind, event.record, event.loop, event.born_on) for event in pool.trace]
+    told = [
+        (event.test[-3:], event.kind, event.record, event.loop, event.born_on)
+        for event in pool.trace
+    ]
     assert told == [
         ("one", "connect", 1, "loop 1", "loop 1"),
         ("one", "checkout", 1, "loop 1", "loop 1"),
         ("one", "checkin", 1, "loop 1", "loop 1"),
-        ("two", "invalidate", 1, "loop 2", "loop 1"),  # the pre-ping failed, so there is no checkout
+        (
+            "two",
+            "invalidate",
+            1,
+            "loop 2",
+            "loop 1",
+        ),  # the pre-ping failed, so there is no checkout
         ("two", "close", 1, "loop 2", ""),
         ("two", "checkin", 1, "loop 2", ""),
         ("ree", "connect", 1, "loop 3", "loop 3"),
@@ -190,9 +220,15 @@ def test_leftovers_are_the_sessions_after_the_last_test(pool: SuiteRun) -> None:
 
 
 def test_orders() -> None:
-    default = [f"test_{file}.py::test_{name}" for file in ("reports", "users") for name in ("one", "two", "three")]
+    default = [
+        f"test_{file}.py::test_{name}"
+        for file in ("reports", "users")
+        for name in ("one", "two", "three")
+    ]
     chosen = [default[4], default[0], default[3]]
-    jobs = [{"order": order} for order in ("default", "reverse", "random:7", "random:7", "random:8")] + [{"tests": chosen}]
+    jobs = [
+        {"order": order} for order in ("default", "reverse", "random:7", "random:7", "random:8")
+    ] + [{"tests": chosen}]
     runs = run_suites([{"project": PAGES, **job} for job in jobs])
     ran = [[test.id for test in run.tests] for run in runs]
     assert ran[0] == default
@@ -205,7 +241,10 @@ def test_orders() -> None:
 
 
 def test_each_test_alone() -> None:
-    state = "import os\ndef test_a(): os.environ['SEEN'] = '1'\ndef test_b(): assert 'SEEN' not in os.environ"
+    state = (
+        "import os\ndef test_a(): os.environ['SEEN'] = '1'\ndef test_b(): assert 'SEEN' not in"
+        " os.environ"
+    )
     assert run_suite({"test_state.py": state}).failed
     alone = run_alone({"test_state.py": state})
     assert alone.passed == ["test_state.py::test_a", "test_state.py::test_b"]
@@ -239,7 +278,9 @@ def test_the_suite_sees_its_own_surroundings_only(monkeypatch: pytest.MonkeyPatc
         print(os.environ["DATABASE_URL"])
         assert not os.environ["DATABASE_URL"], os.environ["DATABASE_URL"]
     """
-    run = run_suite({"test_here.py": text}, environment={"COLOUR": "blue"}, options=("-p", "no:anyio"))
+    run = run_suite(
+        {"test_here.py": text}, environment={"COLOUR": "blue"}, options=("-p", "no:anyio")
+    )
     assert run.passed == ["test_here.py::test_surroundings"], run.output
     (test,) = [test for test in run.tests if test.outcome == "failed"]
     with scratch_database() as scratch:
@@ -248,13 +289,18 @@ def test_the_suite_sees_its_own_surroundings_only(monkeypatch: pytest.MonkeyPatc
     assert password not in run.output + test.traceback + test.error
 
 
-def test_a_configuration_above_does_not_reach_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_above_does_not_reach_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
     (tmp_path / "conftest.py").write_text("raise SystemExit('from above')\n")
     assert run_suite({"test_a.py": "def test_a(): pass"}).passed == ["test_a.py::test_a"]
     # The project's own counts.
-    own = {"pytest.ini": "[pytest]\npython_functions = check_*", "test_a.py": "def check_a(): pass\ndef test_a(): pass"}
+    own = {
+        "pytest.ini": "[pytest]\npython_functions = check_*",
+        "test_a.py": "def check_a(): pass\ndef test_a(): pass",
+    }
     assert run_suite(own).passed == ["test_a.py::check_a"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["conftest.py", "pytest.ini"]
 
@@ -267,7 +313,10 @@ def test_a_schema_of_its_own() -> None:
             names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         assert names == [("users",)]
     """
-    project = {"test_schema.py": text, "schema.sql": "CREATE TABLE users (email text); CREATE INDEX ON users (email);"}
+    project = {
+        "test_schema.py": text,
+        "schema.sql": "CREATE TABLE users (email text); CREATE INDEX ON users (email);",
+    }
     assert run_suite(project).passed
     with pytest.raises(Problem, match="syntax error"):
         run_suite(project | {"schema.sql": "CREATE TABEL users ()"})
@@ -280,7 +329,9 @@ def test_while_the_callers_loop_runs() -> None:
     assert len(asyncio.run(call()).passed) == 6
 
 
-def test_two_at_once_keep_apart_and_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_at_once_keep_apart_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     text = """
     import os, subprocess, sys, time, psycopg
@@ -295,15 +346,32 @@ def test_two_at_once_keep_apart_and_leave_nothing(tmp_path: Path, monkeypatch: p
     """
     seen: list[SuiteRun] = []
     threads = set(threading.enumerate())
-    runs = run_suites([{"project": {"test_two.py": text}, "options": ["-s", "-W", "ignore"]}] * 2, done=seen.append)
-    assert [len(run.passed) for run in runs] == [1, 1] and sorted(map(id, seen)) == sorted(map(id, runs))
+    runs = run_suites(
+        [{"project": {"test_two.py": text}, "options": ["-s", "-W", "ignore"]}] * 2,
+        done=seen.append,
+    )
+    assert [len(run.passed) for run in runs] == [1, 1] and sorted(map(id, seen)) == sorted(
+        map(id, runs)
+    )
     assert list(tmp_path.iterdir()) == []
     assert set(threading.enumerate()) <= threads
-    assert not [c for c in psutil.process_iter(["cmdline"]) if "import time; time.sleep(99)" in (c.info["cmdline"] or ())]
+    assert not [
+        c
+        for c in psutil.process_iter(["cmdline"])
+        if "import time; time.sleep(99)" in (c.info["cmdline"] or ())
+    ]
     databases = {run.output.split("my database: ")[1].split()[0] for run in runs}
-    with scratch_database() as scratch, psycopg.connect(scratch.url.replace("+asyncpg", "")) as connection:
+    with (
+        scratch_database() as scratch,
+        psycopg.connect(scratch.url.replace("+asyncpg", "")) as connection,
+    ):
         assert len(databases) == 2
-        assert connection.execute("SELECT datname FROM pg_database WHERE datname = ANY(%s)", [list(databases)]).fetchall() == []
+        assert (
+            connection.execute(
+                "SELECT datname FROM pg_database WHERE datname = ANY(%s)", [list(databases)]
+            ).fetchall()
+            == []
+        )
 
 
 def test_one_that_cannot_run_ends_the_others() -> None:
@@ -319,17 +387,37 @@ def test_one_that_cannot_run_ends_the_others() -> None:
         ({"project": "/no/such/project"}, "There is no project folder"),
         ({"project": {"../up.py": ""}}, "is no file below the project"),
         ({"project": {"up\0.py": ""}}, "is no file below the project"),
-        ({"project": {"tests": "", "tests/test_a.py": ""}}, "cannot be copied for a run: project.tests\nIt says: "),
-        ({"order": "sideways"}, "There is no order 'sideways'; there are: default, reverse, random:SEED"),
+        (
+            {"project": {"tests": "", "tests/test_a.py": ""}},
+            "cannot be copied for a run: project.tests\nIt says: ",
+        ),
+        (
+            {"order": "sideways"},
+            "There is no order 'sideways'; there are: default, reverse, random:SEED",
+        ),
         ({"order": "random:x"}, "There is no order 'random:x'"),
         ({"limit": 0}, "a number of seconds above 0"),
         ({"tests": "test_reports.py"}, "lists of words"),
         ({"tests": ["test_reports.py::test_nine"]}, r"not found: test_reports\.py::test_nine"),
         ({"options": ["--no-such-option"]}, "unrecognized arguments: --no-such-option"),
         ({"options": ["-k", "nothing"]}, "collected none"),
-        ({"project": {"conftest.py": "import no_such_module", "test_a.py": ""}}, "No module named 'no_such_module'"),
-        ({"project": {"conftest.py": "def (", "test_a.py": ""}}, "It says: SyntaxError: invalid syntax"),
-        ({"project": {"conftest.py": "def pytest_runtestloop(): raise LookupError('lost')", "test_a.py": "def test(): 0"}}, "lost"),
+        (
+            {"project": {"conftest.py": "import no_such_module", "test_a.py": ""}},
+            "No module named 'no_such_module'",
+        ),
+        (
+            {"project": {"conftest.py": "def (", "test_a.py": ""}},
+            "It says: SyntaxError: invalid syntax",
+        ),
+        (
+            {
+                "project": {
+                    "conftest.py": "def pytest_runtestloop(): raise LookupError('lost')",
+                    "test_a.py": "def test(): 0",
+                }
+            },
+            "lost",
+        ),
         ({"python": "/no/such/python"}, "The interpreter .* cannot be started: no such file"),
     ],
 )
@@ -343,11 +431,20 @@ def test_a_file_that_cannot_be_imported_is_an_error_of_that_file() -> None:
     run = run_suite({"test_bad.py": "import no_such_module", "test_good.py": "def test_a(): pass"})
     assert run.errors == {"test_bad.py": "ModuleNotFoundError"}
     (test,) = run.tests
-    assert (test.phase, test.error) == ("collection", "ModuleNotFoundError: No module named 'no_such_module'")
+    assert (test.phase, test.error) == (
+        "collection",
+        "ModuleNotFoundError: No module named 'no_such_module'",
+    )
 
 
 def test_a_process_that_dies_has_said_what_it_did() -> None:
-    run = run_suite({"test_dies.py": "import os\ndef test_a(): pass\ndef test_b(): os._exit(7)\ndef test_c(): pass"})
+    run = run_suite(
+        {
+            "test_dies.py": (
+                "import os\ndef test_a(): pass\ndef test_b(): os._exit(7)\ndef test_c(): pass"
+            )
+        }
+    )
     assert run.passed == ["test_dies.py::test_a"]
     assert run.failed == {"test_dies.py::test_b": "process ended"}
     assert run.exit_code == 7 and run.not_run == ("test_dies.py::test_c",)
@@ -357,7 +454,11 @@ def test_much_output_is_cut_in_the_middle() -> None:
     text = "def test_a():\n    for _ in range(2000): print('x' * 100_000)\n    print('the end')"
     run = run_suite({"test_loud.py": text}, options=["-s"])
     assert run.passed and len(run.output) < 1_100_000
-    assert "test session starts" in run.output and "the end" in run.output and "bytes are left out" in run.output
+    assert (
+        "test session starts" in run.output
+        and "the end" in run.output
+        and "bytes are left out" in run.output
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no file that is open")
@@ -367,7 +468,9 @@ def test_a_suite_may_take_its_own_folder_away() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the interpreter is a shell script")
-def test_an_interpreter_that_is_none_may_say_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interpreter_that_is_none_may_say_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     strange = tmp_path / "python"
     strange.write_text("#!/bin/sh\necho '{}'\necho 7\n")
     strange.chmod(0o755)
@@ -381,11 +484,23 @@ def test_an_interpreter_that_is_none_may_say_anything(tmp_path: Path, monkeypatc
 def test_two_files_of_one_name_are_explained() -> None:
     run = run_suite({"api/test_a.py": "def test_a(): pass", "core/test_a.py": "def test_a(): pass"})
     (refused,) = run.tests
-    assert (refused.symptom, refused.error) == ("CollectError", "CollectError: import file mismatch")
+    assert (refused.symptom, refused.error) == (
+        "CollectError",
+        "CollectError: import file mismatch",
+    )
 
 
 def test_a_mark_that_nobody_declared_is_named() -> None:
-    run = run_suite({"pytest.ini": "[pytest]\naddopts = --strict-markers\n", "test_report.py": "import pytest\n@pytest.mark.slow\ndef test_title(): pass\n"})
+    run = run_suite(
+        {
+            "pytest.ini": "[pytest]\naddopts = --strict-markers\n",
+            "test_report.py": "import pytest\n@pytest.mark.slow\ndef test_title(): pass\n",
+        }
+    )
     (refused,) = run.tests
-    assert (refused.outcome, refused.phase, refused.symptom) == ("error", "collection", "CollectError")
+    assert (refused.outcome, refused.phase, refused.symptom) == (
+        "error",
+        "collection",
+        "CollectError",
+    )
     assert refused.error == "CollectError: 'slow' not found in `markers` configuration option"

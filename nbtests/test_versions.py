@@ -23,11 +23,18 @@ import pytest
 
 from loopbound.problem import Problem
 from loopbound.suite import fixes
-from loopbound.suite.versions import expect_here, observed
 from loopbound.suite.versions import environments as made
+from loopbound.suite.versions import expect_here, observed
 from loopbound.suite.versions.command import differences, observe_one, tidy, versions_command
 from loopbound.suite.versions.observed import OBSERVED, number, stored
-from loopbound.suite.versions.probes import FIXTURE_OPTION, NO_SUCH_OPTION, SCOPES, TEST_OPTION, matrix, matrix_fact
+from loopbound.suite.versions.probes import (
+    FIXTURE_OPTION,
+    NO_SUCH_OPTION,
+    SCOPES,
+    TEST_OPTION,
+    matrix,
+    matrix_fact,
+)
 
 LOOPBOUND = [sys.executable, "-m", "loopbound"]
 
@@ -55,7 +62,8 @@ def environment(name: str) -> Path:
         pytest.skip(str(reason).splitlines()[0])
 
 
-# -- the lock ------------------------------------------------------------------------------------------------------
+# -- the lock
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_every_environment_is_a_group_that_excludes_the_others(lock: dict[str, Any]) -> None:
@@ -69,8 +77,14 @@ def test_every_environment_is_a_group_that_excludes_the_others(lock: dict[str, A
 
 def test_the_lock_is_portable_and_has_one_source(lock: dict[str, Any]) -> None:
     packages = [package for package in lock["package"] if "virtual" not in package["source"]]
-    assert {package["source"].get("registry") for package in packages} == {"https://pypi.org/simple"}
-    files = [file for package in packages for file in [*package.get("wheels", ()), *filter(None, [package.get("sdist")])]]
+    assert {package["source"].get("registry") for package in packages} == {
+        "https://pypi.org/simple"
+    }
+    files = [
+        file
+        for package in packages
+        for file in [*package.get("wheels", ()), *filter(None, [package.get("sdist")])]
+    ]
     assert {file["url"].split("/")[2] for file in files} == {"files.pythonhosted.org"}
     assert all(file["hash"].startswith("sha256:") for file in files)
     for name, newest in (("asyncpg", 14), ("sqlalchemy", 14), ("greenlet", 14)):
@@ -86,20 +100,32 @@ def test_the_lock_is_portable_and_has_one_source(lock: dict[str, Any]) -> None:
 
 def test_the_lock_belongs_to_the_project_file() -> None:
     environment("asyncio-1-5")  # or skipped without a network
-    command = [made._uv(), "lock", "--check", "--no-config", "--project", made.project(), "--python", sys.executable]
+    command = [
+        made._uv(),
+        "lock",
+        "--check",
+        "--no-config",
+        "--project",
+        made.project(),
+        "--python",
+        sys.executable,
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if made._NO_NETWORK.search(done.stderr):
         pytest.skip("no network")
     assert done.returncode == 0, done.stderr
 
 
-# -- environments --------------------------------------------------------------------------------------------------
+# -- environments
+# --------------------------------------------------------------------------------------------------
 
 
 def test_an_environment_has_the_versions_of_the_lock(lock: dict[str, Any]) -> None:
     versions = made.versions_in(environment("asyncio-0-21"))
     assert number(versions["pytest-asyncio"])[:2] == (0, 21)
-    locked = {(package["name"], package["version"]) for package in lock["package"] if "version" in package}
+    locked = {
+        (package["name"], package["version"]) for package in lock["package"] if "version" in package
+    }
     assert {pair for pair in versions.items() if pair[0] != "python"} <= locked
 
 
@@ -127,8 +153,14 @@ def test_two_at_once_make_one(cache: Path) -> None:
     environment("asyncio-0-24")
     shutil.rmtree(cache / "versions")
     found: list[Path] = []
-    program = "import sys; from loopbound.suite.versions.environments import python_of; print(python_of('asyncio-0-24'))"
-    threads = [threading.Thread(target=lambda: found.append(made.python_of("asyncio-0-24"))) for _ in range(2)]
+    program = (
+        "import sys; from loopbound.suite.versions.environments import python_of;"
+        " print(python_of('asyncio-0-24'))"
+    )
+    threads = [
+        threading.Thread(target=lambda: found.append(made.python_of("asyncio-0-24")))
+        for _ in range(2)
+    ]
     other = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     for thread in threads:
         thread.start()
@@ -151,13 +183,21 @@ def test_one_that_nobody_used_for_long_goes(cache: Path) -> None:
     assert not old.exists() and new.exists()
 
 
-def test_without_a_network_it_says_so_in_two_lines(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_it_says_so_in_two_lines(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "nothing"))
-    with pytest.raises(made.NoNetwork, match="asyncio-0-24 cannot be fetched: no network.\nConnect once") as raised:
+    with pytest.raises(
+        made.NoNetwork, match="asyncio-0-24 cannot be fetched: no network.\nConnect once"
+    ) as raised:
         made.python_of("asyncio-0-24")
     assert str(raised.value).count("\n") == 1
-    assert [path for path in (cache / "versions").rglob("*") if path.is_dir() and path.name.startswith("asyncio")] == []
+    assert [
+        path
+        for path in (cache / "versions").rglob("*")
+        if path.is_dir() and path.name.startswith("asyncio")
+    ] == []
 
 
 def test_without_uv_it_says_so_in_two_lines(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,36 +208,52 @@ def test_without_uv_it_says_so_in_two_lines(cache: Path, monkeypatch: pytest.Mon
 
 
 def test_an_unknown_name_names_the_known() -> None:
-    with pytest.raises(Problem, match="no environment is called 'asyncio-9'.\nThere are: asyncio-0-18, "):
+    with pytest.raises(
+        Problem, match="no environment is called 'asyncio-9'.\nThere are: asyncio-0-18, "
+    ):
         made.chosen(["asyncio-9"])
 
 
 def test_one_that_this_python_cannot_have_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.Environment("asyncpg-0-30", (), "3.10").fits_here is False
     assert made.Environment("asyncpg-0-30", (), "3.99").fits_here is True
-    monkeypatch.setattr(made, "environments", lambda: [made.Environment("old", (), "3.10"), made.Environment("any", ())])
+    monkeypatch.setattr(
+        made,
+        "environments",
+        lambda: [made.Environment("old", (), "3.10"), made.Environment("any", ())],
+    )
     assert [environment.name for environment in made.chosen([])] == ["any"]
     with pytest.raises(Problem, match="old has no packages for this Python.\nIts newest is 3.10"):
         made.chosen(["old"])
 
 
-# -- what is stored ------------------------------------------------------------------------------------------------
+# -- what is stored
+# ------------------------------------------------------------------------------------------------
 
 
 def test_the_stored_rows_are_whole_and_in_one_form(lock: dict[str, Any]) -> None:
     rows = stored()
-    assert OBSERVED.read_text(encoding="utf-8") == json.dumps(tidy(rows), indent=2, ensure_ascii=False) + "\n"
-    locked = {(package["name"], package["version"]) for package in lock["package"] if "version" in package}
+    assert (
+        OBSERVED.read_text(encoding="utf-8")
+        == json.dumps(tidy(rows), indent=2, ensure_ascii=False) + "\n"
+    )
+    locked = {
+        (package["name"], package["version"]) for package in lock["package"] if "version" in package
+    }
     assert rows["environments"].keys() == {environment.name for environment in made.environments()}
     for environment in made.environments():
         kept = rows["environments"][environment.name]
         assert {pair for pair in kept["versions"].items() if pair[0] != "python"} <= locked
         facts = kept["observed"]
         if "matrix" in environment.runs:
-            assert {matrix_fact(fixture, test) for fixture in SCOPES for test in SCOPES} <= facts.keys()
+            assert {
+                matrix_fact(fixture, test) for fixture in SCOPES for test in SCOPES
+            } <= facts.keys()
         if "incident" in environment.runs:
             assert {f"incident, {fix}" for fix in fixes()} == {
-                fact for fact in facts if fact.startswith("incident, ") and fact.removeprefix("incident, ") in fixes()
+                fact
+                for fact in facts
+                if fact.startswith("incident, ") and fact.removeprefix("incident, ") in fixes()
             }
         if "plugin" in environment.runs:
             assert "mode when unset" in facts
@@ -210,10 +266,18 @@ def test_where_an_option_is_unknown_no_cell_claims_an_outcome() -> None:
         facts = kept["observed"]
         for fixture in (*SCOPES, None):
             for test in (*SCOPES, None):
-                asked = [option for option, scope in ((FIXTURE_OPTION, fixture), (TEST_OPTION, test)) if scope]
+                asked = [
+                    option
+                    for option, scope in ((FIXTURE_OPTION, fixture), (TEST_OPTION, test))
+                    if scope
+                ]
                 if matrix_fact(fixture, test) in facts:
                     unknown = any(facts[f"option {option}"] == "unknown" for option in asked)
-                    assert (facts[matrix_fact(fixture, test)] == NO_SUCH_OPTION) == unknown, (name, fixture, test)
+                    assert (facts[matrix_fact(fixture, test)] == NO_SUCH_OPTION) == unknown, (
+                        name,
+                        fixture,
+                        test,
+                    )
 
 
 def test_rows_of_a_fact_come_oldest_first() -> None:
@@ -229,7 +293,9 @@ def test_rows_of_a_fact_come_oldest_first() -> None:
 
 def test_here_takes_the_nearest_that_is_not_newer() -> None:
     def at(fact: str, pytest_asyncio: str, **installed: str) -> str:
-        return expect_here(fact, installed={"pytest-asyncio": pytest_asyncio, **installed})[0].environment
+        return expect_here(fact, installed={"pytest-asyncio": pytest_asyncio, **installed})[
+            0
+        ].environment
 
     today = {"sqlalchemy": "2.1.9", "asyncpg": "0.32.0"}
     assert at("mode when unset", pytest_asyncio="1.5.0", **today) == "asyncio-1-5"
@@ -238,13 +304,21 @@ def test_here_takes_the_nearest_that_is_not_newer() -> None:
     assert at("mode when unset", pytest_asyncio="0.23.8", **today) == "asyncio-0-23"
     pool = "default pool, engine.begin(), loop after loop"
     assert at(pool, pytest_asyncio="1.5.0", **today) == "asyncio-1-5"
-    assert at(pool, pytest_asyncio="1.5.0", sqlalchemy="2.0.60", asyncpg="0.32.0") == "sqlalchemy-2-0"
-    assert at("incident, as found", pytest_asyncio="1.5.0", sqlalchemy="2.0.58", asyncpg="0.32.0") == "sqlalchemy-2-0"
+    assert (
+        at(pool, pytest_asyncio="1.5.0", sqlalchemy="2.0.60", asyncpg="0.32.0") == "sqlalchemy-2-0"
+    )
+    assert (
+        at("incident, as found", pytest_asyncio="1.5.0", sqlalchemy="2.0.58", asyncpg="0.32.0")
+        == "sqlalchemy-2-0"
+    )
 
 
 def test_here_says_so_where_nothing_fits() -> None:
     row = expect_here("mode when unset", installed={"pytest-asyncio": "0.17.2"})[0]
-    assert (row.environment, row.observed) == ("", "not known: nothing as old as pytest-asyncio 0.17.2 was run")
+    assert (row.environment, row.observed) == (
+        "",
+        "not known: nothing as old as pytest-asyncio 0.17.2 was run",
+    )
     row = expect_here("mode when unset", installed={})[0]
     assert row.observed == "not known: pytest-asyncio is not installed here"
 
@@ -261,7 +335,8 @@ def test_cells_with_an_unknown_option_are_not_run() -> None:
     assert len(without) == 26 and set(without.values()) == {NO_SUCH_OPTION}
 
 
-# -- comparing -----------------------------------------------------------------------------------------------------
+# -- comparing
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_a_changed_row_is_found() -> None:
@@ -290,7 +365,11 @@ def only(rows: dict[str, Any], name: str, facts: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "topics"),
-    [("asyncio-0-21", ["incident", "plugin"]), ("asyncio-0-26", ["incident", "matrix"]), ("sqlalchemy-2-1-3", ["pool"])],
+    [
+        ("asyncio-0-21", ["incident", "plugin"]),
+        ("asyncio-0-26", ["incident", "matrix"]),
+        ("sqlalchemy-2-1-3", ["pool"]),
+    ],
 )
 def test_a_shorter_part_sees_what_is_stored(name: str, topics: list[str]) -> None:
     environment(name)
@@ -310,7 +389,9 @@ def test_the_command_compares_writes_and_names_a_change(
     assert json.loads(file.read_text(encoding="utf-8"))["environments"] == {
         "asyncio-0-19": stored()["environments"]["asyncio-0-19"]
     }
-    file.write_text(file.read_text(encoding="utf-8").replace('"a loop each"', '"one loop"'), encoding="utf-8")
+    file.write_text(
+        file.read_text(encoding="utf-8").replace('"a loop each"', '"one loop"'), encoding="utf-8"
+    )
     capsys.readouterr()
     assert versions_command(["asyncio-0-19"], tmp_path / "now.json", write=False) == 1
     said = capsys.readouterr().out
@@ -319,19 +400,28 @@ def test_the_command_compares_writes_and_names_a_change(
     assert (tmp_path / "now.json").is_file()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process of a console")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no SIGINT for one process of a console"
+)
 def test_ctrl_c_ends_what_runs_and_writes_nothing() -> None:
     environment("asyncio-0-26")
     before = OBSERVED.read_bytes()
     process = subprocess.Popen(
-        [*LOOPBOUND, "versions", "asyncio-0-26", "--write"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*LOOPBOUND, "versions", "asyncio-0-26", "--write"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     watched = psutil.Process(process.pid)
     until = time.monotonic() + 60
     children: list[psutil.Process] = []
     while not children and time.monotonic() < until:
         with contextlib.suppress(psutil.Error):  # one that has ended while we look
-            children = [child for child in watched.children(recursive=True) if "loopbound_child" in " ".join(child.cmdline())]
+            children = [
+                child
+                for child in watched.children(recursive=True)
+                if "loopbound_child" in " ".join(child.cmdline())
+            ]
         time.sleep(0.02)
     assert children
     process.send_signal(signal.SIGINT)

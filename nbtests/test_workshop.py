@@ -1,4 +1,6 @@
-"""The facilitator's guide: its generated parts are what the course gives, its agendas fit, its links lead somewhere, and the hub's file does what it says."""
+"""The facilitator's guide: its generated parts are what the course gives, its agendas fit, its
+links lead somewhere, and the hub's file does what it says.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,18 @@ import pytest
 from traitlets.config import Config
 
 from loopbound.cli import _parser
-from loopbound.course.manifest import Agenda, Lesson, Pause, Task, agendas, assignments, lesson, lessons, repository, task
+from loopbound.course.manifest import (
+    Agenda,
+    Lesson,
+    Pause,
+    Task,
+    agendas,
+    assignments,
+    lesson,
+    lessons,
+    repository,
+    task,
+)
 from loopbound.exercises.proof import wrong_answers
 from loopbound.lessons.rules import AMERICAN, BANNED
 from loopbound.lessons.text import prose
@@ -24,7 +37,8 @@ TEXT = (ROOT / command.GUIDE).read_text(encoding="utf-8")
 AGENDAS = pytest.mark.parametrize("agenda", agendas(), ids=lambda agenda: agenda.title)
 
 
-# What is generated ------------------------------------------------------------------------------------------------
+# What is generated
+# ------------------------------------------------------------------------------------------------
 
 
 def test_the_guide_is_what_the_course_gives(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,10 +47,16 @@ def test_the_guide_is_what_the_course_gives(capsys: pytest.CaptureFixture[str]) 
 
 def test_every_lesson_and_every_wrong_answer_is_in_it() -> None:
     for each in lessons():
-        assert f"### {each.number} · {each.title}\n" in TEXT and f"**Ask:** {each.ask}\n" in TEXT and f"**Debrief:** {each.debrief}\n" in TEXT
+        assert (
+            f"### {each.number} · {each.title}\n" in TEXT
+            and f"**Ask:** {each.ask}\n" in TEXT
+            and f"**Debrief:** {each.debrief}\n" in TEXT
+        )
     for which in assignments():
         for answer in wrong_answers(ROOT, which):
-            section = TEXT.split(f"#### {answer.task} {task(answer.task).title}\n")[1].split("\n#")[0]
+            section = TEXT.split(f"#### {answer.task} {task(answer.task).title}\n")[1].split("\n#")[
+                0
+            ]
             named = {line.replace("\\", "").replace("`", "") for line in section.splitlines()}
             wanted = f"- {answer.name} → **{answer.diagnosis or answer.outcome}**".replace("`", "")
             assert any(line.startswith(wanted) for line in named), wanted
@@ -45,7 +65,9 @@ def test_every_lesson_and_every_wrong_answer_is_in_it() -> None:
 def test_a_lesson_has_one_question_and_one_sentence_of_debrief() -> None:
     for each in lessons():
         assert re.fullmatch(r"[^?]+\?", each.ask), each.name
-        assert re.fullmatch(r"(?:[^.]|\.(?=\w))+\.", each.debrief) and len(each.debrief.split()) <= 30, each.name
+        assert (
+            re.fullmatch(r"(?:[^.]|\.(?=\w))+\.", each.debrief) and len(each.debrief.split()) <= 30
+        ), each.name
 
 
 @pytest.fixture
@@ -62,11 +84,19 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("**Ask:** Which loop", "**Ask:** What loop"), ("| 0:00 | 15 |", "| 0:00 | 20 |"), ("#### 01.2 ", "#### 01.9 ")],
+    [
+        ("**Ask:** Which loop", "**Ask:** What loop"),
+        ("| 0:00 | 15 |", "| 0:00 | 20 |"),
+        ("#### 01.2 ", "#### 01.9 "),
+    ],
     ids=["a question", "an agenda", "a task"],
 )
-def test_a_stale_part_is_found_and_written_anew(copy: Path, capsys: pytest.CaptureFixture[str], old: str, new: str) -> None:
-    own = copy.read_text(encoding="utf-8").replace("## On the day", "## On the day itself")  # what a facilitator wrote stays
+def test_a_stale_part_is_found_and_written_anew(
+    copy: Path, capsys: pytest.CaptureFixture[str], old: str, new: str
+) -> None:
+    own = copy.read_text(encoding="utf-8").replace(
+        "## On the day", "## On the day itself"
+    )  # what a facilitator wrote stays
     assert old in own
     copy.write_text(own.replace(old, new), encoding="utf-8", newline="")
     assert command.workshop_command(check=True) == 1
@@ -78,13 +108,21 @@ def test_a_stale_part_is_found_and_written_anew(copy: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize(
     "text",
-    ["", "<!-- a: generated -->\n", "<!-- a: end --> <!-- a: generated -->\n", "<!-- a: generated -->\n<!-- a: end -->\n" * 2],
+    [
+        "",
+        "<!-- a: generated -->\n",
+        "<!-- a: end --> <!-- a: generated -->\n",
+        "<!-- a: generated -->\n<!-- a: end -->\n" * 2,
+    ],
     ids=["no marks", "no end", "turned round", "twice"],
 )
 def test_marks_that_do_not_pair_are_a_problem(text: str) -> None:
     with pytest.raises(Problem, match="<!-- a: end -->"):
         filled(text, {"a": "new"})
-    assert filled("x\n<!-- a: generated -->\nold\n<!-- a: end -->\ny", {"a": r"\1 new"}) == "x\n<!-- a: generated -->\n\n\\1 new\n<!-- a: end -->\ny"
+    assert (
+        filled("x\n<!-- a: generated -->\nold\n<!-- a: end -->\ny", {"a": r"\1 new"})
+        == "x\n<!-- a: generated -->\n\n\\1 new\n<!-- a: end -->\ny"
+    )
 
 
 def test_a_guide_that_is_gone_is_told_the_way_back(copy: Path) -> None:
@@ -93,11 +131,16 @@ def test_a_guide_that_is_gone_is_told_the_way_back(copy: Path) -> None:
         command.workshop_command(check=True)
 
 
-# The agendas ------------------------------------------------------------------------------------------------------
+# The agendas
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_there_are_three_of_them() -> None:
-    assert [(agenda.title, agenda.minutes) for agenda in agendas()] == [("90 minutes", 90), ("Half a day", 240), ("A day", 480)]
+    assert [(agenda.title, agenda.minutes) for agenda in agendas()] == [
+        ("90 minutes", 90),
+        ("Half a day", 240),
+        ("A day", 480),
+    ]
 
 
 @AGENDAS
@@ -109,7 +152,9 @@ def test_an_agenda_fits_and_teaches_before_it_asks(agenda: Agenda) -> None:
     assert asked == sorted(set(asked)) and len(asked) >= 2
     for number, part in enumerate(agenda.parts):
         if isinstance(part, Task):
-            assert lesson(part.id[:2]) in agenda.parts[:number], f"{part.id} comes before its lesson"
+            assert lesson(part.id[:2]) in agenda.parts[:number], (
+                f"{part.id} comes before its lesson"
+            )
 
 
 @AGENDAS
@@ -125,11 +170,15 @@ def test_an_agenda_that_takes_too_long_is_a_problem() -> None:
         agenda_block([Agenda("Too much", 30, (lesson("00"), lesson("01")))])
 
 
-# As a page --------------------------------------------------------------------------------------------------------
+# As a page
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_links_lead_somewhere() -> None:
-    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)}
+    anchors = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
+    }
     links = re.findall(r"\]\(([^)]+)\)", TEXT)
     assert len(links) > 40
     for link in links:
@@ -140,8 +189,15 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_its_language_is_that_of_the_lessons() -> None:
-    pieces = prose(re.sub(r"“[^”]*”", "", TEXT)).text  # a check's own words are looked at with the exercises
-    assert [found[0] for piece in pieces for rule in (BANNED, AMERICAN) for found in rule.finditer(piece)] == []
+    pieces = prose(
+        re.sub(r"“[^”]*”", "", TEXT)
+    ).text  # a check's own words are looked at with the exercises
+    assert [
+        found[0]
+        for piece in pieces
+        for rule in (BANNED, AMERICAN)
+        for found in rule.finditer(piece)
+    ] == []
     outside = re.sub(r"^```.*?^```$", "", TEXT, flags=re.DOTALL | re.MULTILINE)
     assert [line for line in outside.splitlines() if line.count("`") % 2] == []
 
@@ -154,7 +210,8 @@ def test_every_command_in_it_is_one() -> None:
             assert callable(_parser().parse_args(words.split()).run)
 
 
-# The hub ----------------------------------------------------------------------------------------------------------
+# The hub
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -163,15 +220,23 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("LOOPBOUND_HOMES", str(tmp_path / "homes"))
     monkeypatch.setenv("LOOPBOUND_PASSWORD", "eight or more")
     path, config = ROOT / "workshop" / "jupyterhub_config.py", Config()
-    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), {"get_config": lambda: config, "__file__": str(path)})
+    exec(
+        compile(path.read_text(encoding="utf-8"), str(path), "exec"),
+        {"get_config": lambda: config, "__file__": str(path)},
+    )
     return config
 
 
-def test_a_learner_s_first_start_hands_out_and_the_second_keeps(hub: Config, tmp_path: Path) -> None:
+def test_a_learner_s_first_start_hands_out_and_the_second_keeps(
+    hub: Config, tmp_path: Path
+) -> None:
     mina = SimpleNamespace(user=SimpleNamespace(name="mina"))
     hub.Spawner.pre_spawn_hook(mina)
     home = Path(hub.SimpleLocalProcessSpawner.home_dir_template.format(username="mina"))
-    assert home == tmp_path / "homes" / "mina" and (home / hub.Spawner.default_url.removeprefix("/lab/tree/")).is_file()
+    assert (
+        home == tmp_path / "homes" / "mina"
+        and (home / hub.Spawner.default_url.removeprefix("/lab/tree/")).is_file()
+    )
     exercise = home / "exercises" / assignments()[0].file
     assert exercise.read_bytes() == (ROOT / "exercises" / assignments()[0].file).read_bytes()
     assert not list(home.rglob("wrong_answers.toml")) and not (home / "solutions").exists()
@@ -183,4 +248,6 @@ def test_a_learner_s_first_start_hands_out_and_the_second_keeps(hub: Config, tmp
 def test_a_name_is_no_way_out_of_the_homes(hub: Config) -> None:
     names = re.compile(hub.Authenticator.username_pattern)
     assert names.fullmatch("mina-2")
-    assert [name for name in ("..", "../omar", "a/b", ".hub", "Mina", "") if names.fullmatch(name)] == []
+    assert [
+        name for name in ("..", "../omar", "a/b", ".hub", "Mina", "") if names.fullmatch(name)
+    ] == []

@@ -1,8 +1,10 @@
-"""JupyterHub for a workshop on one machine: whoever knows the password picks a name, and gets a JupyterLab with lessons and exercises of their own.
+"""JupyterHub for a workshop on one machine: whoever knows the password picks a name, and gets a
+JupyterLab with lessons and exercises of their own.
 
     LOOPBOUND_PASSWORD=… jupyterhub --config workshop/jupyterhub_config.py
 
-All of them run under the account that started the hub, so that no accounts have to be made: they could read each other's files.
+All of them run under the account that started the hub, so that no accounts have to be made: they
+    could read each other's files.
 """
 
 import os
@@ -17,11 +19,17 @@ HOMES = Path(os.environ.get("LOOPBOUND_HOMES", COURSE.parent / "loopbound-homes"
 
 
 def hand_out(spawner):
-    """A learner's first start: their own copy of the lessons and the exercises, side by side, so that the links between them work."""
+    """A learner's first start: their own copy of the lessons and the exercises, side by side, so
+    that the links between them work.
+    """
     for folder in ("notebooks", "exercises"):
         mine = HOMES / spawner.user.name / folder
         if not mine.exists():
-            shutil.copytree(COURSE / folder, mine, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__"))
+            shutil.copytree(
+                COURSE / folder,
+                mine,
+                ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__"),
+            )
 
 
 c.JupyterHub.spawner_class = "simple"
@@ -34,7 +42,9 @@ if hasattr(os, "geteuid") and os.geteuid() == 0:
     c.Spawner.args = ["--allow-root"]
 
 c.JupyterHub.authenticator_class = "shared-password"
-c.SharedPasswordAuthenticator.user_password = os.environ["LOOPBOUND_PASSWORD"]  # eight characters or more
+c.SharedPasswordAuthenticator.user_password = os.environ[
+    "LOOPBOUND_PASSWORD"
+]  # eight characters or more
 c.Authenticator.allow_all = True
 # A name becomes a folder's name.
 c.Authenticator.username_pattern = r"[a-z][a-z0-9-]{1,30}"

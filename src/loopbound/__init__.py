@@ -1,4 +1,7 @@
-"""What the notebooks import. Each name is loaded when first asked for, so that the command line stays quick."""
+"""What the notebooks import.
+
+Each name is loaded when first asked for, so that the command line stays quick.
+"""
 
 from importlib import import_module
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from importlib import metadata
 
 _REPAIR = "End the lab, delete the folder .venv and start again with: python3 lab.py"
-DATABASE_SECONDS = 60  # the first start of an embedded server on a slow disk is the longest thing here
+DATABASE_SECONDS = (
+    60  # the first start of an embedded server on a slow disk is the longest thing here
+)
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,11 @@ class Row:
 
 
 def examine() -> list[Row]:
-    """Look at Python, packages, database and fonts, in this order. Never raises for what it finds: that is a row.
+    """Look at Python, packages, database and fonts, in this order. Never raises for what it finds:
+    that is a row.
 
-    Starts the embedded PostgreSQL if `DATABASE_URL` is not set. Works in a cell too, where an event loop is running.
+    Starts the embedded PostgreSQL if `DATABASE_URL` is not set. Works in a cell too, where an event
+    loop is running.
     """
     return [_python(), *_packages(), _database(), _fonts()]
 
@@ -42,11 +46,18 @@ def _python() -> Row:
     wanted = metadata.metadata("loopbound")["Requires-Python"]
     if SpecifierSet(wanted).contains(version, prereleases=True):
         return Row("Python", version)
-    return Row("Python", version, f"the course needs {wanted}", "Run lab.py with another Python; it makes .venv anew.")
+    return Row(
+        "Python",
+        version,
+        f"the course needs {wanted}",
+        "Run lab.py with another Python; it makes .venv anew.",
+    )
 
 
 def _packages() -> Iterator[Row]:
-    """The packages that lessons speak about by name, then one row for each other that is missing or of a wrong version."""
+    """The packages that lessons speak about by name, then one row for each other that is missing or
+    of a wrong version.
+    """
     from packaging.requirements import Requirement
 
     spoken_of = {"jupyterlab", "sqlalchemy", "asyncpg", "aiosqlite", "psycopg"}
@@ -58,10 +69,17 @@ def _packages() -> Iterator[Row]:
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
-            yield Row(requirement.name, "missing", "it is not installed in this kernel's environment", repair)
+            yield Row(
+                requirement.name,
+                "missing",
+                "it is not installed in this kernel's environment",
+                repair,
+            )
             continue
         if not requirement.specifier.contains(version, prereleases=True):
-            yield Row(requirement.name, version, f"the course needs {requirement.specifier}", repair)
+            yield Row(
+                requirement.name, version, f"the course needs {requirement.specifier}", repair
+            )
         elif requirement.name in spoken_of:
             yield Row(requirement.name, version)
 
@@ -69,7 +87,11 @@ def _packages() -> Iterator[Row]:
 def _database() -> Row:
     from loopbound.problem import Problem
 
-    help = "Unset DATABASE_URL to use the embedded server." if os.environ.get("DATABASE_URL") else _REPAIR
+    help = (
+        "Unset DATABASE_URL to use the embedded server."
+        if os.environ.get("DATABASE_URL")
+        else _REPAIR
+    )
     try:
         return Row("PostgreSQL", _on_own_loop(_server_version))
     except Problem as problem:
@@ -85,7 +107,11 @@ async def _server_version() -> str:
     from loopbound.database import scratch_database
 
     with scratch_database("doctor") as database:
-        url = make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        url = (
+            make_url(database.url)
+            .set(drivername="postgresql")
+            .render_as_string(hide_password=False)
+        )
         connection = await asyncpg.connect(url, timeout=DATABASE_SECONDS)
         try:
             return (await connection.fetchval("SHOW server_version")).split()[0]
@@ -94,7 +120,9 @@ async def _server_version() -> str:
 
 
 def _on_own_loop(function) -> str:
-    """Run a coroutine function to its end on a new loop in a thread: a cell's own thread already runs one."""
+    """Run a coroutine function to its end on a new loop in a thread: a cell's own thread already
+    runs one.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as thread:
@@ -109,7 +137,9 @@ def _fonts() -> Row:
         font_manager.findfont(name, fallback_to_default=False)
     except ValueError:
         return Row(
-            "Fonts", "missing", f"matplotlib does not find {name}, which comes with it",
+            "Fonts",
+            "missing",
+            f"matplotlib does not find {name}, which comes with it",
             "Remove .venv and start again with: python3 lab.py",
         )
     return Row("Fonts", name)

@@ -32,9 +32,11 @@ def check_writable(path: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Put a file in a path's place in one step: a reader sees the old or the new one, also when this is interrupted.
+    """Put a file in a path's place in one step: a reader sees the old or the new one, also when
+    this is interrupted.
 
-    UTF-8, with the line ends that the text has. Where `path` is a link, the file that it leads to is replaced.
+    UTF-8, with the line ends that the text has. Where `path` is a link, the file that it leads to
+    is replaced.
 
     Raises:
         Problem: it cannot be written.

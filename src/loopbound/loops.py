@@ -32,7 +32,9 @@ _PATIENCE = 2.0  # seconds that an interrupted step has to end in
 
 #: Called as ``listener(loop, phase, name, error)`` around every step of every
 #: `NamedLoop`, on that loop's thread; ``phase`` is "begin", "end" or "closed".
-step_listeners: list[Callable[[asyncio.AbstractEventLoop, str, str, BaseException | None], None]] = []
+step_listeners: list[
+    Callable[[asyncio.AbstractEventLoop, str, str, BaseException | None], None]
+] = []
 
 
 def name_of(loop: asyncio.AbstractEventLoop) -> str:
@@ -86,18 +88,26 @@ class NamedLoop:
     makes the loop, as it does for `asyncio.Runner`; by default the platform's own.
     """
 
-    def __init__(self, name: str, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+    def __init__(
+        self, name: str, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    ) -> None:
         self.name = name
         self._loop_factory = loop_factory
-        self._steps: queue.SimpleQueue[tuple[Coroutine[Any, Any, Any], str, Future[Any]] | None] = queue.SimpleQueue()
+        self._steps: queue.SimpleQueue[tuple[Coroutine[Any, Any, Any], str, Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
         self._closing = threading.Lock()
         self._closed = False
         self._step_task: asyncio.Task[Any] | None = None
-        self._left_running: str | None = None  # a step that was interrupted and goes on all the same
+        self._left_running: str | None = (
+            None  # a step that was interrupted and goes on all the same
+        )
         started: Future[asyncio.AbstractEventLoop] = Future()
         # A daemon, so that a forgotten loop cannot keep a kernel from ending;
         # `close` (or the atexit hook below) is what ends it properly.
-        self._thread = threading.Thread(target=self._serve, args=(started,), name=f"event loop {name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._serve, args=(started,), name=f"event loop {name}", daemon=True
+        )
         self._thread.start()
         self._loop = started.result()
         _named_loops.add(self)
@@ -123,10 +133,15 @@ class NamedLoop:
             The loop is closed (asyncio's own wording), or a step waits for its own loop.
         """
         if not asyncio.iscoroutine(coro):
-            raise TypeError(f"loop {self.name} runs coroutines, not {type(coro).__name__}: call the async function first")
+            raise TypeError(
+                f"loop {self.name} runs coroutines, not {type(coro).__name__}: call the async"
+                " function first"
+            )
         if threading.current_thread() is self._thread:
             coro.close()
-            raise RuntimeError(f"a step on loop {self.name} cannot wait for another step on loop {self.name}")
+            raise RuntimeError(
+                f"a step on loop {self.name} cannot wait for another step on loop {self.name}"
+            )
         outcome: Future[T] = Future()
         with self._closing:
             if self._closed:
@@ -134,7 +149,10 @@ class NamedLoop:
                 raise RuntimeError("Event loop is closed")
             if self._left_running:
                 coro.close()
-                raise RuntimeError(f"loop {self.name} is still busy with {self._left_running}, which did not stop: restart the kernel")
+                raise RuntimeError(
+                    f"loop {self.name} is still busy with {self._left_running}, which did not stop:"
+                    " restart the kernel"
+                )
             step = step or getattr(coro, "__name__", "step")
             self._steps.put((coro, step, outcome))
         try:
@@ -145,7 +163,8 @@ class NamedLoop:
             # Interrupting the cell must end the step, not leave it running unseen.
             if not outcome.done():
                 self._loop.call_soon_threadsafe(self._cancel_step)
-                # A step that blocks its thread, or swallows the cancellation, cannot be stopped from outside.
+                # A step that blocks its thread, or swallows the cancellation, cannot be stopped
+                # from outside.
                 if not wait([outcome], timeout=_PATIENCE).done:
                     self._left_running = step
                     outcome.add_done_callback(self._stopped_after_all)
@@ -158,7 +177,10 @@ class NamedLoop:
             del outcome, coro
 
     def close(self) -> None:
-        """Cancel what is left on the loop, close it and end its thread. Closing twice does nothing."""
+        """Cancel what is left on the loop, close it and end its thread.
+
+        Closing twice does nothing.
+        """
         with self._closing:
             already = self._closed
             self._closed = True
@@ -188,7 +210,9 @@ class NamedLoop:
         runner = asyncio.Runner(loop_factory=self._loop_factory)
         try:
             loop = runner.get_loop()
-        except BaseException as error:  # no loop, so nobody to tell but the caller who waits for one
+        except (
+            BaseException
+        ) as error:  # no loop, so nobody to tell but the caller who waits for one
             started.set_exception(error)
             return
         _names[loop] = self.name
@@ -222,7 +246,9 @@ class NamedLoop:
                 self._step_task = task
 
 
-def _tell(loop: asyncio.AbstractEventLoop, phase: str, step: str, error: BaseException | None) -> None:
+def _tell(
+    loop: asyncio.AbstractEventLoop, phase: str, step: str, error: BaseException | None
+) -> None:
     for listener in tuple(step_listeners):
         listener(loop, phase, step, error)
 
@@ -231,5 +257,3 @@ def _tell(loop: asyncio.AbstractEventLoop, phase: str, step: str, error: BaseExc
 def _close_all() -> None:
     for named in list(_named_loops):
         named.close()
-
-

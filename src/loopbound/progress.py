@@ -1,8 +1,10 @@
-"""What the reader has done so far: per task the best outcome, the points, how many checks and hints, and when.
+"""What the reader has done so far: per task the best outcome, the points, how many checks and
+hints, and when.
 
-It is kept in one file in the user's data folder, or in the one that ``LOOPBOUND_PROGRESS`` names (``off``: nowhere). Every clone of the
-course has entries of its own in it. The file is replaced whole under a lock, so several kernels may write at once and one that is killed
-loses nothing. Each entry has a line of its own: where a line is damaged, the others are still read.
+It is kept in one file in the user's data folder, or in the one that ``LOOPBOUND_PROGRESS`` names
+(``off``: nowhere). Every clone of the course has entries of its own in it. The file is replaced
+whole under a lock, so several kernels may write at once and one that is killed loses nothing. Each
+entry has a line of its own: where a line is damaged, the others are still read.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,9 @@ _said: set[str] = set()
 class Entry:
     """What is kept about one task.
 
-    ``outcome`` is the best one so far, one of ``OUTCOMES``; ``points`` the most that were earned; ``checks`` and ``hints`` how many
-    there were; ``last`` when something was last done, ISO 8601 in UTC.
+    ``outcome`` is the best one so far, one of ``OUTCOMES``; ``points`` the most that were earned;
+    ``checks`` and ``hints`` how many there were; ``last`` when something was last done, ISO 8601 in
+    UTC.
     """
 
     task: str
@@ -67,16 +70,22 @@ def progress_path() -> Path | None:
         return None
     if named.strip():
         return Path(named).expanduser().absolute()
-    return Path(platformdirs.user_data_dir("loopbound", appauthor=False)).absolute() / "progress.jsonl"
+    return (
+        Path(platformdirs.user_data_dir("loopbound", appauthor=False)).absolute() / "progress.jsonl"
+    )
 
 
 class ProgressFile:
-    """The progress in one clone of the course. None of its methods raises: a check's verdict is worth more than its record.
+    """The progress in one clone of the course. None of its methods raises: a check's verdict is
+    worth more than its record.
 
-    ``say`` is called with one line where the file cannot be written, or was damaged; in one process, once for each message.
+    ``say`` is called with one line where the file cannot be written, or was damaged; in one
+    process, once for each message.
     """
 
-    def __init__(self, path: Path | None = None, clone: str | None = None, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, path: Path | None = None, clone: str | None = None, say: Callable[[str], None] = print
+    ) -> None:
         self.path = path
         self.clone = _this_clone() if clone is None else clone
         self._say = say
@@ -87,9 +96,12 @@ class ProgressFile:
     def entries(self) -> dict[str, Entry]:
         """Task id → entry, for the tasks of this clone about which anything is known."""
         kept: dict[str, Entry] = {}
-        with self._quietly():
-            with self._locked(reading=True):
-                kept = {task: entry for (clone, task), entry in self._read().kept.items() if clone == self.clone}
+        with self._quietly(), self._locked(reading=True):
+            kept = {
+                task: entry
+                for (clone, task), entry in self._read().kept.items()
+                if clone == self.clone
+            }
         return kept
 
     def entry(self, task: str) -> Entry:
@@ -118,7 +130,7 @@ class ProgressFile:
                 found = self._read()
                 if found.damaged:
                     self._set_aside(found)
-                now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+                now = datetime.now(UTC).isoformat(timespec="seconds")
                 key = (self.clone, task)
                 found.kept[key] = replace(change(found.kept.get(key, Entry(task))), last=now)
                 replace_text(self.path, _text(found.kept))
@@ -137,13 +149,19 @@ class ProgressFile:
         return _found(content, self.path)
 
     def _set_aside(self, found: _Found) -> None:
-        """Keep a copy of a damaged file. A copy, so that a process killed here leaves the entries that can be read where they are."""
+        """Keep a copy of a damaged file.
+
+        A copy, so that a process killed here leaves the entries that can be read where they are.
+        """
         assert self.path is not None
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         aside = self.path.with_name(f"{self.path.stem}.damaged-{stamp}{self.path.suffix}")
         shutil.copyfile(self.path, aside)
         entries = "1 entry" if len(found.kept) == 1 else f"{len(found.kept)} entries"
-        self._once(f"Your progress file was damaged. {entries} could be read and went on; the damaged file is kept as {aside}.")
+        self._once(
+            f"Your progress file was damaged. {entries} could be read and went on; the damaged file"
+            f" is kept as {aside}."
+        )
 
     def _sweep(self) -> None:
         # A process that is killed while it writes leaves a draft behind.
@@ -155,8 +173,12 @@ class ProgressFile:
 
     @contextlib.contextmanager
     def _locked(self, reading: bool = False) -> Iterator[None]:
-        """Hold the lock between processes. A reader does so for Windows, where an open file cannot be replaced, and does without where it cannot."""
-        if self.path is None or reading and not self.path.exists():
+        """Hold the lock between processes.
+
+        A reader does so for Windows, where an open file cannot be replaced, and does without where
+        it cannot.
+        """
+        if self.path is None or (reading and not self.path.exists()):
             yield
             return
         with _mutex:
@@ -183,8 +205,14 @@ class ProgressFile:
         try:
             yield
         except Exception as error:
-            why = str(error) if isinstance(error, Problem) or self.path is None else f"{self.path}: {getattr(error, 'strerror', None) or error}"
-            self._once(f"Your progress is not kept: {why.rstrip('.')}. Checks and hints work without it.")
+            why = (
+                str(error)
+                if isinstance(error, Problem) or self.path is None
+                else f"{self.path}: {getattr(error, 'strerror', None) or error}"
+            )
+            self._once(
+                f"Your progress is not kept: {why.rstrip('.')}. Checks and hints work without it."
+            )
 
     def _once(self, text: str) -> None:
         if text not in _said:
@@ -211,7 +239,9 @@ def _found(content: bytes, path: Path) -> _Found:
             row = json.loads(line)
             if isinstance(row, dict) and row.get("loopbound") == _HEADER["loopbound"]:
                 if row.get("version") != _HEADER["version"]:
-                    raise Problem(f"{path} was written by another version of Loopbound, and is left as it is")
+                    raise Problem(
+                        f"{path} was written by another version of Loopbound, and is left as it is"
+                    )
                 continue
             clone, entry = row.pop("clone"), Entry(**row)
             if not _sound(clone, entry):
@@ -234,7 +264,10 @@ def _sound(clone: Any, entry: Entry) -> bool:
 
 
 def _text(kept: dict[tuple[str, str], Entry]) -> str:
-    rows = [{"clone": clone} | asdict(entry) for (clone, _), entry in sorted(kept.items(), key=lambda item: item[0])]
+    rows = [
+        {"clone": clone} | asdict(entry)
+        for (clone, _), entry in sorted(kept.items(), key=lambda item: item[0])
+    ]
     return "".join(json.dumps(row) + "\n" for row in [_HEADER, *rows])
 
 

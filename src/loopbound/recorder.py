@@ -24,14 +24,24 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from loopbound import loops
 
-__all__ = ["CLOSED", "DIFFERENT", "Event", "IN_PROGRESS", "OK", "Recorder", "symptom_in", "symptom_of"]
+__all__ = [
+    "CLOSED",
+    "DIFFERENT",
+    "IN_PROGRESS",
+    "OK",
+    "Event",
+    "Recorder",
+    "symptom_in",
+    "symptom_of",
+]
 
 OK = "ok"
 DIFFERENT = "different loop"
 IN_PROGRESS = "operation in progress"
 CLOSED = "loop closed"
 
-# The wordings of asyncio's Task, Lock and gather, of asyncpg, and of a closed loop: one fault, several messages.
+# The wordings of asyncio's Task, Lock and gather, of asyncpg, and of a closed loop: one fault,
+# several messages.
 _WORDINGS = (
     ("attached to a different loop", DIFFERENT),
     ("bound to a different event loop", DIFFERENT),
@@ -42,7 +52,9 @@ _WORDINGS = (
 
 
 def symptom_of(error: BaseException | None) -> str:
-    """The symptom that an exception shows: "ok" for None, one of this module's constants, else its type's name."""
+    """The symptom that an exception shows: "ok" for None, one of this module's constants, else its
+    type's name.
+    """
     return OK if error is None else symptom_in(type(error).__name__, str(error))
 
 
@@ -139,7 +151,8 @@ class Recorder:
 
     @property
     def asides(self) -> list[str]:
-        """What was logged or warned meanwhile, each text once, sorted, without addresses and file descriptors.
+        """What was logged or warned meanwhile, each text once, sorted, without addresses and file
+        descriptors.
 
         When a dead connection is collected is up to the garbage collector: complete after `stop`.
         """
@@ -207,8 +220,8 @@ class Recorder:
         if not self._stopped:
             self._stopped = True
             # What this recording has orphaned gives its warnings now, not in a later cell. A thread
-            # that waits for a child process (Python 3.11 has one for each) still holds its transport;
-            # one from before the recording is somebody else's, and may wait for long.
+            # that waits for a child process (Python 3.11 has one for each) still holds its
+            # transport; one from before the recording is somebody else's, and may wait for long.
             for thread in threading.enumerate():
                 if "waitpid" in thread.name and thread not in self._threads_before:
                     thread.join(5)
@@ -227,7 +240,9 @@ class Recorder:
 
     # -- listeners -------------------------------------------------------------
 
-    def _on_step(self, loop: asyncio.AbstractEventLoop, phase: str, step: str, error: BaseException | None) -> None:
+    def _on_step(
+        self, loop: asyncio.AbstractEventLoop, phase: str, step: str, error: BaseException | None
+    ) -> None:
         name = loops.name_of(loop)
         with self._lock:
             if phase == "begin":
@@ -262,7 +277,11 @@ class Recorder:
         connection = context.connection
         if connection is None or context.original_exception is None:
             return
-        thing = self._thing_of(connection.connection.dbapi_connection) if not connection.invalidated else None
+        thing = (
+            self._thing_of(connection.connection.dbapi_connection)
+            if not connection.invalidated
+            else None
+        )
         self._settle(thing, context.original_exception, self._loop_name(), self._task_name())
 
     def _on_log(self, message: str) -> None:

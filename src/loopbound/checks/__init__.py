@@ -1,8 +1,27 @@
-"""What a task must do, its hints and its diagnoses. Each check runs the learner's code on loops of its own."""
+"""What a task must do, its hints and its diagnoses.
+
+Each check runs the learner's code on loops of its own.
+"""
 
 from loopbound.checks.cells import check, hint, show, solution
-from loopbound.checks.task import TaskCheck, complete, facts_of, judge, observe, observed, task_check
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG, CheckFailed, Feedback, Verdict
+from loopbound.checks.task import (
+    TaskCheck,
+    complete,
+    facts_of,
+    judge,
+    observe,
+    observed,
+    task_check,
+)
+from loopbound.checks.verdict import (
+    NOT_ATTEMPTED,
+    PASSED,
+    RAISED,
+    WRONG,
+    CheckFailed,
+    Feedback,
+    Verdict,
+)
 
 __all__ = [
     "NOT_ATTEMPTED",

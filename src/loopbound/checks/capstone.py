@@ -1,6 +1,8 @@
-"""Runs of the incident's suite with a learner's files: orders that nobody can foresee, further tests, bugs that must be noticed.
+"""Runs of the incident's suite with a learner's files: orders that nobody can foresee, further
+tests, bugs that must be noticed.
 
-Returns plain data; `lesson_10` judges them. What is hidden from learners lies beside the capstone's solution.
+Returns plain data; `lesson_10` judges them. What is hidden from learners lies beside the capstone's
+solution.
 """
 
 from __future__ import annotations
@@ -32,11 +34,20 @@ def _folder() -> Any:
 
 @functools.cache
 def hidden_files(name: str) -> dict[str, str]:
-    """{file: text} of the further tests of that name. Raises ``Problem`` where they are not here."""
+    """{file: text} of the further tests of that name.
+
+    Raises ``Problem`` where they are not here.
+    """
     top = _folder() / "hidden" / name
-    files = {path.relative_to(top).as_posix(): path.read_text(encoding="utf-8") for path in sorted(top.rglob("*.py"))}
+    files = {
+        path.relative_to(top).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(top.rglob("*.py"))
+    }
     if not files:
-        raise Problem(f"The capstone's further tests are missing: {top}.\nGet them back: git checkout -- solutions")
+        raise Problem(
+            f"The capstone's further tests are missing: {top}.\nGet them back: git checkout --"
+            " solutions"
+        )
     return files
 
 
@@ -47,8 +58,13 @@ def _bugs() -> dict[int, list[Data]]:
     try:
         rows = tomllib.loads(path.read_text(encoding="utf-8"))["bug"]
     except OSError as error:
-        raise Problem(f"The capstone's bugs are missing: {path}.\nGet them back: git checkout -- solutions") from error
-    return {run: [row for row in rows if row["run"] == run] for run in sorted({row["run"] for row in rows})}
+        raise Problem(
+            f"The capstone's bugs are missing: {path}.\nGet them back: git checkout -- solutions"
+        ) from error
+    return {
+        run: [row for row in rows if row["run"] == run]
+        for run in sorted({row["run"] for row in rows})
+    }
 
 
 def labels_of(files: Mapping[str, str]) -> dict[str, str]:
@@ -57,24 +73,37 @@ def labels_of(files: Mapping[str, str]) -> dict[str, str]:
         node.name: ast.get_docstring(node) or node.name
         for text in files.values()
         for node in ast.parse(text).body
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_")
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.name.startswith("test_")
     }
 
 
 def run_mended(files: Mapping[str, str], five: Iterable[str]) -> Data:
-    """Run the backend's suite with files laid over it, two runs at a time, until one fails. Cheap and telling runs come first.
+    """Run the backend's suite with files laid over it, two runs at a time, until one fails. Cheap
+    and telling runs come first.
 
     Args:
         files: the learner's; without any nothing is run.
         five: ids of the tests that have to pass alone, too.
 
     Returns:
-        "runs", as `run_in_words` with "crossed", the ids of tests that passed with a connection of another loop, "late", those in which one
-        was closed on another loop than its own, "left", how many connections were left behind, "idle", how many were not but stayed, "loops", on how many any was opened, "met", from a test to the one
-        whose connection it met, "given_up", tests in which such a one was replaced at once, and what the header says of settings; "hidden", None or what the further tests gave; "bugs", what was
-        noticed of each; "alone", a run of each of the five; "production", how many connections the application opened without its suite, None where it is as found; "problem", "" or why pytest could not run the suite.
+        "runs", as `run_in_words` with "crossed", the ids of tests that passed with a connection of
+        another loop, "late", those in which one was closed on another loop than its own, "left",
+        how many connections were left behind, "idle", how many were not but stayed, "loops", on how
+        many any was opened, "met", from a test to the one whose connection it met, "given_up",
+        tests in which such a one was replaced at once, and what the header says of settings;
+        "hidden", None or what the further tests gave; "bugs", what was noticed of each; "alone", a
+        run of each of the five; "production", how many connections the application opened without
+        its suite, None where it is as found; "problem", "" or why pytest could not run the suite.
     """
-    data: Data = {"runs": [], "hidden": None, "bugs": [], "alone": [], "production": None, "problem": ""}
+    data: Data = {
+        "runs": [],
+        "hidden": None,
+        "bugs": [],
+        "alone": [],
+        "production": None,
+        "problem": "",
+    }
     if not files:
         return data
     job = {"project": BACKEND, "overlay": dict(files), "limit": LIMIT, "trace": True}
@@ -91,30 +120,46 @@ def run_mended(files: Mapping[str, str], five: Iterable[str]) -> Data:
         return data
     # Beside further tests that fail, too: where tests were emptied, that is the news.
     data["bugs"] = _noticed(files)
-    if not data["hidden"]["sound"] or any(said not in CAUGHT for bug in data["bugs"] for said in bug["caught"].values()):
+    if not data["hidden"]["sound"] or any(
+        said not in CAUGHT for bug in data["bugs"] for said in bug["caught"].values()
+    ):
         return data
     for orders in (("reverse", seeds[0]), seeds[1:]):
-        for order, run in zip(orders, run_suites([job | {"order": order} for order in orders]), strict=True):
+        for order, run in zip(
+            orders, run_suites([job | {"order": order} for order in orders]), strict=True
+        ):
             data["runs"].append(_in_words(order, run))
             if not _sound(run):
                 return data
     five = list(five)
     for test, run in zip(five, run_suites([job | {"tests": [test]} for test in five]), strict=True):
         data["alone"].append(run_in_words(test, run))
-    data["production"] = _in_production({name: text for name, text in files.items() if name.startswith("app/")})
+    data["production"] = _in_production(
+        {name: text for name, text in files.items() if name.startswith("app/")}
+    )
     return data
 
 
 def _in_production(application: Mapping[str, str]) -> int | None:
-    """How many connections the application opens for nine requests on one loop; None where it is as found, or cannot be asked without the rest of an answer."""
+    """How many connections the application opens for nine requests on one loop; None where it is as
+    found, or cannot be asked without the rest of an answer.
+    """
     if not application:
         return None
     hidden = hidden_files("worker")
     try:
-        run = run_suite(BACKEND, overlay={**application, **hidden}, tests=[f"{file}::test_the_server_keeps_its_pool" for file in hidden], limit=LIMIT)
+        run = run_suite(
+            BACKEND,
+            overlay={**application, **hidden},
+            tests=[f"{file}::test_the_server_keeps_its_pool" for file in hidden],
+            limit=LIMIT,
+        )
     except Problem:
         return None
-    counted = next((found for test in run.tests if (found := re.search(r"connections: (\d+)", test.error))), None)
+    counted = next(
+        (found for test in run.tests if (found := re.search(r"connections: (\d+)", test.error))),
+        None,
+    )
     return int(counted[1]) if counted else None
 
 
@@ -134,12 +179,28 @@ def _each(jobs: list[Data]) -> list[SuiteRun | str]:
 
 def _in_words(order: str, run: SuiteRun) -> Data:
     left = _outlived(run)
-    seen = {"left": left, "idle": len(run.leftovers) - left, "loops": len(_loops(run)), "crossed": _crossed(run), "late": _late(run)}
-    return run_in_words(order, run) | settings_of(run) | seen | {"met": met_in(run), "given_up": _given_up(run)}
+    seen = {
+        "left": left,
+        "idle": len(run.leftovers) - left,
+        "loops": len(_loops(run)),
+        "crossed": _crossed(run),
+        "late": _late(run),
+    }
+    return (
+        run_in_words(order, run)
+        | settings_of(run)
+        | seen
+        | {
+            "met": met_in(run),
+            "given_up": _given_up(run),
+        }
+    )
 
 
 def met_in(run: SuiteRun) -> dict[str, str]:
-    """From a failing test to the one in which the connection was made that it met on another loop; short names."""
+    """From a failing test to the one in which the connection was made that it met on another loop;
+    short names.
+    """
     owner: dict[str, str] = {}
     met: dict[str, str] = {}
     for event in run.trace:
@@ -158,7 +219,8 @@ def _sound(run: SuiteRun) -> bool:
 def _outlived(run: SuiteRun) -> int:
     """How many connections were left behind.
 
-    Where all tests share one loop, the pool of that loop may keep what it has until the process ends, if nothing is in a transaction.
+    Where all tests share one loop, the pool of that loop may keep what it has until the process
+    ends, if nothing is in a transaction.
     """
     busy = [session for session in run.leftovers if session.state != "idle"]
     return len(run.leftovers) if len(_loops(run)) > 1 else len(busy)
@@ -169,7 +231,9 @@ def _loops(run: SuiteRun) -> set[str]:
 
 
 def _given_up(run: SuiteRun) -> list[str]:
-    """Tests in which the pool gave up a connection of another loop and made a new one in its place, before it handed out anything: a listener refused it."""
+    """Tests in which the pool gave up a connection of another loop and made a new one in its place,
+    before it handed out anything: a listener refused it.
+    """
     refused: dict[int, str] = {}
     found = set()
     for event in run.trace:
@@ -183,23 +247,52 @@ def _given_up(run: SuiteRun) -> list[str]:
 
 
 def _crossed(run: SuiteRun) -> list[str]:
-    """Tests that are reported as passed though the pool handed out a connection of another loop in them."""
-    met = {event.test for event in run.trace if event.kind in ("checkout", "invalidate") and event.loop and event.born_on not in ("", event.loop)}
+    """Tests that are reported as passed though the pool handed out a connection of another loop in
+    them.
+    """
+    met = {
+        event.test
+        for event in run.trace
+        if event.kind in ("checkout", "invalidate")
+        and event.loop
+        and event.born_on not in ("", event.loop)
+    }
     return [test for test in run.passed if test in met]
 
 
 def _late(run: SuiteRun) -> list[str]:
-    """Tests in which a connection was closed on another loop than its own, which cannot say goodbye to the server any more."""
-    return sorted({event.test for event in run.trace if event.kind == "close" and event.loop and event.born_on not in ("", event.loop)})
+    """Tests in which a connection was closed on another loop than its own, which cannot say goodbye
+    to the server any more.
+    """
+    return sorted(
+        {
+            event.test
+            for event in run.trace
+            if event.kind == "close" and event.loop and event.born_on not in ("", event.loop)
+        }
+    )
 
 
 _DRIVER = re.compile(r"driver: (\w+)")
 
 
 def _further(run: SuiteRun | str, hidden: Mapping[str, str]) -> Data:
-    """What the further tests gave, told by their labels: their names and their code are no learner's to see."""
+    """What the further tests gave, told by their labels: their names and their code are no
+    learner's to see.
+    """
     labels = labels_of(hidden)
-    data: Data = {"problem": "", "driver": "", "failed": {}, "missing": [], "hung": "", "left": 0, "crossed": [], "late": [], "count": len(labels), "sound": False}
+    data: Data = {
+        "problem": "",
+        "driver": "",
+        "failed": {},
+        "missing": [],
+        "hung": "",
+        "left": 0,
+        "crossed": [],
+        "late": [],
+        "count": len(labels),
+        "sound": False,
+    }
     if isinstance(run, str):
         return data | {"problem": run}
     unreadable = [test.error for test in run.tests if test.phase == "collection"]
@@ -209,9 +302,19 @@ def _further(run: SuiteRun | str, hidden: Mapping[str, str]) -> Data:
     ran = {_name(test.id) for test in run.tests}
     data |= {
         "driver": drivers[0] if drivers else "",
-        "failed": {labels[_name(test.id)]: test.symptom for test in run.tests if test.outcome in ("failed", "error", "skipped")},
+        "failed": {
+            labels[_name(test.id)]: test.symptom
+            for test in run.tests
+            if test.outcome in ("failed", "error", "skipped")
+        },
         "missing": [label for name, label in labels.items() if name not in ran],
-        "hung": labels[_name(run.hung_test)] if run.hung_test else "no test had begun" if run.hung else "",
+        "hung": (
+            labels[_name(run.hung_test)]
+            if run.hung_test
+            else "no test had begun"
+            if run.hung
+            else ""
+        ),
         "left": _outlived(run),
         "crossed": _crossed(run),
         "late": _late(run),
@@ -227,16 +330,27 @@ def _name(identity: str) -> str:
 def _noticed(files: Mapping[str, str]) -> list[Data]:
     """Each bug, and what the suite said of it. Bugs that touch other things share a run."""
     batches = list(_bugs().values())
-    jobs = [{"project": BACKEND, "overlay": {**files, **_with_bugs(files, bugs)}, "limit": LIMIT} for bugs in batches]
+    jobs = [
+        {"project": BACKEND, "overlay": {**files, **_with_bugs(files, bugs)}, "limit": LIMIT}
+        for bugs in batches
+    ]
     found = []
     for bugs, run in zip(batches, run_suites(jobs), strict=True):
         said = {test.id: test.outcome for test in run.tests}
-        found += [{"says": bug["says"], "caught": {test: said.get(test, "not run") for test in bug["caught_by"]}} for bug in bugs]
+        found += [
+            {
+                "says": bug["says"],
+                "caught": {test: said.get(test, "not run") for test in bug["caught_by"]},
+            }
+            for bug in bugs
+        ]
     return found
 
 
 def _with_bugs(files: Mapping[str, str], bugs: list[Data]) -> dict[str, str]:
-    """{file: text} with the bugs in them: in the learner's own version where it can take them, else in the backend's."""
+    """{file: text} with the bugs in them: in the learner's own version where it can take them, else
+    in the backend's.
+    """
     changed = {}
     for file in {bug["file"] for bug in bugs}:
         here = [bug for bug in bugs if bug["file"] == file]

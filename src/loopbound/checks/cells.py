@@ -16,7 +16,8 @@ from loopbound.progress import ProgressFile
 
 __all__ = ["Note", "check", "hint", "next_hints", "show", "solution", "solution_source"]
 
-# This kernel's own memory, for where progress cannot be kept in a file; what an earlier kernel knew comes from there.
+# This kernel's own memory, for where progress cannot be kept in a file; what an earlier kernel knew
+# comes from there.
 _hints_given: dict[str, int] = {}
 _passed: set[str] = set()
 
@@ -37,7 +38,8 @@ class Note:
 def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
     """Run the answers to a task on loops of their own, and say what was observed.
 
-    ``names`` is the namespace with the answers; by default the caller's, which in a notebook is the notebook's.
+    ``names`` is the namespace with the answers; by default the caller's, which in a notebook is the
+    notebook's.
 
     Raises
     ------
@@ -66,7 +68,11 @@ def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
 def _working(identity: str) -> Iterator[None]:
     """In a notebook, say that a check that runs a suite is at work; gone when it is over."""
     kernel = sys.modules.get("ipykernel.zmqshell")
-    if task_check(identity).settle is None or kernel is None or not kernel.ZMQInteractiveShell.initialized():
+    if (
+        task_check(identity).settle is None
+        or kernel is None
+        or not kernel.ZMQInteractiveShell.initialized()
+    ):
         yield
         return
     from IPython.display import clear_output
@@ -79,14 +85,22 @@ def _working(identity: str) -> Iterator[None]:
 
 
 def hint(identity: str) -> Note:
-    """The hints to a task: one the first time, one more each time, also after the kernel was restarted."""
+    """The hints to a task: one the first time, one more each time, also after the kernel was
+    restarted.
+    """
     given = next_hints(identity)
     of = len(task_check(identity).hints)
-    return Note("\n\n".join(f"**Hint {number} of {of}:** {text}" for number, text in enumerate(given, start=1)))
+    return Note(
+        "\n\n".join(
+            f"**Hint {number} of {of}:** {text}" for number, text in enumerate(given, start=1)
+        )
+    )
 
 
 def next_hints(identity: str, say: Callable[[str], None] = print) -> tuple[str, ...]:
-    """The hints to a task that were given before and one more, which counts as given now; ``say`` is told where that cannot be kept."""
+    """The hints to a task that were given before and one more, which counts as given now; ``say``
+    is told where that cannot be kept.
+    """
     identity = manifest.task(identity).id
     hints = task_check(identity).hints
     kept = ProgressFile(say=say)
@@ -103,7 +117,9 @@ def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:
     if draw is None:
         return Note(f"Task {identity} has nothing to draw; `check` says what was observed.")
     if manifest.task(identity).kind == "predict" and not _has_passed(identity):
-        return Note(f"A picture of this run would be the answer to {identity}. It is drawn after a pass.")
+        return Note(
+            f"A picture of this run would be the answer to {identity}. It is drawn after a pass."
+        )
     data = observed(identity, _names(names))
     verdict = judge(identity, data)
     # What never ran has no turns and no events; the check has the words for it.
@@ -113,19 +129,24 @@ def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:
 
 
 def solution(identity: str, anyway: bool = False) -> Note:
-    """The course's own answer to a task, once `check` has passed, in this kernel or an earlier one; ``anyway=True`` shows it before."""
+    """The course's own answer to a task, once `check` has passed, in this kernel or an earlier one;
+    ``anyway=True`` shows it before.
+    """
     task = manifest.task(identity)
     identity = task.id
     if not anyway and not _has_passed(identity):
         return Note(
-            f"The solution of {identity} is shown after a pass. `hint(\"{identity}\")` gives a hint; "
-            f"to read it now: `solution(\"{identity}\", anyway=True)`."
+            f'The solution of {identity} is shown after a pass. `hint("{identity}")` gives a hint; '
+            f'to read it now: `solution("{identity}", anyway=True)`.'
         )
     return Note(f"**{task.id} {task.title}**\n\n```python\n{solution_source(identity)}\n```")
 
 
 def solution_source(identity: str) -> str:
-    """The code of a task's solution cell, without nbgrader's markers. Raises ``Problem`` without the repository's ``solutions/``."""
+    """The code of a task's solution cell, without nbgrader's markers.
+
+    Raises ``Problem`` without the repository's ``solutions/``.
+    """
     source = answer_source(manifest.repository(), identity)
     return re.sub(rf"^\s*### ({BEGIN}|{END})\n?", "", source, flags=re.MULTILINE).rstrip()
 

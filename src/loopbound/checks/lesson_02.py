@@ -1,4 +1,6 @@
-"""Lesson 02, what binds and when: predict a lock's life, read a message, keep one thing for each loop, carry a value across."""
+"""Lesson 02, what binds and when: predict a lock's life, read a message, keep one thing for each
+loop, carry a value across.
+"""
 
 from __future__ import annotations
 
@@ -50,22 +52,55 @@ def _lock_outcomes(given: Mapping[str, Any]) -> Data:
 
 def _judge_lock(data: Data) -> Verdict:
     said, outcomes = value_of(data), data["outcomes"]
-    if not isinstance(said, list) or len(said) != len(_STEPS) or not set(map(str, said)) <= {OK, DIFFERENT}:
-        return failed("not five words", f'`lock_life()` returned {told(said)}. Wanted is a list of five, each "{OK}" or "{DIFFERENT}".')
+    if (
+        not isinstance(said, list)
+        or len(said) != len(_STEPS)
+        or not set(map(str, said)) <= {OK, DIFFERENT}
+    ):
+        return failed(
+            "not five words",
+            f'`lock_life()` returned {told(said)}. Wanted is a list of five, each "{OK}" or'
+            f' "{DIFFERENT}".',
+        )
     if said == outcomes:
-        return passed(f"The five steps were run on loops A and B: {' → '.join(outcomes)}. You foretold each of them.")
-    first = next(n for n, (mine, theirs) in enumerate(zip(said, outcomes, strict=True)) if mine != theirs)
+        return passed(
+            f"The five steps were run on loops A and B: {' → '.join(outcomes)}. You foretold each"
+            " of them."
+        )
+    first = next(
+        n for n, (mine, theirs) in enumerate(zip(said, outcomes, strict=True)) if mine != theirs
+    )
     loop, use = _STEPS[first]
-    words = f"Step {first + 1}, `{use}` on loop {loop}, gave something else than your {said[first]!r}."
+    words = (
+        f"Step {first + 1}, `{use}` on loop {loop}, gave something else than your {said[first]!r}."
+    )
     if set(said) == {OK}:
-        return failed("binds never", f"{words}\nYou expect that a lock belongs to no loop, whatever happens. What does a task need that has to wait for it?")
+        return failed(
+            "binds never",
+            f"{words}\nYou expect that a lock belongs to no loop, whatever happens. What does a"
+            " task need that has to wait for it?",
+        )
     if first == 1:
-        return failed("binds too early", f"{words}\nYou expect that the lock belongs to loop A by then. Had anybody on A had to wait for it?")
+        return failed(
+            "binds too early",
+            f"{words}\nYou expect that the lock belongs to loop A by then. Had anybody on A had to"
+            " wait for it?",
+        )
     if first == 2:
-        return failed("free use refused", f"{words}\nThe lock was free and one report took it. Does a task that need not wait ask for the loop?")
+        return failed(
+            "free use refused",
+            f"{words}\nThe lock was free and one report took it. Does a task that need not wait ask"
+            " for the loop?",
+        )
     if first == 3:
-        return failed("first owner unnoticed", f"{words}\nOn which loop did a report first have to wait for this lock?")
-    return failed("binds anew", f"{words}\nYou expect that step 4 changed whose lock it is. A refused wait binds nothing.")
+        return failed(
+            "first owner unnoticed",
+            f"{words}\nOn which loop did a report first have to wait for this lock?",
+        )
+    return failed(
+        "binds anew",
+        f"{words}\nYou expect that step 4 changed whose lock it is. A refused wait binds nothing.",
+    )
 
 
 # 02.2 Five questions to a message
@@ -92,29 +127,61 @@ def _message_parts(given: Mapping[str, Any]) -> Data:
 def _judge_reading(data: Data) -> Verdict:
     said, facts = value_of(data), data["facts"] | {"loops": "neither"}
     if len(facts) != len(_QUESTIONS):
-        return failed("another message", "`message` does not hold the message any more: run the cell that prints it again.")
-    if not isinstance(said, dict) or sorted(said) != sorted(_QUESTIONS) or not all(isinstance(text, str) for text in said.values()):
-        return failed("not five answers", f"`reading()` returned {told(said)}. Wanted is a dict with a text for each of {', '.join(_QUESTIONS)}.")
+        return failed(
+            "another message",
+            "`message` does not hold the message any more: run the cell that prints it again.",
+        )
+    if (
+        not isinstance(said, dict)
+        or sorted(said) != sorted(_QUESTIONS)
+        or not all(isinstance(text, str) for text in said.values())
+    ):
+        return failed(
+            "not five answers",
+            f"`reading()` returned {told(said)}. Wanted is a dict with a text for each of"
+            f" {', '.join(_QUESTIONS)}.",
+        )
     said = {question: text.strip().removesuffix("()").lower() for question, text in said.items()}
     right = {question: {facts[question].lower()} for question in _QUESTIONS}
-    right["library"].add(facts["library"].lower().rpartition(".")[0])  # whose callback it is: the class alone says that too
+    right["library"].add(
+        facts["library"].lower().rpartition(".")[0]
+    )  # whose callback it is: the class alone says that too
     wrong = [question for question in _QUESTIONS if said[question] not in right[question]]
     if not wrong:
         return passed("Your five answers are what stands in the message of this run.")
-    count = f"{len(wrong)} of 5 answers {'does' if len(wrong) == 1 else 'do'} not fit the message: {', '.join(wrong)}."
+    count = (
+        f"{len(wrong)} of 5 answers {'does' if len(wrong) == 1 else 'do'} not fit the message:"
+        f" {', '.join(wrong)}."
+    )
     if "task" in wrong and said["task"] == facts["code"].lower():
-        return failed("code for task", f"{count}\nYou name the coroutine as the task. A task has a name of its own in the message.")
+        return failed(
+            "code for task",
+            f"{count}\nYou name the coroutine as the task. A task has a name of its own in the"
+            " message.",
+        )
     if "library" in wrong:
         return failed(
             "library not in cb",
-            f"{count}\nYou name {said['library']!r}. The message shows a library's hand in one place, on the future: which name stands in the brackets of `cb=`?",
+            f"{count}\nYou name {said['library']!r}. The message shows a library's hand in one"
+            " place, on the future: which name stands in the brackets of `cb=`?",
         )
     if "loops" in wrong:
-        return failed("loops read into it", f"{count}\nYou say that the message names {said['loops']!r}. Search its text for a loop.")
+        return failed(
+            "loops read into it",
+            f"{count}\nYou say that the message names {said['loops']!r}. Search its text for a"
+            " loop.",
+        )
     if "future" in wrong:
-        return failed("future's state", f"{count}\nAfter the word `Future` stands its state, in one word. It has no name.")
+        return failed(
+            "future's state",
+            f"{count}\nAfter the word `Future` stands its state, in one word. It has no name.",
+        )
     if "code" in wrong:
-        return failed("another coroutine", f"{count}\nYou name {said['code']!r}. Which coroutine was the task in when it got the future? The message has it in `coro=<…>`.")
+        return failed(
+            "another coroutine",
+            f"{count}\nYou name {said['code']!r}. Which coroutine was the task in when it got the"
+            " future? The message has it in `coro=<…>`.",
+        )
     return failed("misread", f"{count}\nThe task's name stands in quotation marks, after `name=`.")
 
 
@@ -125,7 +192,16 @@ _SHORT_LIVED = 60  # loops that come and go; CPython hands the address of a dead
 
 
 def _observe_here(names: Mapping[str, Any]) -> Data:
-    seen: dict[str, Any] = {"mailbox": False, "same": None, "apart": None, "stale": 0, "made": 0, "of_two": 0, "one_thread": None, "alive": 0}
+    seen: dict[str, Any] = {
+        "mailbox": False,
+        "same": None,
+        "apart": None,
+        "stale": 0,
+        "made": 0,
+        "of_two": 0,
+        "one_thread": None,
+        "alive": 0,
+    }
     loops: list[weakref.ref[Any]] = []
 
     class Mailbox:
@@ -155,7 +231,9 @@ def _observe_here(names: Mapping[str, Any]) -> Data:
         watch.close(loop)
 
     def two_on_one_thread() -> bool:
-        kept: list[Any] = []  # so that the second loop cannot get the first one's address: that mistake has words of its own
+        kept: list[
+            Any
+        ] = []  # so that the second loop cannot get the first one's address: that mistake has words of its own
 
         async def own() -> bool:
             kept.append(asyncio.get_running_loop())
@@ -176,9 +254,15 @@ def _observe_here(names: Mapping[str, Any]) -> Data:
         del first, other, again
         if watch.well and seen["mailbox"]:
             seen["one_thread"] = watch.plain_step("here()", two_on_one_thread)
-        for number in range(_SHORT_LIVED if watch.well and seen["mailbox"] and seen["apart"] and seen["one_thread"] else 0):
+        for number in range(
+            _SHORT_LIVED
+            if watch.well and seen["mailbox"] and seen["apart"] and seen["one_thread"]
+            else 0
+        ):
             short_lived(f"brief {number + 1}")
-            gc.collect(1)  # a loop dies young: the whole heap of a kernel need not be searched each time
+            gc.collect(
+                1
+            )  # a loop dies young: the whole heap of a kernel need not be searched each time
         gc.collect()
         seen["alive"] = sum(loop() is not None for loop in loops)
     data = watch.data(**seen)
@@ -189,33 +273,59 @@ def _observe_here(names: Mapping[str, Any]) -> Data:
 
 def _judge_here(data: Data) -> Verdict:
     if not data["function"]:
-        return failed("no function", f"`one_for_each_loop(make)` returned {told(value_of(data))}. Wanted is a function that can be called on every loop.")
+        return failed(
+            "no function",
+            f"`one_for_each_loop(make)` returned {told(value_of(data))}. Wanted is a function that"
+            " can be called on every loop.",
+        )
     if not data["mailbox"]:
-        return failed("no mailbox", f"The function returned {told(value_of(data, 1))} on loop A, and not what `make()` gives.")
+        return failed(
+            "no mailbox",
+            f"The function returned {told(value_of(data, 1))} on loop A, and not what `make()`"
+            " gives.",
+        )
     if not data["apart"]:
-        return failed("one for all", "The function was called on loop A, then on loop B, and on B it returned the mailbox that was made on A.")
+        return failed(
+            "one for all",
+            "The function was called on loop A, then on loop B, and on B it returned the mailbox"
+            " that was made on A.",
+        )
     if not data["same"]:
-        return failed("a new one each time", "The function was called twice on loop A, and the second call returned another mailbox than the first.")
+        return failed(
+            "a new one each time",
+            "The function was called twice on loop A, and the second call returned another mailbox"
+            " than the first.",
+        )
     if data["of_two"] > 2:
-        return failed("made at every call", f"Three calls, two on loop A and one on B, returned two mailboxes, and `make()` ran {data['of_two']} times. When does your code call it?")
+        return failed(
+            "made at every call",
+            "Three calls, two on loop A and one on B, returned two mailboxes, and `make()` ran"
+            f" {data['of_two']} times. When does your code call it?",
+        )
     if not data["one_thread"]:
         return failed(
             "one for each thread",
-            "Two loops ran on one thread, one after the other, as two calls of `asyncio.run` do. The second was handed the mailbox of the first. "
-            "A thread has one loop at a time, and many in its life.",
+            "Two loops ran on one thread, one after the other, as two calls of `asyncio.run` do."
+            " The second was handed the mailbox of the first. A thread has one loop at a time, and"
+            " many in its life.",
         )
     if data["stale"]:
         return failed(
             "the address of a dead loop",
-            f"{_SHORT_LIVED} short-lived loops called the function, one after the other. {data['stale']} of them were handed the mailbox of a loop that had "
-            "died before: your key fitted the new loop too.",
+            f"{_SHORT_LIVED} short-lived loops called the function, one after the other."
+            f" {data['stale']} of them were handed the mailbox of a loop that had died before: your"
+            " key fitted the new loop too.",
         )
     if data["alive"] > 1:
         return failed(
             "dead loops kept",
-            f"{_SHORT_LIVED} short-lived loops called the function and were closed. {data['alive']} of them are still in memory, held by your code.",
+            f"{_SHORT_LIVED} short-lived loops called the function and were closed. {data['alive']}"
+            " of them are still in memory, held by your code.",
         )
-    return passed(f"A and B had a mailbox each, and kept it. {_SHORT_LIVED} short-lived loops had one each too, and none of them was kept alive.")
+    return passed(
+        f"A and B had a mailbox each, and kept it. {_SHORT_LIVED} short-lived loops had one each"
+        " too, and none of them was kept alive."
+    )
 
 
 def _draw_events(data: Data) -> Any:
@@ -236,16 +346,22 @@ def _observe_carry(names: Mapping[str, Any]) -> Data:
 
     class Future(asyncio.Future[str]):
         def __await__(self) -> Any:
-            with watch.recorder.use(self):  # where it is refused, as any wait on another loop would be
+            with watch.recorder.use(
+                self
+            ):  # where it is refused, as any wait on another loop would be
                 return (yield from super().__await__())
 
     def here() -> str:
         running = asyncio.get_running_loop()
-        return next((f"loop {name}" for name, loop in loops.items() if loop.loop is running), _STRANGE)
+        return next(
+            (f"loop {name}" for name, loop in loops.items() if loop.loop is running), _STRANGE
+        )
 
     async def order() -> asyncio.Future[str]:
         seen["ordered_on"].append(here())
-        future: asyncio.Future[str] = watch.recorder.born(Future(loop=asyncio.get_running_loop()), "order")
+        future: asyncio.Future[str] = watch.recorder.born(
+            Future(loop=asyncio.get_running_loop()), "order"
+        )
         future.get_loop().call_later(0.05, lambda: future.done() or future.set_result("report 7"))
         futures.append(future)
         return future
@@ -257,7 +373,9 @@ def _observe_carry(names: Mapping[str, Any]) -> Data:
 
     with Watch(names) as watch:
         loops: dict[str, NamedLoop] = {"A": watch.loop("A"), "B": watch.loop("B")}
-        watch.plain_step("carry(A, B, order, send)", lambda: names["carry"](loops["A"], loops["B"], order, send))
+        watch.plain_step(
+            "carry(A, B, order, send)", lambda: names["carry"](loops["A"], loops["B"], order, send)
+        )
         seen["pending"] = sum(not future.done() for future in futures)
     return watch.data(**seen)
 
@@ -265,20 +383,44 @@ def _observe_carry(names: Mapping[str, Any]) -> Data:
 def _judge_carry(data: Data) -> Verdict:
     value, sent = value_of(data), data["sent"]
     if is_thing(value, "coroutine"):
-        return failed("async function", "`carry` is an `async def`: calling it gave a coroutine, and neither loop ran. It is called from a place without a loop.")
+        return failed(
+            "async function",
+            "`carry` is an `async def`: calling it gave a coroutine, and neither loop ran. It is"
+            " called from a place without a loop.",
+        )
     if not data["ordered_on"]:
-        return failed("nothing ordered", f"`order()` never ran on either loop; `carry` returned {told(value)}.")
+        return failed(
+            "nothing ordered",
+            f"`order()` never ran on either loop; `carry` returned {told(value)}.",
+        )
     if data["ordered_on"] != ["loop A"]:
-        return failed("ordered elsewhere", f"`order()` ran on {', then on '.join(data['ordered_on'])}; wanted was once, on A.")
+        return failed(
+            "ordered elsewhere",
+            f"`order()` ran on {', then on '.join(data['ordered_on'])}; wanted was once, on A.",
+        )
     if not data["sent_on"]:
-        return failed("nothing sent", f"`order()` ran on A, `send` never ran; `carry` returned {told(value)}.")
+        return failed(
+            "nothing sent", f"`order()` ran on A, `send` never ran; `carry` returned {told(value)}."
+        )
     if data["sent_on"] != ["loop B"]:
-        return failed("sent elsewhere", f"`send` ran on {', then on '.join(data['sent_on'])}; wanted was once, on B.")
+        return failed(
+            "sent elsewhere",
+            f"`send` ran on {', then on '.join(data['sent_on'])}; wanted was once, on B.",
+        )
     if sent != "report 7":
-        return failed("no text sent", f"`send` on loop B was handed {told(sent)}, not the text that the order came to.")
+        return failed(
+            "no text sent",
+            f"`send` on loop B was handed {told(sent)}, not the text that the order came to.",
+        )
     if value != "sent report 7":
-        return failed("nothing returned", f"`send` ran on B with the text of the order, and `carry` returned {told(value)}.")
-    return passed("The order was waited for on A, and B was handed its text. Nothing that belongs to A went to B.")
+        return failed(
+            "nothing returned",
+            f"`send` ran on B with the text of the order, and `carry` returned {told(value)}.",
+        )
+    return passed(
+        "The order was waited for on A, and B was handed its text. Nothing that belongs to A went"
+        " to B."
+    )
 
 
 CHECKS = {
@@ -289,9 +431,15 @@ CHECKS = {
         facts=_lock_outcomes,
         judge=_judge_lock,
         hints=(
-            "For each step ask one question: does a task have to wait for the lock in it? With `take` alone, nobody does.",
+            (
+                "For each step ask one question: does a task have to wait for the lock in it? With"
+                " `take` alone, nobody does."
+            ),
             "The first wait binds the lock, for good. On which loop is it?",
-            "After that, a wait on another loop is refused, and taking the free lock still passes anywhere.",
+            (
+                "After that, a wait on another loop is refused, and taking the free lock still"
+                " passes anywhere."
+            ),
         ),
     ),
     "02.2": TaskCheck(
@@ -301,8 +449,14 @@ CHECKS = {
         facts=_message_parts,
         judge=_judge_reading,
         hints=(
-            "Read the message from left to right: `name=` belongs to the task, `coro=` to the code that it runs.",
-            "The word after `<Future` is a state. `cb=` lists who wants to be called when the future is done.",
+            (
+                "Read the message from left to right: `name=` belongs to the task, `coro=` to the"
+                " code that it runs."
+            ),
+            (
+                "The word after `<Future` is a state. `cb=` lists who wants to be called when the"
+                " future is done."
+            ),
             "You know the loops' names because you wrote the cell. Does the message know them?",
         ),
     ),
@@ -312,11 +466,26 @@ CHECKS = {
         judge=_judge_here,
         show=_draw_events,
         hints=(
-            "`asyncio.get_running_loop()` gives the loop that runs the caller. Keep the mailboxes in a dictionary of `one_for_each_loop`, with a key for each loop.",
-            "An `id` is an address, and the address of a dead object is given to a new one. A loop object itself can be a key.",
+            (
+                "`asyncio.get_running_loop()` gives the loop that runs the caller. Keep the"
+                " mailboxes in a dictionary of `one_for_each_loop`, with a key for each loop."
+            ),
+            (
+                "An `id` is an address, and the address of a dead object is given to a new one. A"
+                " loop object itself can be a key."
+            ),
             "A plain dictionary keeps its keys alive. `weakref.WeakKeyDictionary()` lets them go.",
         ),
-        explains=(("no running event loop", "no loop yet", "`one_for_each_loop` is called at import, where no loop runs. Ask for the loop inside the function that you return."),),
+        explains=(
+            (
+                "no running event loop",
+                "no loop yet",
+                (
+                    "`one_for_each_loop` is called at import, where no loop runs. Ask for the loop"
+                    " inside the function that you return."
+                ),
+            ),
+        ),
     ),
     "02.4": TaskCheck(
         answers=("carry",),
@@ -324,15 +493,49 @@ CHECKS = {
         judge=_judge_carry,
         show=_draw_events,
         hints=(
-            "`await order()` gives a future, and that future belongs to A. Where can it be awaited?",
-            "A future is awaited on its own loop; what comes out of it is a text, and a text belongs to no loop.",
-            "Write a small coroutine that awaits both on A: `await (await order())`. Hand its result to `send` on B.",
+            (
+                "`await order()` gives a future, and that future belongs to A. Where can it be"
+                " awaited?"
+            ),
+            (
+                "A future is awaited on its own loop; what comes out of it is a text, and a text"
+                " belongs to no loop."
+            ),
+            (
+                "Write a small coroutine that awaits both on A: `await (await order())`. Hand its"
+                " result to `send` on B."
+            ),
         ),
         explains=(
-            ("attached to a different loop", "future crossed", "A future of loop A was awaited on loop B. Wait for it where it was made."),
-            ("Result is not set", "not waited for", "The order was not done yet. Something has to await its future, on loop A, until it is."),
-            ("did not end", "waited while A stood still", "Loop A runs inside `A.run(…)` and at no other time. What could finish the future while your code waited?"),
-            ("runs coroutines, not Future", "future run", "`NamedLoop.run` takes a coroutine. A small `async def` that awaits the future is one."),
+            (
+                "attached to a different loop",
+                "future crossed",
+                "A future of loop A was awaited on loop B. Wait for it where it was made.",
+            ),
+            (
+                "Result is not set",
+                "not waited for",
+                (
+                    "The order was not done yet. Something has to await its future, on loop A,"
+                    " until it is."
+                ),
+            ),
+            (
+                "did not end",
+                "waited while A stood still",
+                (
+                    "Loop A runs inside `A.run(…)` and at no other time. What could finish the"
+                    " future while your code waited?"
+                ),
+            ),
+            (
+                "runs coroutines, not Future",
+                "future run",
+                (
+                    "`NamedLoop.run` takes a coroutine. A small `async def` that awaits the future"
+                    " is one."
+                ),
+            ),
         ),
     ),
 }

@@ -1,4 +1,6 @@
-"""Lesson 03, drivers decide: read three errors of one night, foretell three drivers, ask on the right loop, heal a connection."""
+"""Lesson 03, drivers decide: read three errors of one night, foretell three drivers, ask on the
+right loop, heal a connection.
+"""
 
 from __future__ import annotations
 
@@ -37,31 +39,51 @@ def _drawn(data: Data) -> Any:
     from loopbound.figures import timeline
 
     events = [Event(**event) for event in data["events"] if event["kind"] != "logged"]
-    # Who asks again and again gets the same answer again and again: its first and its last say it all.
+    # Who asks again and again gets the same answer again and again: its first and its last say it
+    # all.
     alike = [(event.kind, event.loop, event.thing, event.symptom) for event in events]
-    inner = {place for place in range(1, len(events) - 1) if alike[place - 1] == alike[place] == alike[place + 1]}
+    inner = {
+        place
+        for place in range(1, len(events) - 1)
+        if alike[place - 1] == alike[place] == alike[place + 1]
+    }
     return timeline([event for place, event in enumerate(events) if place not in inner], "Your run")
 
 
 # 03.1 Three jobs of one night
 
 _KEYS = ("archive", "mail", "tidy_up", "future", "began")
-_WORDS = ("attached to a different loop", "another operation is in progress", "Event loop is closed")
+_WORDS = (
+    "attached to a different loop",
+    "another operation is in progress",
+    "Event loop is closed",
+)
 
 
 def night_log(archive: Any, mail: Any, tidy_up: Any) -> None:
-    """Runs three jobs with one connection of loop A on another loop, and prints what each raised, sorted by name.
+    """Runs three jobs with one connection of loop A on another loop, and prints what each raised,
+    sorted by name.
 
     Of each traceback the three innermost frames are kept; the order in which the jobs ran is lost.
     """
     for name, error in sorted(_night(archive, mail, tidy_up).items()):
-        print(f"[{name}]", *(f"    {frame}" for frame in error["frames"][-3:]), f"{error['type']}: {error['message']}\n", sep="\n")
+        print(
+            f"[{name}]",
+            *(f"    {frame}" for frame in error["frames"][-3:]),
+            f"{error['type']}: {error['message']}\n",
+            sep="\n",
+        )
 
 
 def _night(archive: Any, mail: Any, tidy_up: Any) -> dict[str, Data]:
     """Each job's error as plain data, in the order in which they ran."""
     errors: dict[str, Data] = {}
-    with scratch_database("night") as database, Recorder(), NamedLoop("A", _LOOP) as A, NamedLoop("B", _LOOP) as B:
+    with (
+        scratch_database("night") as database,
+        Recorder(),
+        NamedLoop("A", _LOOP) as A,
+        NamedLoop("B", _LOOP) as B,
+    ):
         connection = A.run(_connect(database))
         for name, job in (("mail", mail), ("archive", archive), ("tidy_up", tidy_up)):
             if name == "tidy_up":
@@ -78,8 +100,16 @@ def _as_data(error: Exception) -> Data:
     # Paths differ from machine to machine, and say nothing here.
     message = re.sub(r"(running at )[^>]*:(\d+)>", r"\1<cell>:\2>", str(error))
     message = re.sub(r"(\(\) at )\S*?(\w+\.py:\d+)", r"\1…/\2", message)
-    frames = [f"{_short_path(frame.filename)} in {frame.name.rpartition('.')[2]}" for frame in traceback.extract_tb(error.__traceback__)]
-    return {"type": type(error).__name__, "message": message, "symptom": symptom_of(error), "frames": frames}
+    frames = [
+        f"{_short_path(frame.filename)} in {frame.name.rpartition('.')[2]}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    return {
+        "type": type(error).__name__,
+        "message": message,
+        "symptom": symptom_of(error),
+        "frames": frames,
+    }
 
 
 def _short_path(file: str) -> str:
@@ -88,7 +118,9 @@ def _short_path(file: str) -> str:
     return "/".join(parts[start:]) if start >= 0 else "<cell>"
 
 
-async def _connect(database: ScratchDatabase, kind: type[asyncpg.Connection] = asyncpg.Connection) -> asyncpg.Connection:
+async def _connect(
+    database: ScratchDatabase, kind: type[asyncpg.Connection] = asyncpg.Connection
+) -> asyncpg.Connection:
     return await asyncpg.connect(_dsn(database), connection_class=kind)
 
 
@@ -102,16 +134,30 @@ def _night_facts(given: Mapping[str, Any]) -> Data:
     errors = _night(given["archive"], given["mail"], given["tidy_up"])
     facts = {name: _speaker(error["message"]) for name, error in errors.items()}
     crossed = next((name for name, error in errors.items() if error["symptom"] == DIFFERENT), "")
-    callback = re.search(r"got Future <Future \w+ cb=\[(\w+)\.", errors[crossed]["message"] if crossed else "")
+    callback = re.search(
+        r"got Future <Future \w+ cb=\[(\w+)\.", errors[crossed]["message"] if crossed else ""
+    )
     protocols = {kind.__name__ for kind in asyncpg.protocol.Protocol.__mro__}
-    return {"facts": facts | {"future": "asyncpg" if callback and callback[1] in protocols else "asyncio", "began": crossed}}
+    return {
+        "facts": (
+            facts
+            | {
+                "future": "asyncpg" if callback and callback[1] in protocols else "asyncio",
+                "began": crossed,
+            }
+        )
+    }
 
 
 def _speaker(message: str) -> str:
     """The package whose source holds a message's words, as lesson 03 looks for them."""
     words = next((words for words in _WORDS if words in message), message)
     for package in (asyncio, asyncpg):
-        files = [file for pattern in ("*.py", "*.pyx") for file in Path(package.__file__).parent.rglob(pattern)]
+        files = [
+            file
+            for pattern in ("*.py", "*.pyx")
+            for file in Path(package.__file__).parent.rglob(pattern)
+        ]
         if any(words in file.read_text(encoding="utf-8", errors="replace") for file in files):
             return package.__name__
     return ""
@@ -119,24 +165,62 @@ def _speaker(message: str) -> str:
 
 def _judge_night(data: Data) -> Verdict:
     said, facts = value_of(data), data["facts"]
-    if not isinstance(said, dict) or sorted(said) != sorted(_KEYS) or not all(isinstance(text, str) for text in said.values()):
-        return failed("not five answers", f"`night()` returned {told(said)}. Wanted is a dict with a text for each of {', '.join(_KEYS)}.")
+    if (
+        not isinstance(said, dict)
+        or sorted(said) != sorted(_KEYS)
+        or not all(isinstance(text, str) for text in said.values())
+    ):
+        return failed(
+            "not five answers",
+            f"`night()` returned {told(said)}. Wanted is a dict with a text for each of"
+            f" {', '.join(_KEYS)}.",
+        )
     said = {key: text.strip().removesuffix("()").lower() for key, text in said.items()}
     wrong = [key for key in _KEYS if said[key] != facts[key]]
     if not wrong:
-        return passed("The night was run once more. Your five answers are what its errors say, and what the sources of the two packages hold.")
-    count = f"{len(wrong)} of 5 answers {'does' if len(wrong) == 1 else 'do'} not fit: {', '.join(wrong)}."
+        return passed(
+            "The night was run once more. Your five answers are what its errors say, and what the"
+            " sources of the two packages hold."
+        )
+    count = (
+        f"{len(wrong)} of 5 answers {'does' if len(wrong) == 1 else 'do'} not fit:"
+        f" {', '.join(wrong)}."
+    )
     if strange := [key for key in _KEYS[:4] if said[key] not in ("asyncio", "asyncpg")]:
-        return failed("another package", f"{count}\nFor {strange[0]} you name {said[strange[0]]!r}. Two packages were at work here: asyncio and asyncpg.")
+        return failed(
+            "another package",
+            f"{count}\nFor {strange[0]} you name {said[strange[0]]!r}. Two packages were at work"
+            " here: asyncio and asyncpg.",
+        )
     if "mail" in wrong:
-        return failed("the innermost frame", f"{count}\nThe last frame of mail's entry is where something was awaited. Who compares the loops, and throws the error in there?")
+        return failed(
+            "the innermost frame",
+            f"{count}\nThe last frame of mail's entry is where something was awaited. Who compares"
+            " the loops, and throws the error in there?",
+        )
     if "future" in wrong:
-        return failed("whose future", f"{count}\nMail's message shows whose hand is on the future: a class and its method, in `cb=`.")
+        return failed(
+            "whose future",
+            f"{count}\nMail's message shows whose hand is on the future: a class and its method, in"
+            " `cb=`.",
+        )
     if "began" in wrong:
-        return failed("not the first", f"{count}\nYou let the night begin with {said['began']!r}. Could its error be there if no earlier call had gone wrong?")
+        return failed(
+            "not the first",
+            f"{count}\nYou let the night begin with {said['began']!r}. Could its error be there if"
+            " no earlier call had gone wrong?",
+        )
     if "archive" in wrong:
-        return failed("who refuses", f"{count}\nArchive's entry ends in a function that looks at the state of a connection. Whose function is it, and whose class is the error?")
-    return failed("who had died", f"{count}\nLook at the last frames that the log kept of `tidy_up`: whose functions are they? And what is closed in the message, asyncpg's connection or a thing of asyncio's?")
+        return failed(
+            "who refuses",
+            f"{count}\nArchive's entry ends in a function that looks at the state of a connection."
+            " Whose function is it, and whose class is the error?",
+        )
+    return failed(
+        "who had died",
+        f"{count}\nLook at the last frames that the log kept of `tidy_up`: whose functions are"
+        " they? And what is closed in the message, asyncpg's connection or a thing of asyncio's?",
+    )
 
 
 # 03.2 Three drivers and a nap
@@ -159,7 +243,11 @@ def _asked(given: Mapping[str, Any]) -> Data:
     async def connected(driver: str) -> Any:
         if driver == "aiosqlite":
             return await aiosqlite.connect(":memory:")
-        return await (_connect(database) if driver == "asyncpg" else psycopg.AsyncConnection.connect(_dsn(database), autocommit=True))
+        return await (
+            _connect(database)
+            if driver == "asyncpg"
+            else psycopg.AsyncConnection.connect(_dsn(database), autocommit=True)
+        )
 
     outcomes: dict[str, list[str]] = {driver: [] for driver in _DRIVERS}
     with scratch_database("drivers") as database, Recorder() as log:
@@ -177,7 +265,10 @@ def _asked(given: Mapping[str, Any]) -> Data:
                 A.run(connection.close())
             if driver == "asyncpg":
                 events = log.events  # the picture's
-    return {"outcomes": outcomes, "events": [asdict(event) for event in events if event.kind != "warned"]}
+    return {
+        "outcomes": outcomes,
+        "events": [asdict(event) for event in events if event.kind != "warned"],
+    }
 
 
 async def _born(log: Recorder, connecting: Any) -> Any:
@@ -196,7 +287,10 @@ async def _outcome(log: Recorder, connection: Any, ask: Any) -> str:
 def _answered(database: ScratchDatabase) -> None:
     """Waits until the server has answered whatever it was asked."""
     until = time.monotonic() + 5
-    while any(session.state == "active" for session in database.sessions()) and time.monotonic() < until:
+    while (
+        any(session.state == "active" for session in database.sessions())
+        and time.monotonic() < until
+    ):
         time.sleep(0.02)
     time.sleep(0.05)  # the server calls itself idle a moment before its answer leaves
 
@@ -205,32 +299,76 @@ def _judge_drivers(data: Data) -> Verdict:
     said, outcomes = value_of(data), data["outcomes"]
     words = {OK, DIFFERENT, IN_PROGRESS}
     fits = isinstance(said, dict) and sorted(said) == sorted(outcomes)
-    if fits and (long := next((driver for driver, row in said.items() if isinstance(row, list) and len(row) == len(_STEPS)), None)):
-        return failed("the nap counted", f"For {long} you give six words. Wanted are the outcomes of the five asks: the nap, step 3, asks nothing.")
-    if not fits or not all(isinstance(row, list) and len(row) == len(_ASKS) and set(map(str, row)) <= words for row in said.values()):
-        return failed("not three rows", f"`five_asks()` returned {told(said)}. Wanted is a dict: for {', '.join(outcomes)} a list of five words each.")
+    if fits and (
+        long := next(
+            (
+                driver
+                for driver, row in said.items()
+                if isinstance(row, list) and len(row) == len(_STEPS)
+            ),
+            None,
+        )
+    ):
+        return failed(
+            "the nap counted",
+            f"For {long} you give six words. Wanted are the outcomes of the five asks: the nap,"
+            " step 3, asks nothing.",
+        )
+    if not fits or not all(
+        isinstance(row, list) and len(row) == len(_ASKS) and set(map(str, row)) <= words
+        for row in said.values()
+    ):
+        return failed(
+            "not three rows",
+            f"`five_asks()` returned {told(said)}. Wanted is a dict: for {', '.join(outcomes)} a"
+            " list of five words each.",
+        )
     if said == outcomes:
-        return passed(f"Each driver was asked five times. asyncpg gave {' → '.join(outcomes['asyncpg'])}, the two others five times ok. You foretold it.")
-    if forgiving := [driver for driver in ("aiosqlite", "psycopg") if said[driver] != outcomes[driver]]:
+        return passed(
+            f"Each driver was asked five times. asyncpg gave {' → '.join(outcomes['asyncpg'])}, the"
+            " two others five times ok. You foretold it."
+        )
+    if forgiving := [
+        driver for driver in ("aiosqlite", "psycopg") if said[driver] != outcomes[driver]
+    ]:
         driver = forgiving[0]
         first = _first_difference(said[driver], outcomes[driver])
         return failed(
             "every driver minds",
-            f"With {driver}, ask {first + 1} ({_ASKS[first]}) did not give your {said[driver][first]!r}. From where does this driver take its loop, at each call?",
+            f"With {driver}, ask {first + 1} ({_ASKS[first]}) did not give your"
+            f" {said[driver][first]!r}. From where does this driver take its loop, at each call?",
         )
     mine, theirs = said["asyncpg"], outcomes["asyncpg"]
     first = _first_difference(mine, theirs)
     where = f"With asyncpg, ask {first + 1} ({_ASKS[first]}) did not give your {mine[first]!r}."
     if set(mine) == {OK}:
-        return failed("no driver minds", f"{where}\nOne of the three keeps the loop that it was opened on.")
+        return failed(
+            "no driver minds", f"{where}\nOne of the three keeps the loop that it was opened on."
+        )
     if first == 2 and mine[2] == IN_PROGRESS:
-        return failed("the nap read nothing", f"{where}\nThe refusal lasts until somebody reads the old answer. What does a loop do with its sockets while one of its tasks sleeps?")
+        return failed(
+            "the nap read nothing",
+            f"{where}\nThe refusal lasts until somebody reads the old answer. What does a loop do"
+            " with its sockets while one of its tasks sleeps?",
+        )
     if first == 2:
-        return failed("healed by a nap for everyone", f"{where}\nThe nap can free the connection for its own loop. Does it change whose loop that is?")
+        return failed(
+            "healed by a nap for everyone",
+            f"{where}\nThe nap can free the connection for its own loop. Does it change whose loop"
+            " that is?",
+        )
     if first == 3:
-        return failed("home is always safe", f"{where}\nB has crossed once more, and this time A has not run since. Who has read the answer to B's request?")
+        return failed(
+            "home is always safe",
+            f"{where}\nB has crossed once more, and this time A has not run since. Who has read the"
+            " answer to B's request?",
+        )
     if first == 4:
-        return failed("poisoned for good", f"{where}\nLoop A ran in the ask before this one, though that was refused. What can a loop read while it runs?")
+        return failed(
+            "poisoned for good",
+            f"{where}\nLoop A ran in the ask before this one, though that was refused. What can a"
+            " loop read while it runs?",
+        )
     return failed("another order", where)
 
 
@@ -241,7 +379,10 @@ def _first_difference(mine: list[str], theirs: list[str]) -> int:
 def _draw_drivers(data: Data) -> Any:
     from loopbound.figures import timeline
 
-    return timeline([Event(**event) for event in data["events"] if event["kind"] != "logged"], "asyncpg: five asks and a nap")
+    return timeline(
+        [Event(**event) for event in data["events"] if event["kind"] != "logged"],
+        "asyncpg: five asks and a nap",
+    )
 
 
 # 03.3 Ask at its home
@@ -251,8 +392,11 @@ async def _at_once() -> None:
     """No rest."""
 
 
-def _watched(log: Recorder, rest: Callable[[], Awaitable[None]] = _at_once) -> type[asyncpg.Connection]:
-    """A class of asyncpg connections whose queries the recorder sees, with the loop that each ran on.
+def _watched(
+    log: Recorder, rest: Callable[[], Awaitable[None]] = _at_once
+) -> type[asyncpg.Connection]:
+    """A class of asyncpg connections whose queries the recorder sees, with the loop that each ran
+    on.
 
     ``rest`` is awaited behind the server's answer, before the query's caller has it.
     """
@@ -318,22 +462,34 @@ def _running(loop: NamedLoop) -> Iterator[None]:
 _NO_COLUMN = "no such column"
 _HOME_LIMIT = 3.0
 _REST = 0.05
-_THREADS = "A `concurrent.futures.Future` belongs to threads, not to a loop, and cannot be awaited as it is."
+_THREADS = (
+    "A `concurrent.futures.Future` belongs to threads, not to a loop, and cannot be awaited as"
+    " it is."
+)
 
 
 def _observe_home(names: Mapping[str, Any]) -> Data:
-    seen: dict[str, Any] = {"went_on": None, "woken": True, "guessed": 0.0, "same": None, "error": ""}
+    seen: dict[str, Any] = {
+        "went_on": None,
+        "woken": True,
+        "guessed": 0.0,
+        "same": None,
+        "error": "",
+    }
     timers: list[float] = []  # that the answer set on loop B while its first query was under way
     caller: list[asyncio.AbstractEventLoop] = []
 
     async def rest() -> None:
-        # It lets loop B fall asleep before the answer is there: what forgets to wake it is found out each time.
+        # It lets loop B fall asleep before the answer is there: what forgets to wake it is found
+        # out each time.
         await asyncio.sleep(_REST)
         if seen["went_on"] is None and timers and caller:
             await outlast(max(timers))
 
     async def outlast(guess: float) -> None:
-        """Makes the query longer than what the answer slept, and sees whether loop B has turns then; a guess stands in `result()` by now."""
+        """Makes the query longer than what the answer slept, and sees whether loop B has turns
+        then; a guess stands in `result()` by now.
+        """
         ends = time.monotonic() + _HOME_LIMIT - 0.4
         await asyncio.sleep(min(guess + 0.2, _HOME_LIMIT - 0.8))
         had_a_turn = threading.Event()
@@ -355,7 +511,8 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
         async def other_work() -> None:
             turns.append("other work")
 
-        # It gets its turn as soon as the answer awaits something. No timer here: one would wake the loop for what forgot to.
+        # It gets its turn as soon as the answer awaits something. No timer here: one would wake the
+        # loop for what forgot to.
         other = asyncio.create_task(other_work())
         if not caller:
             caller.append(asyncio.get_running_loop())
@@ -364,7 +521,8 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
         value = await value if inspect.isawaitable(value) else value
         if seen["went_on"] is None:
             seen["went_on"] = bool(turns)
-            # The only timer on this loop is that of the step's limit: what comes with it was not brought by the answer.
+            # The only timer on this loop is that of the step's limit: what comes with it was not
+            # brought by the answer.
             seen["woken"] = time.monotonic() - began < _HOME_LIMIT - 0.1
         await other
         return value
@@ -377,13 +535,28 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
 
     with Watch(names, limit=_HOME_LIMIT) as watch:
         database, home = watch.database(), watch.loop("A")
-        connection = home.run(_born(watch.recorder, _connect(database, _watched(watch.recorder, rest))))
+        connection = home.run(
+            _born(watch.recorder, _connect(database, _watched(watch.recorder, rest)))
+        )
         pid = connection.get_server_pid()
         with _running(home):
-            reports = watch.step("B", 'ask_at_home(home, connection, "select count(*) from reports")', lambda: asked("select count(*) from reports"))
+            reports = watch.step(
+                "B",
+                'ask_at_home(home, connection, "select count(*) from reports")',
+                lambda: asked("select count(*) from reports"),
+            )
             if watch.well and type(reports) is int and seen["went_on"] and seen["woken"]:
-                seen["same"] = watch.step("B", 'ask_at_home(home, connection, "select pg_backend_pid()")', lambda: asked("select pg_backend_pid()")) == pid
-                watch.step("C", 'ask_at_home(home, connection, "select missing from reports")', refused)
+                seen["same"] = (
+                    watch.step(
+                        "B",
+                        'ask_at_home(home, connection, "select pg_backend_pid()")',
+                        lambda: asked("select pg_backend_pid()"),
+                    )
+                    == pid
+                )
+                watch.step(
+                    "C", 'ask_at_home(home, connection, "select missing from reports")', refused
+                )
         home.run(_gone(connection))
     return watch.data(**seen)
 
@@ -391,9 +564,15 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
 def _judge_home(data: Data) -> Verdict:
     call, value = at(data["steps"][0]), value_of(data)
     if is_thing(value, "Future"):
-        return failed("future not awaited", f"{call} returned a Future of `concurrent.futures`, not the number. Nobody on loop B has waited for it.")
+        return failed(
+            "future not awaited",
+            f"{call} returned a Future of `concurrent.futures`, not the number. Nobody on loop B"
+            " has waited for it.",
+        )
     if is_thing(value, "coroutine"):
-        return failed("never started", f"{call} returned a coroutine object: nothing of it has run.")
+        return failed(
+            "never started", f"{call} returned a coroutine object: nothing of it has run."
+        )
     if value is None:
         return failed("nothing returned", f"{call} returned None.")
     if value != 6:
@@ -401,25 +580,38 @@ def _judge_home(data: Data) -> Verdict:
     if data["guessed"]:
         return failed(
             "a guess at the time",
-            f"{call} returned 6. Your code slept {data['guessed']:g} s on loop B; this query took longer, and from then on no other task of loop B had a turn. "
-            "What tells you that a future is done?",
+            f"{call} returned 6. Your code slept {data['guessed']:g} s on loop B; this query took"
+            " longer, and from then on no other task of loop B had a turn. What tells you that a"
+            " future is done?",
         )
     if not data["went_on"]:
         return failed(
             "loop B stood still",
-            f"{call} returned 6, and the query ran on loop A. Another task was ready on loop B all the while, and had not one turn. What did your code wait with?",
+            f"{call} returned 6, and the query ran on loop A. Another task was ready on loop B all"
+            " the while, and had not one turn. What did your code wait with?",
         )
     if not data["woken"]:
         return failed(
             "nobody woke loop B",
-            f"{call} returned 6, but late: the number was there on loop A, and loop B slept until a timer of the check woke it, {_HOME_LIMIT:.0f} seconds after the call. "
-            "Which thread finished the future that B waited for?",
+            f"{call} returned 6, but late: the number was there on loop A, and loop B slept until a"
+            f" timer of the check woke it, {_HOME_LIMIT:.0f} seconds after the call. Which thread"
+            " finished the future that B waited for?",
         )
     if not data["same"]:
-        return failed("another connection", f"{at(data['steps'][1])} was not answered by the connection that it was given.")
+        return failed(
+            "another connection",
+            f"{at(data['steps'][1])} was not answered by the connection that it was given.",
+        )
     if data["error"] != _NO_COLUMN:
-        return failed("error lost", f"{at(data['steps'][2])} names a column that there is not, and its caller learned of no error.")
-    return passed("Three queries were asked from loops B and C. Each ran on loop A, where the connection is at home, and loop B went on meanwhile.")
+        return failed(
+            "error lost",
+            f"{at(data['steps'][2])} names a column that there is not, and its caller learned of no"
+            " error.",
+        )
+    return passed(
+        "Three queries were asked from loops B and C. Each ran on loop A, where the connection is"
+        " at home, and loop B went on meanwhile."
+    )
 
 
 # 03.4 Healed where it was born
@@ -434,7 +626,8 @@ def _observe_recover(names: Mapping[str, Any]) -> Data:
 
     async def cross() -> str:
         try:
-            # One message, and an answer that is late: the server waits for a lock that the check holds.
+            # One message, and an answer that is late: the server waits for a lock that the check
+            # holds.
             await connection.execute("select pg_advisory_xact_lock(3)")
         except RuntimeError as error:
             return symptom_of(error)
@@ -470,17 +663,33 @@ def _observe_recover(names: Mapping[str, Any]) -> Data:
 def _judge_recover(data: Data) -> Verdict:
     value = value_of(data)
     if is_thing(value, "coroutine"):
-        return failed("async function", "`recover` is an `async def`: calling it gave a coroutine, and loop A never ran. It is called from a place without a loop.")
+        return failed(
+            "async function",
+            "`recover` is an `async def`: calling it gave a coroutine, and loop A never ran. It is"
+            " called from a place without a loop.",
+        )
     if data["closed"]:
-        return failed("closed instead", f"`recover(A, connection)` returned {told(value)}, and the connection is closed. It was to be healed, not replaced.")
+        return failed(
+            "closed instead",
+            f"`recover(A, connection)` returned {told(value)}, and the connection is closed. It was"
+            " to be healed, not replaced.",
+        )
     if data["after"] != OK:
         return failed(
             "still poisoned",
-            f"`recover(A, connection)` returned {told(value)}. After it the check asked the connection on loop A: {data['after']}. Has anybody read the answer to B's request?",
+            f"`recover(A, connection)` returned {told(value)}. After it the check asked the"
+            f" connection on loop A: {data['after']}. Has anybody read the answer to B's request?",
         )
     if value != 6:
-        return failed("no number", f"The connection answers on loop A again, and `recover(A, connection)` returned {told(value)}; the table has 6 rows.")
-    return passed("The server's answer came late. Loop A ran until it had read it, and the connection answered there, with 6.")
+        return failed(
+            "no number",
+            "The connection answers on loop A again, and `recover(A, connection)` returned"
+            f" {told(value)}; the table has 6 rows.",
+        )
+    return passed(
+        "The server's answer came late. Loop A ran until it had read it, and the connection"
+        " answered there, with 6."
+    )
 
 
 CHECKS = {
@@ -492,8 +701,14 @@ CHECKS = {
         judge=_judge_night,
         hints=(
             "Lesson 03 has a table of three messages: who raises each, and what it tells you.",
-            "A traceback's last frame is where an error *surfaced*. An error that is thrown into an `await` surfaces in the code that awaits.",
-            "Two of the three errors need an earlier one: a connection that is in use, and a loop that has gone. The third needs none.",
+            (
+                "A traceback's last frame is where an error *surfaced*. An error that is thrown"
+                " into an `await` surfaces in the code that awaits."
+            ),
+            (
+                "Two of the three errors need an earlier one: a connection that is in use, and a"
+                " loop that has gone. The third needs none."
+            ),
         ),
     ),
     "03.2": TaskCheck(
@@ -504,9 +719,18 @@ CHECKS = {
         judge=_judge_drivers,
         show=_draw_drivers,
         hints=(
-            "Two of the drivers take the loop that runs at each call. Only for the third one the steps differ.",
-            "After B has crossed, asyncpg refuses until loop A has read the answer to B's request. While A naps, A runs.",
-            "A healed connection is still A's. And a refused call on A lets A run for a moment, which is enough to read.",
+            (
+                "Two of the drivers take the loop that runs at each call. Only for the third one"
+                " the steps differ."
+            ),
+            (
+                "After B has crossed, asyncpg refuses until loop A has read the answer to B's"
+                " request. While A naps, A runs."
+            ),
+            (
+                "A healed connection is still A's. And a refused call on A lets A run for a moment,"
+                " which is enough to read."
+            ),
         ),
     ),
     "03.3": TaskCheck(
@@ -515,16 +739,46 @@ CHECKS = {
         judge=_judge_home,
         show=_drawn,
         hints=(
-            "`connection.fetchval(query)` makes a coroutine and runs nothing yet. Which loop may run it?",
-            "`asyncio.run_coroutine_threadsafe(connection.fetchval(query), home)` has it run at home. `.result()` of what it gives would block the thread of loop B.",
-            "`asyncio.wrap_future(…)` makes a future of the running loop out of a `concurrent.futures.Future`, and that one can be awaited.",
+            (
+                "`connection.fetchval(query)` makes a coroutine and runs nothing yet. Which loop"
+                " may run it?"
+            ),
+            (
+                "`asyncio.run_coroutine_threadsafe(connection.fetchval(query), home)` has it run at"
+                " home. `.result()` of what it gives would block the thread of loop B."
+            ),
+            (
+                "`asyncio.wrap_future(…)` makes a future of the running loop out of a"
+                " `concurrent.futures.Future`, and that one can be awaited."
+            ),
         ),
         explains=(
-            ("attached to a different loop", "asked on loop B", "The connection was opened on loop A, and what waits for its answer belongs to A. The error came up on the loop of the caller."),
+            (
+                "attached to a different loop",
+                "asked on loop B",
+                (
+                    "The connection was opened on loop A, and what waits for its answer belongs to"
+                    " A. The error came up on the loop of the caller."
+                ),
+            ),
             ("can't be used in 'await' expression", "a future of no loop", _THREADS),
             ("can't be awaited", "a future of no loop", _THREADS),  # Python 3.14's words
-            ("asyncio.run() cannot be called", "a loop in a loop", "`asyncio.run` makes a new loop, and loop B runs in this thread already. The loop that is wanted runs elsewhere: `home`."),
-            ("This event loop is already running", "a loop in a loop", "Loop A runs already, in its own thread. It has to be handed the work, not run once more."),
+            (
+                "asyncio.run() cannot be called",
+                "a loop in a loop",
+                (
+                    "`asyncio.run` makes a new loop, and loop B runs in this thread already. The"
+                    " loop that is wanted runs elsewhere: `home`."
+                ),
+            ),
+            (
+                "This event loop is already running",
+                "a loop in a loop",
+                (
+                    "Loop A runs already, in its own thread. It has to be handed the work, not run"
+                    " once more."
+                ),
+            ),
         ),
     ),
     "03.4": TaskCheck(
@@ -534,16 +788,32 @@ CHECKS = {
         show=_drawn,
         hints=(
             "Only loop A reads this socket, and A runs only inside `A.run(…)`.",
-            "The answer comes some time later. `A.run(asyncio.sleep(0.1))` lets A look at its sockets for a while, once.",
-            "Ask on A; where asyncpg refuses with `asyncpg.InterfaceError`, let A run a little and ask again.",
+            (
+                "The answer comes some time later. `A.run(asyncio.sleep(0.1))` lets A look at its"
+                " sockets for a while, once."
+            ),
+            (
+                "Ask on A; where asyncpg refuses with `asyncpg.InterfaceError`, let A run a little"
+                " and ask again."
+            ),
         ),
         explains=(
             (
                 "another operation is in progress",
                 "asked too soon",
-                "asyncpg still waited for the answer to B's request. Had the server sent it by then, and had loop A run since, so that it could read it?",
+                (
+                    "asyncpg still waited for the answer to B's request. Had the server sent it by"
+                    " then, and had loop A run since, so that it could read it?"
+                ),
             ),
-            ("attached to a different loop", "asked elsewhere", "The connection was asked on another loop than A, where nothing can be read from its socket."),
+            (
+                "attached to a different loop",
+                "asked elsewhere",
+                (
+                    "The connection was asked on another loop than A, where nothing can be read"
+                    " from its socket."
+                ),
+            ),
         ),
     ),
 }

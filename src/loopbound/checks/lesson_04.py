@@ -1,4 +1,6 @@
-"""Lesson 04, the global engine: foretell two left-over connections, leave none behind, choose a pool, read four rows."""
+"""Lesson 04, the global engine: foretell two left-over connections, leave none behind, choose a
+pool, read four rows.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def _two_left_over(given: Mapping[str, Any]) -> Data:
         watch.recorder.watch(engine)
         for name in _SIX:
             use = "hold_two" if name == "A" else "ask"
-            outcomes.append(watch.step(name, f"{use}(engine)", lambda use=use: _outcome(given[use](engine))))
+            outcomes.append(
+                watch.step(name, f"{use}(engine)", lambda use=use: _outcome(given[use](engine)))
+            )
             watch.close(name)
         engine.sync_engine.dispose(close=False)
     return {"outcomes": outcomes, "events": watch.data()["events"]}
@@ -57,31 +61,69 @@ def _two_left_over(given: Mapping[str, Any]) -> Data:
 
 def _judge_two(data: Data) -> Verdict:
     said, outcomes = value_of(data), data["outcomes"]
-    if not isinstance(said, list) or len(said) != len(_SIX) or not all(isinstance(word, str) for word in said):
-        return failed("not six words", f"`six_loops()` returned {told(said)}. Wanted is a list of six outcomes, for the loops A to F.")
+    if (
+        not isinstance(said, list)
+        or len(said) != len(_SIX)
+        or not all(isinstance(word, str) for word in said)
+    ):
+        return failed(
+            "not six words",
+            f"`six_loops()` returned {told(said)}. Wanted is a list of six outcomes, for the loops"
+            " A to F.",
+        )
     if said == outcomes:
-        return passed(f"The engine went through the loops A to F: {' → '.join(outcomes)}. You foretold each of them.")
-    first = next(n for n, (mine, theirs) in enumerate(zip(said, outcomes, strict=True)) if mine != theirs)
+        return passed(
+            f"The engine went through the loops A to F: {' → '.join(outcomes)}. You foretold each"
+            " of them."
+        )
+    first = next(
+        n for n, (mine, theirs) in enumerate(zip(said, outcomes, strict=True)) if mine != theirs
+    )
     words = f"Loop {_SIX[first]} gave something else than your {said[first]!r}."
     if IN_PROGRESS in said:
-        return failed("no ping", f"{words}\nThat message is the scar of a connection that went back to the pool. Does this pool take one back whose ping failed?")
+        return failed(
+            "no ping",
+            f"{words}\nThat message is the scar of a connection that went back to the pool. Does"
+            " this pool take one back whose ping failed?",
+        )
     if said == [OK, DIFFERENT] * 3:
-        return failed("one place", f"{words}\nYou foretell a pool with one place. How many connections did A leave in it?")
+        return failed(
+            "one place",
+            f"{words}\nYou foretell a pool with one place. How many connections did A leave in it?",
+        )
     if set(said[1:]) == {DIFFERENT}:
-        return failed("never repaired", f"{words}\nYou expect that a failure changes nothing. What does a failing ping leave in its place in the queue?")
+        return failed(
+            "never repaired",
+            f"{words}\nYou expect that a failure changes nothing. What does a failing ping leave in"
+            " its place in the queue?",
+        )
     if first == 5:
-        return failed("the end of the queue", f"{words}\nUp to E you are right. D and E each gave a connection back, one behind the other: whose does F take?")
+        return failed(
+            "the end of the queue",
+            f"{words}\nUp to E you are right. D and E each gave a connection back, one behind the"
+            " other: whose does F take?",
+        )
     if said[:4] == [OK, DIFFERENT, DIFFERENT, OK]:
-        return failed("foreign again", f"{words}\nUp to D you are right. D's connection went to the end of the queue: what stood before it?")
+        return failed(
+            "foreign again",
+            f"{words}\nUp to D you are right. D's connection went to the end of the queue: what"
+            " stood before it?",
+        )
     if set(said) == {OK}:
-        return failed("ping as a cure", f"{words}\nThe ping itself runs on the loop that asks, with a connection of the loop that opened it.")
+        return failed(
+            "ping as a cure",
+            f"{words}\nThe ping itself runs on the loop that asks, with a connection of the loop"
+            " that opened it.",
+        )
     return failed("another order", words)
 
 
 def _draw_events(data: Data) -> Any:
     from loopbound.figures import timeline
 
-    return timeline([Event(**event) for event in data["events"] if event["kind"] != "logged"], "The run")
+    return timeline(
+        [Event(**event) for event in data["events"] if event["kind"] != "logged"], "The run"
+    )
 
 
 # 04.2 Ask and leave nothing
@@ -106,12 +148,18 @@ def _observe_ask(names: Mapping[str, Any]) -> Data:
         database = watch.database()
         event.listen(Engine, "engine_disposed", noted)
         try:
-            watch.step("A", 'ask_once(url, "select count(*) from reports")', lambda: names["ask_once"](database.url, "select count(*) from reports"))
+            watch.step(
+                "A",
+                'ask_once(url, "select count(*) from reports")',
+                lambda: names["ask_once"](database.url, "select count(*) from reports"),
+            )
         finally:
             event.remove(Engine, "engine_disposed", noted)
         left.append(watch.connected(database))
         if watch.well and not left[0]:
-            watch.step("B", 'ask_once(url, "select missing from reports")', lambda: refused(database.url))
+            watch.step(
+                "B", 'ask_once(url, "select missing from reports")', lambda: refused(database.url)
+            )
             left.append(watch.connected(database))
     return watch.data(left=left, disposed=len(disposed))
 
@@ -119,9 +167,15 @@ def _observe_ask(names: Mapping[str, Any]) -> Data:
 def _judge_ask(data: Data) -> Verdict:
     call, value, left = at(data["steps"][0]), value_of(data), data["left"]
     if is_thing(value, "coroutine"):
-        return failed("scalar not awaited", f"{call} returned a coroutine object: what gives the number was called and never awaited.")
+        return failed(
+            "scalar not awaited",
+            f"{call} returned a coroutine object: what gives the number was called and never"
+            " awaited.",
+        )
     if is_thing(value):
-        return failed("no number", f"{call} returned {told(value)}, not the number in its first row.")
+        return failed(
+            "no number", f"{call} returned {told(value)}, not the number in its first row."
+        )
     if value is None:
         return failed("nothing returned", f"{call} returned None.")
     if value != 6:
@@ -129,27 +183,46 @@ def _judge_ask(data: Data) -> Verdict:
     if any("MissingGreenlet" in aside for aside in data["asides"]):
         return failed(
             "synchronous dispose",
-            f"{call} returned 6, and meanwhile the pool logged MissingGreenlet: it could not close its connection. The synchronous engine cannot wait for a socket.",
+            f"{call} returned 6, and meanwhile the pool logged MissingGreenlet: it could not close"
+            " its connection. The synchronous engine cannot wait for a socket.",
         )
     if left[0]:
-        saw = f"{call} returned 6. When it had ended, the server still saw {left[0]} open connection of it."
+        saw = (
+            f"{call} returned 6. When it had ended, the server still saw {left[0]} open connection"
+            " of it."
+        )
         if "dispose" in data["never_awaited"]:
-            return failed("dispose not awaited", f"{saw}\n`engine.dispose()` gave a coroutine, and nobody awaited it: it never ran.")
+            return failed(
+                "dispose not awaited",
+                f"{saw}\n`engine.dispose()` gave a coroutine, and nobody awaited it: it never ran.",
+            )
         if data["disposed"]:
             return failed(
                 "disposed, not closed",
-                f"{saw}\nThe engine was disposed, and nobody closed that connection: a dispose closes what lies in the pool at that moment, and with `close=False` "
-                "it lets go of that too, unclosed. Which of the two was it here?",
+                f"{saw}\nThe engine was disposed, and nobody closed that connection: a dispose"
+                " closes what lies in the pool at that moment, and with `close=False` it lets go"
+                " of that too, unclosed. Which of the two was it here?",
             )
-        return failed("pooled connection left", f"{saw}\nLeaving `async with engine.connect()` gives the connection back. To whom?")
+        return failed(
+            "pooled connection left",
+            f"{saw}\nLeaving `async with engine.connect()` gives the connection back. To whom?",
+        )
     if value_of(data, 1) != _REFUSED:
-        return failed("error swallowed", f"{at(data['steps'][1])} names a column that there is not. It returned {told(value_of(data, 1))}, and the caller learns of no error.")
+        return failed(
+            "error swallowed",
+            f"{at(data['steps'][1])} names a column that there is not. It returned"
+            f" {told(value_of(data, 1))}, and the caller learns of no error.",
+        )
     if left[1]:
         return failed(
             "left open after an error",
-            f"With a query that works nothing is left. {at(data['steps'][1])} raised, as it should, and the server still sees {left[1]} open connection of it.",
+            f"With a query that works nothing is left. {at(data['steps'][1])} raised, as it should,"
+            f" and the server still sees {left[1]} open connection of it.",
         )
-    return passed(f"{call} returned 6, the query that fails on loop B raised, and the server sees no connection after either.")
+    return passed(
+        f"{call} returned 6, the query that fails on loop B raised, and the server sees no"
+        " connection after either."
+    )
 
 
 # 04.3 An engine for passing loops
@@ -183,22 +256,44 @@ def _observe_engine(names: Mapping[str, Any]) -> Data:
 def _judge_engine(data: Data) -> Verdict:
     outcomes, left = data["outcomes"], data["left"]
     if not data["driver"]:
-        return failed("no engine", f"`make_engine(url)` returned {told(value_of(data))}, and not an engine of `create_async_engine`.")
+        return failed(
+            "no engine",
+            f"`make_engine(url)` returned {told(value_of(data))}, and not an engine of"
+            " `create_async_engine`.",
+        )
     if data["driver"] != "postgresql+asyncpg":
-        return failed("another database", f"`make_engine(url)` made an engine for {data['driver']}. The reports are on PostgreSQL, and the driver is asyncpg.")
+        return failed(
+            "another database",
+            f"`make_engine(url)` made an engine for {data['driver']}. The reports are on"
+            " PostgreSQL, and the driver is asyncpg.",
+        )
     bad = next((n for n, pair in enumerate(outcomes) if pair != [OK, OK]), 0)
     if bad:  # loop A meets nobody's connection
-        words = f"Loop {_FIVE[bad]} got {' and '.join(outcomes[bad])}. What it met was made on loop {_FIVE[bad - 1]}."
+        words = (
+            f"Loop {_FIVE[bad]} got {' and '.join(outcomes[bad])}. What it met was made on loop"
+            f" {_FIVE[bad - 1]}."
+        )
         if outcomes[bad] == [DIFFERENT, OK]:
-            return failed("ping", f"{words}\nThe first query emptied the place, the second one filled it: that is what a ping makes of a foreign connection.")
-        return failed("pooled connection crossed", f"{words}\nThe pool handed it out without asking for the loop.")
+            return failed(
+                "ping",
+                f"{words}\nThe first query emptied the place, the second one filled it: that is"
+                " what a ping makes of a foreign connection.",
+            )
+        return failed(
+            "pooled connection crossed",
+            f"{words}\nThe pool handed it out without asking for the loop.",
+        )
     if any(left):
         return failed(
             "connection kept",
-            f"Every query on the loops A to {_FIVE[len(outcomes) - 1]} passed. But when loop A's work had ended, the server still saw {left[0]} open connection: "
-            "the pool keeps one that nobody can use on the next loop.",
+            f"Every query on the loops A to {_FIVE[len(outcomes) - 1]} passed. But when loop A's"
+            f" work had ended, the server still saw {left[0]} open connection: the pool keeps one"
+            " that nobody can use on the next loop.",
         )
-    return passed(f"Ten queries on the loops A to {_FIVE[-1]} passed, and after each loop's work the server saw no connection.")
+    return passed(
+        f"Ten queries on the loops A to {_FIVE[-1]} passed, and after each loop's work the server"
+        " saw no connection."
+    )
 
 
 # 04.4 Four rows
@@ -212,7 +307,8 @@ _ROWS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def four_rows() -> Any:
-    """Runs four engines through the loops A to D, two queries on each, and draws what they gave; the engines' names are left out.
+    """Runs four engines through the loops A to D, two queries on each, and draws what they gave;
+    the engines' names are left out.
 
     The last column is what the server sees when loop D's work has ended.
     """
@@ -223,7 +319,12 @@ def four_rows() -> Any:
         data = _observe_engine_row(options)
         rows[f"engine {label}"] = [*data["outcomes"], str(data["left"])]
     columns = [f"{loop} {query}" for loop in "ABCD" for query in ("first", "second")]
-    return outcome_grid(rows, [*columns, "sessions"], "Four engines, two queries on each loop", neutral=["0", "1", "2", "3", "4"])
+    return outcome_grid(
+        rows,
+        [*columns, "sessions"],
+        "Four engines, two queries on each loop",
+        neutral=["0", "1", "2", "3", "4"],
+    )
 
 
 def _observe_engine_row(options: dict[str, Any]) -> Data:
@@ -254,22 +355,43 @@ def _engines(given: Mapping[str, Any]) -> Data:
 
 def _judge_rows(data: Data) -> Verdict:
     said, engines = value_of(data), data["engines"]
-    if not isinstance(said, dict) or sorted(said) != sorted(engines) or sorted(map(str, said.values())) != sorted(engines.values()):
+    if (
+        not isinstance(said, dict)
+        or sorted(said) != sorted(engines)
+        or sorted(map(str, said.values())) != sorted(engines.values())
+    ):
         names = ", ".join(sorted(engines.values()))
-        return failed("not four names", f"`which_engine()` returned {told(said)}. Wanted is a dict from w, x, y and z to {names}, each once.")
+        return failed(
+            "not four names",
+            f"`which_engine()` returned {told(said)}. Wanted is a dict from w, x, y and z to"
+            f" {names}, each once.",
+        )
     wrong = [label for label in engines if said[label] != engines[label]]
     if not wrong:
         return passed(
-            "Each row is the one that its engine gave. x leaves more than one session: its pool dropped each connection whose ping failed, "
-            "and the loop that could have said goodbye for it to the server was closed."
+            "Each row is the one that its engine gave. x leaves more than one session: its pool"
+            " dropped each connection whose ping failed, and the loop that could have said goodbye"
+            " for it to the server was closed."
         )
     words = f"{len(wrong)} of 4 rows belong to other engines: {', '.join(wrong)}."
     swapped = {said[label] for label in wrong}
     if swapped == {"NullPool", "pool_recycle=0"}:
-        return failed("sessions unread", f"{words}\nBoth rows are green. Which of the two engines can leave a session on the server when its work is done?")
+        return failed(
+            "sessions unread",
+            f"{words}\nBoth rows are green. Which of the two engines can leave a session on the"
+            " server when its work is done?",
+        )
     if swapped == {"default", "pool_pre_ping"}:
-        return failed("repair unread", f"{words}\nBoth rows fail. In which of them does the second query on a loop pass after the first one failed?")
-    return failed("green and red", f"{words}\nBegin with the rows that fail: which two pools hand a foreign connection to a query?")
+        return failed(
+            "repair unread",
+            f"{words}\nBoth rows fail. In which of them does the second query on a loop pass after"
+            " the first one failed?",
+        )
+    return failed(
+        "green and red",
+        f"{words}\nBegin with the rows that fail: which two pools hand a foreign connection to a"
+        " query?",
+    )
 
 
 CHECKS = {
@@ -281,9 +403,18 @@ CHECKS = {
         judge=_judge_two,
         show=_draw_events,
         hints=(
-            "Draw the queue: after A it holds two connections, both of A. A query takes from its head and gives back to its end.",
-            "A failing ping empties the place, and the empty place goes to the end of the queue. Whoever takes an empty place connects anew.",
-            "B and C fail and leave two empty places. D fills the first of them; E takes the other one, which is still empty.",
+            (
+                "Draw the queue: after A it holds two connections, both of A. A query takes from"
+                " its head and gives back to its end."
+            ),
+            (
+                "A failing ping empties the place, and the empty place goes to the end of the"
+                " queue. Whoever takes an empty place connects anew."
+            ),
+            (
+                "B and C fail and leave two empty places. D fills the first of them; E takes the"
+                " other one, which is still empty."
+            ),
         ),
     ),
     "04.2": TaskCheck(
@@ -292,13 +423,28 @@ CHECKS = {
         judge=_judge_ask,
         hints=(
             "Giving a connection back puts it into the engine's pool. What empties the pool?",
-            "`dispose` is a coroutine function of the engine, and it has to run on the loop that opened the connections.",
+            (
+                "`dispose` is a coroutine function of the engine, and it has to run on the loop"
+                " that opened the connections."
+            ),
             "`try: … finally: await engine.dispose()` runs it after an error too.",
         ),
         explains=(
-            ("Textual SQL expression", "text missing", "SQLAlchemy takes a plain string for no statement: wrap it in `text(…)`."),
-            ("Not an executable object", "text missing", "SQLAlchemy takes a plain string for no statement: wrap it in `text(…)`."),
-            ("object AsyncConnection", "connect not entered", "`engine.connect()` is entered with `async with`."),
+            (
+                "Textual SQL expression",
+                "text missing",
+                "SQLAlchemy takes a plain string for no statement: wrap it in `text(…)`.",
+            ),
+            (
+                "Not an executable object",
+                "text missing",
+                "SQLAlchemy takes a plain string for no statement: wrap it in `text(…)`.",
+            ),
+            (
+                "object AsyncConnection",
+                "connect not entered",
+                "`engine.connect()` is entered with `async with`.",
+            ),
         ),
     ),
     "04.3": TaskCheck(
@@ -307,12 +453,26 @@ CHECKS = {
         judge=_judge_engine,
         show=_draw_events,
         hints=(
-            "Three engines of the lesson went through seven loops. One of them never keeps a connection.",
+            (
+                "Three engines of the lesson went through seven loops. One of them never keeps a"
+                " connection."
+            ),
             "The option is called `poolclass`, and the class comes from `sqlalchemy.pool`.",
         ),
         explains=(
-            ("Pool class QueuePool cannot be used with asyncio", "a pool for threads", "That pool is made for threads, and SQLAlchemy refuses it under asyncio."),
-            ("'str' object has no attribute", "a name for a class", "SQLAlchemy was handed a text where it takes a class: the class itself is wanted, without quotation marks."),
+            (
+                "Pool class QueuePool cannot be used with asyncio",
+                "a pool for threads",
+                "That pool is made for threads, and SQLAlchemy refuses it under asyncio.",
+            ),
+            (
+                "'str' object has no attribute",
+                "a name for a class",
+                (
+                    "SQLAlchemy was handed a text where it takes a class: the class itself is"
+                    " wanted, without quotation marks."
+                ),
+            ),
         ),
     ),
     "04.4": TaskCheck(
@@ -321,9 +481,18 @@ CHECKS = {
         facts=_engines,
         judge=_judge_rows,
         hints=(
-            "Two rows fail and two do not. Of the engines, which two reuse a connection on another loop?",
-            "In a failing row look at the second query on loops B, C and D: does one failure repair anything?",
-            "In a green row look at the last column: a pool that keeps a connection leaves a session.",
+            (
+                "Two rows fail and two do not. Of the engines, which two reuse a connection on"
+                " another loop?"
+            ),
+            (
+                "In a failing row look at the second query on loops B, C and D: does one failure"
+                " repair anything?"
+            ),
+            (
+                "In a green row look at the last column: a pool that keeps a connection leaves a"
+                " session."
+            ),
         ),
     ),
 }

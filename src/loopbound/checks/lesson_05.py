@@ -1,4 +1,6 @@
-"""Lesson 05, the failing suite: foretell who fails, name who left the connection, write the conftest that a real run judges."""
+"""Lesson 05, the failing suite: foretell who fails, name who left the connection, write the
+conftest that a real run judges.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ def _as_found(suite: str) -> Data:
     for event in run.trace:
         if event.loop and event.test:
             owner.setdefault(event.loop, short(event.test))
-        if event.born_on and event.born_on != event.loop and short(event.test) in map(short, run.failed):
+        if (
+            event.born_on
+            and event.born_on != event.loop
+            and short(event.test) in map(short, run.failed)
+        ):
             left_by.setdefault(short(event.test), owner.get(event.born_on, ""))
     return {
         "tests": [short(test.id) for test in run.tests],
@@ -55,25 +61,56 @@ def _observe_failing(names: Mapping[str, Any]) -> Data:
 def _judge_failing(data: Data) -> Verdict:
     said, tests, failing = value_of(data), data["tests"], data["failing"]
     if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
-        return failed("not a list", f"`failing()` returned {told(said)}. Wanted is a list of the names of tests.")
+        return failed(
+            "not a list",
+            f"`failing()` returned {told(said)}. Wanted is a list of the names of tests.",
+        )
     said = [short(name) for name in said]
     if strange := [name for name in said if name not in tests]:
         return failed("unknown test", f"The suite has no test {strange[0]!r}.")
     if sorted(said) == sorted(failing):
-        return passed(f"The suite was run: of its {len(tests)} tests {', '.join(failing)} failed, as you foretold.")
+        return passed(
+            f"The suite was run: of its {len(tests)} tests {', '.join(failing)} failed, as you"
+            " foretold."
+        )
     first = next(name for name in tests if (name in said) != (name in failing))
-    words = f"You name {len(set(said))} of {len(tests)} tests. In their order `{first}` is the first on which you and the run differ: you let it {'fail' if first in said else 'pass'}."
+    words = (
+        f"You name {len(set(said))} of {len(tests)} tests. In their order `{first}` is the first on"
+        f" which you and the run differ: you let it {'fail' if first in said else 'pass'}."
+    )
     if "test_title" in said:
-        return failed("no connection", f"{words}\n`test_title` fails in your list. Which connection could it meet?")
+        return failed(
+            "no connection",
+            f"{words}\n`test_title` fails in your list. Which connection could it meet?",
+        )
     if set(failing) < set(said) and first not in (tests[0], "test_title"):
-        return failed("never repaired", f"{words}\nThose that fail are among yours. What does a failed ping leave behind for the next test?")
+        return failed(
+            "never repaired",
+            f"{words}\nThose that fail are among yours. What does a failed ping leave behind for"
+            " the next test?",
+        )
     if tests[0] in said:
-        return failed("the first one", f"{words}\n`{tests[0]}` fails in your list. What stood in the pool before it?")
+        return failed(
+            "the first one",
+            f"{words}\n`{tests[0]}` fails in your list. What stood in the pool before it?",
+        )
     if not said:
-        return failed("nobody fails", f"{words}\nA ping runs on the loop of the test that asks. On which loop was the connection made that it tests?")
+        return failed(
+            "nobody fails",
+            f"{words}\nA ping runs on the loop of the test that asks. On which loop was the"
+            " connection made that it tests?",
+        )
     if first not in said:
-        return failed("another set", f"{words}\nWho was the last test before it that connected, and what stands in the pool when it asks?")
-    return failed("another set", f"{words}\nWhat did the tests before it leave in the pool: a connection, an emptied place, or nothing?")
+        return failed(
+            "another set",
+            f"{words}\nWho was the last test before it that connected, and what stands in the pool"
+            " when it asks?",
+        )
+    return failed(
+        "another set",
+        f"{words}\nWhat did the tests before it leave in the pool: a connection, an emptied place,"
+        " or nothing?",
+    )
 
 
 # 05.2 Who left it?
@@ -86,19 +123,39 @@ def _observe_left(names: Mapping[str, Any]) -> Data:
 def _judge_left(data: Data) -> Verdict:
     said, truth = value_of(data), data["left_by"]
     if not isinstance(said, dict) or not all(isinstance(name, str) for name in said.values()):
-        return failed("not a dict", f"`left_by()` returned {told(said)}. Wanted is a dict from each failing test to the test whose connection it met.")
+        return failed(
+            "not a dict",
+            f"`left_by()` returned {told(said)}. Wanted is a dict from each failing test to the"
+            " test whose connection it met.",
+        )
     said = {short(test): short(other) for test, other in said.items()}
     if said == truth:
-        return passed("In the trace of the run each failing test met a connection that was made in the test you name.")
+        return passed(
+            "In the trace of the run each failing test met a connection that was made in the test"
+            " you name."
+        )
     if sorted(said) != sorted(truth):
-        return failed("other tests", f"Your keys are {', '.join(said) or 'none'}. In the run {len(truth)} tests failed; task 05.1 is about them.")
+        return failed(
+            "other tests",
+            f"Your keys are {', '.join(said) or 'none'}. In the run {len(truth)} tests failed; task"
+            " 05.1 is about them.",
+        )
     wrong = next(test for test in truth if said[test] != truth[test])
     words = f"The connection that `{wrong}` met was not made in `{said[wrong]}`."
     if said[wrong] == wrong:
-        return failed("the victim itself", f"{words}\nOne that it had made itself would be of its own loop, and harmless.")
+        return failed(
+            "the victim itself",
+            f"{words}\nOne that it had made itself would be of its own loop, and harmless.",
+        )
     if said[wrong] == "test_title":
-        return failed("the neighbour", f"{words}\nThat test stands right before it, and took no connection at all.")
-    return failed("another culprit", f"{words}\nWho was the last test before it that connected, and gave its connection back?")
+        return failed(
+            "the neighbour",
+            f"{words}\nThat test stands right before it, and took no connection at all.",
+        )
+    return failed(
+        "another culprit",
+        f"{words}\nWho was the last test before it that connected, and gave its connection back?",
+    )
 
 
 # 05.3 A conftest
@@ -111,12 +168,29 @@ def _observe_conftest(names: Mapping[str, Any]) -> Data:
 def _run_with(data: Data, given: Mapping[str, Any]) -> Data:
     suite = given["SUITE"]
     bug = miscounting(suite, "test_users", "test_detail")
-    return {"suite": run_orders(suite, files_of(value_of(data), "conftest.py"), may=["conftest.py"], bug=bug, also=_closed_abroad, trace=True)}
+    return {
+        "suite": run_orders(
+            suite,
+            files_of(value_of(data), "conftest.py"),
+            may=["conftest.py"],
+            bug=bug,
+            also=_closed_abroad,
+            trace=True,
+        )
+    }
 
 
 def _closed_abroad(run: SuiteRun) -> Data:
-    """Tests in which a connection was closed on another loop than its own: its socket goes, and nobody says goodbye to the server."""
-    return {"abroad": [short(event.test) for event in run.trace if event.kind == "close" and event.loop and event.born_on not in ("", event.loop)]}
+    """Tests in which a connection was closed on another loop than its own: its socket goes, and
+    nobody says goodbye to the server.
+    """
+    return {
+        "abroad": [
+            short(event.test)
+            for event in run.trace
+            if event.kind == "close" and event.loop and event.born_on not in ("", event.loop)
+        ]
+    }
 
 
 def _on_its_own_loop(run: Data) -> Verdict | None:
@@ -125,17 +199,26 @@ def _on_its_own_loop(run: Data) -> Verdict | None:
     count, words = len(run["abroad"]), f"In the {run['order']} order"
     return failed(
         "closed on another loop",
-        f"{words} {count} {'connection was' if count == 1 else 'connections were'} closed on another loop than the one that opened it; the first in `{run['abroad'][0]}`. "
-        "Its own loop, on which it can say goodbye to the server, was not running.\nOn which loop does your fixture run?",
+        f"{words} {count} {'connection was' if count == 1 else 'connections were'} closed on"
+        f" another loop than the one that opened it; the first in `{run['abroad'][0]}`. Its own"
+        " loop, on which it can say goodbye to the server, was not running.\nOn which loop does"
+        " your fixture run?",
     )
 
 
 def _judge_conftest(data: Data) -> Verdict:
-    if wrong := judge_suite(data["suite"], value_of(data), tests=data["ids"], before=data["failing_ids"]):
+    if wrong := judge_suite(
+        data["suite"], value_of(data), tests=data["ids"], before=data["failing_ids"]
+    ):
         return wrong
-    if wrong := next((wrong for run in data["suite"]["runs"] if (wrong := _on_its_own_loop(run))), None):
+    if wrong := next(
+        (wrong for run in data["suite"]["runs"] if (wrong := _on_its_own_loop(run))), None
+    ):
         return wrong
-    words = f"pytest ran the suite with your `conftest.py`: all {len(data['ids'])} tests passed in the default order and in reverse, and no connection was left or closed on a foreign loop."
+    words = (
+        f"pytest ran the suite with your `conftest.py`: all {len(data['ids'])} tests passed in the"
+        " default order and in reverse, and no connection was left or closed on a foreign loop."
+    )
     return passed(f"{words} With a bug in the backend the suite failed, as it should.")
 
 
@@ -147,8 +230,14 @@ CHECKS = {
         facts=_found,
         judge=_judge_failing,
         hints=(
-            "Each async test has a loop of its own, and one connection is in use at a time: the pool has one place that matters.",
-            "Note after each test what stands in that place: nothing, a connection of this test, or an emptied place after a failed ping.",
+            (
+                "Each async test has a loop of its own, and one connection is in use at a time: the"
+                " pool has one place that matters."
+            ),
+            (
+                "Note after each test what stands in that place: nothing, a connection of this"
+                " test, or an emptied place after a failed ping."
+            ),
         ),
     ),
     "05.2": TaskCheck(
@@ -159,7 +248,10 @@ CHECKS = {
         judge=_judge_left,
         hints=(
             "A failing test met a connection that an earlier test had made and given back.",
-            "A test that fails at its ping empties the place. Who connected last before each failing test?",
+            (
+                "A test that fails at its ping empties the place. Who connected last before each"
+                " failing test?"
+            ),
         ),
     ),
     "05.3": TaskCheck(
@@ -170,9 +262,18 @@ CHECKS = {
         settle=_run_with,
         judge=_judge_conftest,
         hints=(
-            "`test_auth.py` of the incident emptied the pool after each of its tests. A fixture can do that for all of them.",
-            "An async fixture with `yield` runs what follows it after the test, on the test's own loop. `autouse=True` gives it to every test.",
-            "After the `yield`: `await engine.dispose()`, with `from backend import engine` at the top of the file.",
+            (
+                "`test_auth.py` of the incident emptied the pool after each of its tests. A fixture"
+                " can do that for all of them."
+            ),
+            (
+                "An async fixture with `yield` runs what follows it after the test, on the test's"
+                " own loop. `autouse=True` gives it to every test."
+            ),
+            (
+                "After the `yield`: `await engine.dispose()`, with `from backend import engine` at"
+                " the top of the file."
+            ),
         ),
     ),
 }

@@ -1,4 +1,6 @@
-"""Lesson 06, why it hangs: read the rows of a hang, find its blockers from the server, limit two waits, mend a suite that hangs."""
+"""Lesson 06, why it hangs: read the rows of a hang, find its blockers from the server, limit two
+waits, mend a suite that hangs.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def _dsn(database: ScratchDatabase) -> str:
 
 @dataclass(frozen=True)
 class _Part:
-    """What one session does: its statements, the last of which waits for a lock or does not; outside a transaction where it is a single one that ends."""
+    """What one session does: its statements, the last of which waits for a lock or does not;
+    outside a transaction where it is a single one that ends.
+    """
 
     name: str
     statements: tuple[str, ...]
@@ -44,7 +48,10 @@ class _Part:
 
 
 class _Hang:
-    """Sessions of one database that wait for each other; an async context manager. Names stand for process ids."""
+    """Sessions of one database that wait for each other; an async context manager.
+
+    Names stand for process ids.
+    """
 
     def __init__(self, database: ScratchDatabase, parts: Sequence[_Part]) -> None:
         self._database = database
@@ -68,7 +75,12 @@ class _Hang:
         if part.waits:
             self.waiting[part.name] = asyncio.create_task(connection.execute(part.statements[-1]))
             # Locks are queued in the order of the requests, so the next one waits its turn.
-            await self._until(lambda: any(session.pid == self.pid(part.name) and session.blocked_by for session in self._database.sessions()))
+            await self._until(
+                lambda: any(
+                    session.pid == self.pid(part.name) and session.blocked_by
+                    for session in self._database.sessions()
+                )
+            )
 
     async def _until(self, reached: Any) -> None:
         until = time.monotonic() + _PATIENCE
@@ -80,7 +92,9 @@ class _Hang:
 
     def name_of(self, pid: Any) -> Any:
         """The session's name; what is no process id of these sessions stays as it is."""
-        return next((name for name in self.connections if type(pid) is int and self.pid(name) == pid), pid)
+        return next(
+            (name for name in self.connections if type(pid) is int and self.pid(name) == pid), pid
+        )
 
     def rows(self) -> list[Data]:
         """What the server says of these sessions now, in the order in which they began."""
@@ -92,17 +106,25 @@ class _Hang:
                 "state": sessions[pid].state or "",
                 "waits_for": sessions[pid].wait_event_type or "",
                 "query": sessions[pid].query,
-                "blocked_by": sorted(known.get(other, str(other)) for other in sessions[pid].blocked_by),
+                "blocked_by": sorted(
+                    known.get(other, str(other)) for other in sessions[pid].blocked_by
+                ),
             }
             for pid, name in known.items()
             if pid in sessions
         ]
 
     async def gone_on(self) -> list[str]:
-        """The sessions whose wait is over and whose statement then did its work, once nobody waits any more."""
+        """The sessions whose wait is over and whose statement then did its work, once nobody waits
+        any more.
+        """
         await self._until(lambda: not any(row["blocked_by"] for row in self.rows()))
         await asyncio.wait(self.waiting.values(), timeout=_PATIENCE)
-        return [name for name, task in self.waiting.items() if task.done() and not task.cancelled() and task.exception() is None]
+        return [
+            name
+            for name, task in self.waiting.items()
+            if task.done() and not task.cancelled() and task.exception() is None
+        ]
 
     async def __aexit__(self, *_: object) -> None:
         for connection in self.connections.values():
@@ -125,16 +147,28 @@ _KEYS = ("culprit", "waits_for", "after_its_end", "after_cancel")
 def hung_evening() -> None:
     """Makes a hang of five sessions, prints what the server says of each, and ends it.
 
-    The columns are those of ``pg_stat_activity``, and ``pg_blocking_pids`` of each session, with s1 to s5 in place of process ids.
+    The columns are those of ``pg_stat_activity``, and ``pg_blocking_pids`` of each session, with s1
+    to s5 in place of process ids.
     """
     with scratch_database("evening") as database, NamedLoop("evening") as loop:
         rows = loop.run(_evening_rows(database))
     # The query last: where a notebook is narrow, that is what may be broken.
     table = [("", "state", "wait_event_type", "pg_blocking_pids", "query")]
-    table += [(row["session"], row["state"], row["waits_for"], "{" + ", ".join(row["blocked_by"]) + "}", row["query"]) for row in rows]
+    table += [
+        (
+            row["session"],
+            row["state"],
+            row["waits_for"],
+            "{" + ", ".join(row["blocked_by"]) + "}",
+            row["query"],
+        )
+        for row in rows
+    ]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
 
 
 async def _evening_rows(database: ScratchDatabase) -> list[Data]:
@@ -149,7 +183,9 @@ def _observe_culprit(names: Mapping[str, Any]) -> Data:
 
 
 def _evening_facts(given: Mapping[str, Any]) -> Data:
-    """What the rows say, and what really goes on once the culprit's transaction is over, or once TRUNCATE is cancelled."""
+    """What the rows say, and what really goes on once the culprit's transaction is over, or once
+    TRUNCATE is cancelled.
+    """
 
     async def ended() -> list[str]:
         async with _Hang(database, _EVENING) as hang:
@@ -166,35 +202,82 @@ def _evening_facts(given: Mapping[str, Any]) -> Data:
         blocked = {row["session"] for row in rows if row["blocked_by"]}
         (culprit,) = {name for row in rows for name in row["blocked_by"]} - blocked
         waits_for = next(row["waits_for"] for row in rows if row["session"] == culprit)
-        facts = {"culprit": culprit, "waits_for": waits_for, "after_its_end": loop.run(ended()), "after_cancel": loop.run(cancelled())}
+        facts = {
+            "culprit": culprit,
+            "waits_for": waits_for,
+            "after_its_end": loop.run(ended()),
+            "after_cancel": loop.run(cancelled()),
+        }
     return {"facts": facts, "rows": rows}
 
 
 def _judge_culprit(data: Data) -> Verdict:
     said, facts = value_of(data), data["facts"]
     if not isinstance(said, dict) or sorted(said) != sorted(_KEYS):
-        return failed("not four answers", f"`reading()` returned {told(said)}. Wanted is a dict with {', '.join(_KEYS)}.")
-    said = said | {key: sorted(map(str, said[key] if isinstance(said[key], list) else [said[key]])) for key in _KEYS[2:]}
-    right = {key: told_of.strip().lower() if isinstance(told_of := said[key], str) else told_of for key in _KEYS}
-    wrong = [key for key in _KEYS if right[key] != (facts[key].lower() if isinstance(facts[key], str) else facts[key])]
+        return failed(
+            "not four answers",
+            f"`reading()` returned {told(said)}. Wanted is a dict with {', '.join(_KEYS)}.",
+        )
+    said = said | {
+        key: sorted(map(str, said[key] if isinstance(said[key], list) else [said[key]]))
+        for key in _KEYS[2:]
+    }
+    right = {
+        key: told_of.strip().lower() if isinstance(told_of := said[key], str) else told_of
+        for key in _KEYS
+    }
+    wrong = [
+        key
+        for key in _KEYS
+        if right[key] != (facts[key].lower() if isinstance(facts[key], str) else facts[key])
+    ]
     if not wrong:
-        return passed("The hang was made again. What the server said, and who went on after each of the two endings, is as you have it.")
-    count = f"{len(wrong)} of 4 answers {'does' if len(wrong) == 1 else 'do'} not fit: {', '.join(wrong)}."
+        return passed(
+            "The hang was made again. What the server said, and who went on after each of the two"
+            " endings, is as you have it."
+        )
+    count = (
+        f"{len(wrong)} of 4 answers {'does' if len(wrong) == 1 else 'do'} not fit:"
+        f" {', '.join(wrong)}."
+    )
     rows = {row["session"]: row for row in data["rows"]}
     if "culprit" in wrong:
         row = rows.get(said["culprit"])
         if row and row["blocked_by"]:
-            return failed("a victim", f"{count}\n{row['session']} holds somebody up, and it waits itself: the server names {', '.join(row['blocked_by'])} as its blocker.")
+            return failed(
+                "a victim",
+                f"{count}\n{row['session']} holds somebody up, and it waits itself: the server"
+                f" names {', '.join(row['blocked_by'])} as its blocker.",
+            )
         if row and row["state"] == "idle in transaction":
-            return failed("a bystander", f"{count}\n{row['session']} has a transaction open. Does anybody wait for it?")
-        return failed("another culprit", f"{count}\nFollow the last column from a session that waits, until you come to one that waits for no session.")
+            return failed(
+                "a bystander",
+                f"{count}\n{row['session']} has a transaction open. Does anybody wait for it?",
+            )
+        return failed(
+            "another culprit",
+            f"{count}\nFollow the last column from a session that waits, until you come to one that"
+            " waits for no session.",
+        )
     if "waits_for" in wrong:
-        return failed("the victim's wait", f"{count}\nYou have {told(said['waits_for'])}. Read `wait_event_type` in the culprit's own row: who has to speak next?")
+        return failed(
+            "the victim's wait",
+            f"{count}\nYou have {told(said['waits_for'])}. Read `wait_event_type` in the culprit's"
+            " own row: who has to speak next?",
+        )
     if "after_its_end" in wrong:
         return failed(
-            "a chain cut short", f"{count}\nWhen {facts['culprit']} rolled back, others went on than {told(said['after_its_end'])}. What happens to whoever waits behind the first in the queue?"
+            "a chain cut short",
+            f"{count}\nWhen {facts['culprit']} rolled back, others went on than"
+            f" {told(said['after_its_end'])}. What happens to whoever waits behind the first in the"
+            " queue?",
         )
-    return failed("the queue unread", f"{count}\nWhen the statement of s4 was cancelled, others went on than {told(said['after_cancel'])}. For whom did s5 wait, and does one reader hold up another?")
+    return failed(
+        "the queue unread",
+        f"{count}\nWhen the statement of s4 was cancelled, others went on than"
+        f" {told(said['after_cancel'])}. For whom did s5 wait, and does one reader hold up"
+        " another?",
+    )
 
 
 # 06.2 Find the blockers
@@ -231,12 +314,18 @@ def _observe_blockers(names: Mapping[str, Any]) -> Data:
         try:
             direct = {row["session"]: row["blocked_by"] for row in hang.rows()}
             for name in _ASKED:
-                found = watch.step("B", f"blockers(connection, pid of the {name})", lambda name=name: ask(name))
+                found = watch.step(
+                    "B", f"blockers(connection, pid of the {name})", lambda name=name: ask(name)
+                )
                 if not watch.well:
                     break
                 seen["kind"][name] = type(found).__name__
                 members = found if type(found) in (set, frozenset, list, tuple) else []
-                seen["no_pid"][name] = [f"{type(pid).__name__} {str(pid)[:80]}" for pid in members if type(pid) is not int][:1]
+                seen["no_pid"][name] = [
+                    f"{type(pid).__name__} {str(pid)[:80]}"
+                    for pid in members
+                    if type(pid) is not int
+                ][:1]
                 seen["found"][name] = sorted(str(hang.name_of(pid)) for pid in members)
                 seen["blockers"][name] = sorted(_ends(direct, name))
                 del found, members  # a coroutine among them warns now, and not in a later cell
@@ -257,48 +346,100 @@ async def _closed(connection: asyncpg.Connection) -> None:
 
 def _ends(direct: Mapping[str, Sequence[str]], name: str) -> set[str]:
     """Where the chains from a session end."""
-    return {end for other in direct[name] for end in (_ends(direct, other) or {other})}
+    return {end for other in direct[name] for end in _ends(direct, other) or {other}}
 
 
 def _judge_blockers(data: Data) -> Verdict:
     for number, name in enumerate(_ASKED):
         if name not in data["found"]:
             break
-        call, kind, found, wanted, direct = at(data["steps"][number]), data["kind"][name], data["found"][name], data["blockers"][name], data["direct"]
+        call, kind, found, wanted, direct = (
+            at(data["steps"][number]),
+            data["kind"][name],
+            data["found"][name],
+            data["blockers"][name],
+            data["direct"],
+        )
         if kind not in ("set", "frozenset", "list", "tuple"):
-            return failed("not a set", f"{call} returned {told(value_of(data, number))}. Wanted is a set of process ids.")
+            return failed(
+                "not a set",
+                f"{call} returned {told(value_of(data, number))}. Wanted is a set of process ids.",
+            )
         if no_pid := data["no_pid"][name]:
-            return failed("no process ids", f"{call} gave a {data['kind'][name]} with this in it: `{no_pid[0]}`. A process id is a whole number.")
+            return failed(
+                "no process ids",
+                f"{call} gave a {data['kind'][name]} with this in it: `{no_pid[0]}`. A process id"
+                " is a whole number.",
+            )
         if found == wanted:
             continue
         words = f"{call} gave {_named(found)}."
         if name in found:
-            return failed("itself", f"{words}\nThat is the session you were asked about. Does it hold itself up?")
+            return failed(
+                "itself",
+                f"{words}\nThat is the session you were asked about. Does it hold itself up?",
+            )
         if name == "idle session":
-            return failed("blockers of nobody", f"{words}\nThis session waits for no lock, so nobody holds it up.")
+            return failed(
+                "blockers of nobody",
+                f"{words}\nThis session waits for no lock, so nobody holds it up.",
+            )
         if set(found) > set(wanted):
             strange = next(other for other in found if other not in wanted)
             if direct.get(strange):
-                return failed("the middle of the chain", f"{words}\nThe {strange} is among them, and waits itself for {_named(direct[strange])}. Asked for are those at the end of a chain.")
-            return failed("not of this chain", f"{words}\nThe {strange} has a transaction open too. From the {name}, does any chain of waiting lead there?")
+                return failed(
+                    "the middle of the chain",
+                    f"{words}\nThe {strange} is among them, and waits itself for"
+                    f" {_named(direct[strange])}. Asked for are those at the end of a chain.",
+                )
+            return failed(
+                "not of this chain",
+                f"{words}\nThe {strange} has a transaction open too. From the {name}, does any"
+                " chain of waiting lead there?",
+            )
         if found == direct[name] and wanted != direct[name]:
-            return failed("one step only", f"{words}\nThe {found[0]} waits too, for {_named(direct[found[0]])}: its end would not be of its own making. How do you come to the end of the chain?")
+            return failed(
+                "one step only",
+                f"{words}\nThe {found[0]} waits too, for {_named(direct[found[0]])}: its end would"
+                " not be of its own making. How do you come to the end of the chain?",
+            )
         if found and set(found) < set(wanted):
-            return failed("one of several", f"{words}\nThe server names {len(wanted)} sessions that the {name} has to wait for, and both have to end.")
-        return failed("another session", f"{words}\n`pg_blocking_pids` of a waiting session names whom it waits for.")
+            return failed(
+                "one of several",
+                f"{words}\nThe server names {len(wanted)} sessions that the {name} has to wait for,"
+                " and both have to end.",
+            )
+        return failed(
+            "another session",
+            f"{words}\n`pg_blocking_pids` of a waiting session names whom it waits for.",
+        )
     waiting = [part.name for part in _QUEUE if part.waits]
     if missing := [name for name in waiting if name not in data["still"]]:
-        return failed("the hang touched", f"Your answers are right, but meanwhile the {missing[0]} stopped waiting. Only to look was asked for: what you end may be somebody's work.")
-    return passed("Four sessions of a real hang were asked about, from loop B: two that wait for two readers in the end, one held up by a writer, and one that waits for nobody.")
+        return failed(
+            "the hang touched",
+            f"Your answers are right, but meanwhile the {missing[0]} stopped waiting. Only to look"
+            " was asked for: what you end may be somebody's work.",
+        )
+    return passed(
+        "Four sessions of a real hang were asked about, from loop B: two that wait for two readers"
+        " in the end, one held up by a writer, and one that waits for nobody."
+    )
 
 
 def _named(names: Sequence[str]) -> str:
-    return " and ".join(f"the {name}" if name.split()[0].isalpha() else name for name in names) or "an empty set"
+    return (
+        " and ".join(f"the {name}" if name.split()[0].isalpha() else name for name in names)
+        or "an empty set"
+    )
 
 
 # 06.3 Two waits, two limits
 
-_SHORT, _LONGER, _CUT = 0.2, 1.3, 2.5  # seconds: a wait that has to end well, work that is slow, and when a wait counts as unlimited
+_SHORT, _LONGER, _CUT = (
+    0.2,
+    1.3,
+    2.5,
+)  # seconds: a wait that has to end well, work that is slow, and when a wait counts as unlimited
 
 
 async def _ended(work: Any) -> str:
@@ -310,7 +451,9 @@ async def _ended(work: Any) -> str:
         if isinstance(error, TimeoutError) and limit.expired():
             return "no end"
         orig = getattr(error, "orig", None)
-        told_of = getattr(orig, "__cause__", None) or orig or error  # what asyncpg raised, inside SQLAlchemy's error
+        told_of = (
+            getattr(orig, "__cause__", None) or orig or error
+        )  # what asyncpg raised, inside SQLAlchemy's error
         return f"{type(told_of).__name__}: {(str(told_of).splitlines() or [''])[0]}"
     return "ok"
 
@@ -382,7 +525,12 @@ async def _slow_stream(engine: AsyncEngine, database: ScratchDatabase) -> Data:
     return {"long": await _ended(stream())}
 
 
-_SCENES = {"pool": _wait_for_pool, "lock": _wait_for_lock, "report": _slow_report, "stream": _slow_stream}
+_SCENES = {
+    "pool": _wait_for_pool,
+    "lock": _wait_for_lock,
+    "report": _slow_report,
+    "stream": _slow_stream,
+}
 
 
 def _observe_limits(names: Mapping[str, Any]) -> Data:
@@ -393,7 +541,9 @@ def _observe_limits(names: Mapping[str, Any]) -> Data:
             await connection.scalar(text("select 1"))
 
     async def scenes() -> None:
-        results = await asyncio.gather(*(scene(engines[name], database) for name, scene in _SCENES.items()))
+        results = await asyncio.gather(
+            *(scene(engines[name], database) for name, scene in _SCENES.items())
+        )
         seen["scenes"] = dict(zip(_SCENES, results, strict=True))
 
     async def disposed() -> None:
@@ -417,27 +567,64 @@ def _observe_limits(names: Mapping[str, Any]) -> Data:
 
 def _judge_limits(data: Data) -> Verdict:
     if not data["driver"]:
-        return failed("no engine", f"`make_engine(url)` returned {told(value_of(data))}, and not an engine of `create_async_engine`.")
+        return failed(
+            "no engine",
+            f"`make_engine(url)` returned {told(value_of(data))}, and not an engine of"
+            " `create_async_engine`.",
+        )
     if data["driver"] != "postgresql+asyncpg":
-        return failed("another database", f"`make_engine(url)` made an engine for {data['driver']}. The reports are on PostgreSQL, and the driver is asyncpg.")
+        return failed(
+            "another database",
+            f"`make_engine(url)` made an engine for {data['driver']}. The reports are on"
+            " PostgreSQL, and the driver is asyncpg.",
+        )
     pool, lock, report, stream = (data["scenes"][name] for name in _SCENES)
     if pool["second"]:
-        return failed("more than one connection", "One task held the engine's connection, and a second task was given another one at once. The engine may have one and no more.")
+        return failed(
+            "more than one connection",
+            "One task held the engine's connection, and a second task was given another one at"
+            " once. The engine may have one and no more.",
+        )
     if pool["long"] == "no end":
-        return failed("the pool's wait", f"One task held the engine's connection. A second one asked for it, and after {_CUT} seconds it had neither a connection nor an error.")
+        return failed(
+            "the pool's wait",
+            f"One task held the engine's connection. A second one asked for it, and after {_CUT}"
+            " seconds it had neither a connection nor an error.",
+        )
     if lock["long"] == "no end":
-        return failed("the lock's wait", f"Another session had read `reports` and not committed. TRUNCATE waited for it on your engine, and after {_CUT} seconds there was no error.")
+        return failed(
+            "the lock's wait",
+            "Another session had read `reports` and not committed. TRUNCATE waited for it on your"
+            f" engine, and after {_CUT} seconds there was no error.",
+        )
     if report["long"] != "ok":
-        return failed("a report cut off", f"A report that computed for {_LONGER} seconds, and waited for nobody, ended with `{report['long']}`. Which limit counts work as waiting?")
+        return failed(
+            "a report cut off",
+            f"A report that computed for {_LONGER} seconds, and waited for nobody, ended with"
+            f" `{report['long']}`. Which limit counts work as waiting?",
+        )
     if stream["long"] != "ok":
-        return failed("a stream cut off", f"A stream paused for {_LONGER} seconds in its transaction, and ended with `{stream['long']}`. The engine's own transactions were not to be limited.")
-    for name, scene, what in (("pool", pool, "the engine's one connection"), ("lock", lock, "a lock on `reports`")):
+        return failed(
+            "a stream cut off",
+            f"A stream paused for {_LONGER} seconds in its transaction, and ended with"
+            f" `{stream['long']}`. The engine's own transactions were not to be limited.",
+        )
+    for name, scene, what in (
+        ("pool", pool, "the engine's one connection"),
+        ("lock", lock, "a lock on `reports`"),
+    ):
         if scene["short"] != "ok":
-            return failed("no patience", f"A task waited for {what}, which was free after {_SHORT} seconds, and ended with `{scene['short']}` before. What is the unit of your limit?")
+            return failed(
+                "no patience",
+                f"A task waited for {what}, which was free after {_SHORT} seconds, and ended with"
+                f" `{scene['short']}` before. What is the unit of your limit?",
+            )
         if scene["long"] == "ok":
             return failed("no wait at all", f"A task had to wait for {what}, and did not: {name}.")
     return passed(
-        f"Both waits ended with an error: {pool['long'].split(':')[0]} from the pool, {lock['long'].split(':')[0]} from the server. A short wait, a slow report and a slow stream were left alone."
+        f"Both waits ended with an error: {pool['long'].split(':')[0]} from the pool,"
+        f" {lock['long'].split(':')[0]} from the server. A short wait, a slow report and a slow"
+        " stream were left alone."
     )
 
 
@@ -472,10 +659,24 @@ def _observe_mended(names: Mapping[str, Any]) -> Data:
 def _mended(data: Data, given: Mapping[str, Any]) -> Data:
     suite = given["SUITE"]
     backend = suite["backend.py"].replace("select count(*)", "select count(*) + 1")
-    bug = SeededBug({"backend.py": backend}, "a count that is too high by one", ("test_stream", "test_empty"))
-    ids = [f"{file}::{name}" for file, source in suite.items() for name in re.findall(r"^(?:async )?def (test_\w+)", source, re.MULTILINE)]
+    bug = SeededBug(
+        {"backend.py": backend}, "a count that is too high by one", ("test_stream", "test_empty")
+    )
+    ids = [
+        f"{file}::{name}"
+        for file, source in suite.items()
+        for name in re.findall(r"^(?:async )?def (test_\w+)", source, re.MULTILINE)
+    ]
     answer = files_of(value_of(data), "conftest.py")
-    ran = run_orders(suite | {_PROBE: _PROBE_TEXT}, answer, may=["conftest.py"], orders=("default",), bug=bug, also=_sessions, limit=_HUNG)
+    ran = run_orders(
+        suite | {_PROBE: _PROBE_TEXT},
+        answer,
+        may=["conftest.py"],
+        orders=("default",),
+        bug=bug,
+        also=_sessions,
+        limit=_HUNG,
+    )
     return {"suite": ran, "ids": ids}
 
 
@@ -488,38 +689,61 @@ def _end_of(run: Data) -> str:
 
 def _sessions(run: SuiteRun) -> Data:
     blockers = {pid for session in run.sessions for pid in session.blocked_by}
-    ends = [session for session in run.sessions if session.pid in blockers and not session.blocked_by]
+    ends = [
+        session for session in run.sessions if session.pid in blockers and not session.blocked_by
+    ]
     dropped = [found[1] for text in (*run.warnings, run.output) if (found := _DROPPED.search(text))]
-    return {"blockers": [{"state": session.state, "query": session.query} for session in ends], "dropped": dropped}
+    return {
+        "blockers": [{"state": session.state, "query": session.query} for session in ends],
+        "dropped": dropped,
+    }
 
 
 def _judge_mended(data: Data) -> Verdict:
     for run in data["suite"]["runs"]:
         if run["dropped"] and (run["hung"] or run["failed"] or run["errors"]):
-            return failed("never awaited", f"Python warned: the coroutine `{run['dropped'][0]}(…)` was made and never awaited, so nothing of it has run. The suite {_end_of(run)}.")
+            return failed(
+                "never awaited",
+                f"Python warned: the coroutine `{run['dropped'][0]}(…)` was made and never awaited,"
+                f" so nothing of it has run. The suite {_end_of(run)}.",
+            )
         if run["hung"] and run["blockers"]:
             blocker = run["blockers"][0]
             return failed(
                 "still hung",
-                f"The suite had not ended after {_HUNG:.0f} seconds, in `{run['hung_test'].split('::')[-1]}`. "
-                f"The server named the session that was waited for: {blocker['state']}, last query `{blocker['query']}`. Who opened it, and who ends it?",
+                f"The suite had not ended after {_HUNG:.0f} seconds, in"
+                f" `{run['hung_test'].split('::')[-1]}`. The server named the session that was"
+                f" waited for: {blocker['state']}, last query `{blocker['query']}`. Who opened it,"
+                " and who ends it?",
             )
         if _ENDED in run["failed"]:
             others = [test for test in run["failed"] if test != _ENDED] + list(run["errors"])
-            said = next((run["said"][test] for test in others[:1] if run["said"].get(test)), "an error")
-            seen = f"`{others[0].split('::')[-1]}` failed with `{said}`, which at least is no hang." if others else "The suite ended, and its tests passed."
+            said = next(
+                (run["said"][test] for test in others[:1] if run["said"].get(test)), "an error"
+            )
+            seen = (
+                f"`{others[0].split('::')[-1]}` failed with `{said}`, which at least is no hang."
+                if others
+                else "The suite ended, and its tests passed."
+            )
             return failed(
                 "cut, not mended",
-                f"{seen} But right after `test_stream` the check asked the server, and a session was still idle in transaction. "
-                "The next fixture that wants the whole table will wait for it again. Whose transaction is it?",
+                f"{seen} But right after `test_stream` the check asked the server, and a session"
+                " was still idle in transaction. The next fixture that wants the whole table will"
+                " wait for it again. Whose transaction is it?",
             )
     if wrong := judge_suite(data["suite"], value_of(data), tests=data["ids"]):
         return wrong
     if any(_ENDED not in run["passed"] for run in data["suite"]["runs"]):
-        return failed("tests taken away", "The check adds a test of its own, which asks the server for open transactions, and it did not run.")
+        return failed(
+            "tests taken away",
+            "The check adds a test of its own, which asks the server for open transactions, and it"
+            " did not run.",
+        )
     return passed(
-        f"pytest ran the suite with your `conftest.py`: its {len(data['ids'])} tests passed, no transaction was open behind `test_stream`, and no connection was left. "
-        "With a bug in the backend the suite failed, as it should."
+        f"pytest ran the suite with your `conftest.py`: its {len(data['ids'])} tests passed, no"
+        " transaction was open behind `test_stream`, and no connection was left. With a bug in the"
+        " backend the suite failed, as it should."
     )
 
 
@@ -530,9 +754,18 @@ CHECKS = {
         facts=_evening_facts,
         judge=_judge_culprit,
         hints=(
-            "The last column says whom a session waits for. Start with one that waits, and go from name to name.",
-            "A session that waits for a `Lock` is somebody's victim. The culprit waits for nobody's lock.",
-            "TRUNCATE bears no other lock on the table, and whoever comes after it queues behind it. Two readers bear each other.",
+            (
+                "The last column says whom a session waits for. Start with one that waits, and go"
+                " from name to name."
+            ),
+            (
+                "A session that waits for a `Lock` is somebody's victim. The culprit waits for"
+                " nobody's lock."
+            ),
+            (
+                "TRUNCATE bears no other lock on the table, and whoever comes after it queues"
+                " behind it. Two readers bear each other."
+            ),
         ),
     ),
     "06.2": TaskCheck(
@@ -540,9 +773,18 @@ CHECKS = {
         observe=_observe_blockers,
         judge=_judge_blockers,
         hints=(
-            'The server has a function for one step: `await connection.fetchval("select pg_blocking_pids($1)", pid)` gives a list.',
-            "Each of these may wait itself: ask the same question about it. One that gets an empty list stands at an end.",
-            "A function may await itself. What does one of these contribute whose own answer is the empty set, and what one whose answer is not?",
+            (
+                'The server has a function for one step: `await connection.fetchval("select'
+                ' pg_blocking_pids($1)", pid)` gives a list.'
+            ),
+            (
+                "Each of these may wait itself: ask the same question about it. One that gets an"
+                " empty list stands at an end."
+            ),
+            (
+                "A function may await itself. What does one of these contribute whose own answer is"
+                " the empty set, and what one whose answer is not?"
+            ),
         ),
     ),
     "06.3": TaskCheck(
@@ -550,16 +792,55 @@ CHECKS = {
         observe=_observe_limits,
         judge=_judge_limits,
         hints=(
-            "One wait happens in this process, in the engine's pool; the other one happens on the server. Each has its own limit.",
-            "The lesson's table of hangs names a limit for each. Of the server's limits, one counts the time that is spent waiting for a lock, and nothing else.",
-            '`pool_timeout` is a number of seconds, an argument of the engine. A setting of the server goes into `connect_args={"server_settings": {…}}`, as a text with its unit.',
+            (
+                "One wait happens in this process, in the engine's pool; the other one happens on"
+                " the server. Each has its own limit."
+            ),
+            (
+                "The lesson's table of hangs names a limit for each. Of the server's limits, one"
+                " counts the time that is spent waiting for a lock, and nothing else."
+            ),
+            (
+                "`pool_timeout` is a number of seconds, an argument of the engine. A setting of the"
+                ' server goes into `connect_args={"server_settings": {…}}`, as a text with its'
+                " unit."
+            ),
         ),
         explains=(
-            ("unexpected keyword argument", "a setting in the wrong place", "asyncpg's `connect` has no such argument: what the server is to keep goes into its `server_settings`."),
-            ("/NullPool/", "a pool without a wait", "`NullPool` opens a connection for each that asks, so it has no wait to limit. This engine may have one connection."),
-            ("Invalid argument(s)", "a setting in the wrong place", "`create_async_engine` has no such argument: what the server is to keep is asked for when a connection is made, through `connect_args`."),
-            ("has no attribute 'encode'", "a number for a text", "The server's settings are texts, such as those of the lesson, with a unit."),
-            ("Dict[str, str]", "a number for a text", "The server's settings are texts, such as those of the lesson, with a unit."),
+            (
+                "unexpected keyword argument",
+                "a setting in the wrong place",
+                (
+                    "asyncpg's `connect` has no such argument: what the server is to keep goes into"
+                    " its `server_settings`."
+                ),
+            ),
+            (
+                "/NullPool/",
+                "a pool without a wait",
+                (
+                    "`NullPool` opens a connection for each that asks, so it has no wait to limit."
+                    " This engine may have one connection."
+                ),
+            ),
+            (
+                "Invalid argument(s)",
+                "a setting in the wrong place",
+                (
+                    "`create_async_engine` has no such argument: what the server is to keep is"
+                    " asked for when a connection is made, through `connect_args`."
+                ),
+            ),
+            (
+                "has no attribute 'encode'",
+                "a number for a text",
+                "The server's settings are texts, such as those of the lesson, with a unit.",
+            ),
+            (
+                "Dict[str, str]",
+                "a number for a text",
+                "The server's settings are texts, such as those of the lesson, with a unit.",
+            ),
         ),
     ),
     "06.4": TaskCheck(
@@ -569,9 +850,18 @@ CHECKS = {
         settle=_mended,
         judge=_judge_mended,
         hints=(
-            "`run_suite(SUITE, limit=5).sessions` shows the hang: one session waits for a lock, the other one is idle in transaction. Which fixture made that one?",
-            "A fixture that *returns* hands out and forgets. One that *yields* goes on after the test.",
-            'After the `yield`, the backend\'s own `await close_stream("mina")` ends the session and its transaction.',
+            (
+                "`run_suite(SUITE, limit=5).sessions` shows the hang: one session waits for a lock,"
+                " the other one is idle in transaction. Which fixture made that one?"
+            ),
+            (
+                "A fixture that *returns* hands out and forgets. One that *yields* goes on after"
+                " the test."
+            ),
+            (
+                'After the `yield`, the backend\'s own `await close_stream("mina")` ends the'
+                " session and its transaction."
+            ),
         ),
     ),
 }

@@ -1,4 +1,6 @@
-"""Lesson 07, recovery by dispose: foretell what the server sees, tidy up by the rule, tell four green suites apart, mend a recipe."""
+"""Lesson 07, recovery by dispose: foretell what the server sees, tidy up by the rule, tell four
+green suites apart, mend a recipe.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def _observed(names: Mapping[str, Any], answer: str) -> Data:
 
 
 def _sessions(database: ScratchDatabase) -> int:
-    """How many sessions the server sees, once two looks in a row agree: one that says goodbye may still be shown."""
+    """How many sessions the server sees, once two looks in a row agree: one that says goodbye may
+    still be shown.
+    """
     seen = -1
     while (now := len(database.sessions())) != seen:
         seen = now
@@ -73,38 +77,85 @@ def _six_steps(given: Mapping[str, Any]) -> Data:
 
 def _judge_steps(data: Data) -> Verdict:
     said, counts = value_of(data), data["counts"]
-    if not isinstance(said, list) or len(said) != 6 or not all(type(number) is int for number in said):
-        return failed("not six numbers", f"`six_numbers()` returned {told(said)}. Wanted is a list of six whole numbers, one for each step.")
+    if (
+        not isinstance(said, list)
+        or len(said) != 6
+        or not all(type(number) is int for number in said)
+    ):
+        return failed(
+            "not six numbers",
+            f"`six_numbers()` returned {told(said)}. Wanted is a list of six whole numbers, one for"
+            " each step.",
+        )
     if said == counts:
-        return passed(f"The six steps were run. After them the server saw {', '.join(map(str, counts))} sessions, as you foretold.")
-    first = next(n for n, (mine, theirs) in enumerate(zip(said, counts, strict=True)) if mine != theirs)
-    words = f"After step {first + 1} the server saw another number of sessions than your {said[first]}."
+        return passed(
+            f"The six steps were run. After them the server saw {', '.join(map(str, counts))}"
+            " sessions, as you foretold."
+        )
+    first = next(
+        n for n, (mine, theirs) in enumerate(zip(said, counts, strict=True)) if mine != theirs
+    )
+    words = (
+        f"After step {first + 1} the server saw another number of sessions than your {said[first]}."
+    )
     number, before = said[first], said[first - 1] if first else 0
     if first == 1 and number < before:
-        return failed("given back is closed", f"{words}\nA connection that is given back goes to a pool. Does the server learn of it?")
+        return failed(
+            "given back is closed",
+            f"{words}\nA connection that is given back goes to a pool. Does the server learn"
+            " of it?",
+        )
     if first == 2 and number == 0:
-        return failed("held one closed", f"{words}\nDispose takes what stands in the pool. Where is the third connection at that moment?")
+        return failed(
+            "held one closed",
+            f"{words}\nDispose takes what stands in the pool. Where is the third connection at that"
+            " moment?",
+        )
     if first == 2 and number == before:
-        return failed("dispose closes nothing", f"{words}\nTwo connections stand in the pool, and the loop that made them awaits the dispose.")
+        return failed(
+            "dispose closes nothing",
+            f"{words}\nTwo connections stand in the pool, and the loop that made them awaits the"
+            " dispose.",
+        )
     if first == 3 and number < before:
-        return failed("closed on its return", f"{words}\nThe connection goes back to the pool it came from, and `old` keeps that pool alive. Does it close anything?")
+        return failed(
+            "closed on its return",
+            f"{words}\nThe connection goes back to the pool it came from, and `old` keeps that pool"
+            " alive. Does it close anything?",
+        )
     if first == 4 and number == before:
-        return failed("the old pool asked", f"{words}\nWhich pool does the engine ask in step 5, and what stands in it?")
+        return failed(
+            "the old pool asked",
+            f"{words}\nWhich pool does the engine ask in step 5, and what stands in it?",
+        )
     if first == 5 and number == 0:
-        return failed("both pools emptied", f"{words}\nWhich of the two pools is the engine's when B disposes?")
-    return failed("another number", f"{words}\nNote for each of the three connections where it is: held, in the first pool, in the second pool, or closed.")
+        return failed(
+            "both pools emptied",
+            f"{words}\nWhich of the two pools is the engine's when B disposes?",
+        )
+    return failed(
+        "another number",
+        f"{words}\nNote for each of the three connections where it is: held, in the first pool, in"
+        " the second pool, or closed.",
+    )
 
 
 def _draw_steps(data: Data) -> Any:
     from loopbound.figures import timeline
 
-    return timeline([Event(**event) for event in data["events"] if event["kind"] != "logged"], "The six steps, and the old pool's own end")
+    return timeline(
+        [Event(**event) for event in data["events"] if event["kind"] != "logged"],
+        "The six steps, and the old pool's own end",
+    )
 
 
 def _draw_tidy(data: Data) -> Any:
     from loopbound.figures import timeline
 
-    return timeline([Event(**event) for event in data["events"]], "An open owner, A, and a closed one, C; each time a query on another loop")
+    return timeline(
+        [Event(**event) for event in data["events"]],
+        "An open owner, A, and a closed one, C; each time a query on another loop",
+    )
 
 
 # 07.2 Tidy up by the rule
@@ -132,20 +183,46 @@ def _observe_tidy(names: Mapping[str, Any]) -> Data:
             database = watch.database()
             engine = create_async_engine(database.url)
             watch.recorder.watch(engine)
-            watch.step(owner, f"two connections on loop {owner}", lambda engine=engine: _hold_two(engine))
+            watch.step(
+                owner, f"two connections on loop {owner}", lambda engine=engine: _hold_two(engine)
+            )
             owning, other = watch.loop(owner), watch.loop(spare)
             if state == "closed":
                 watch.close(owner)
             before = len(watch.recorder.events)
-            watch.plain_step(f"tidy(engine, {owner}, {spare})", lambda engine=engine, a=owning, b=other: names["tidy"](engine, a, b))
+            watch.plain_step(
+                f"tidy(engine, {owner}, {spare})",
+                lambda engine=engine, a=owning, b=other: names["tidy"](engine, a, b),
+            )
             well = watch.well
             if well:
-                case: Data = {"state": state, "owner": owner, "spare": spare, "left": watch.connected(database) if state == "open" else 0}
-                case["next"] = watch.step(spare, f"a query on loop {spare}", lambda engine=engine: _ask(engine))
-                case["logged"] = _words(next((event.text for event in watch.recorder.events[before:] if event.kind == "logged"), ""))
+                case: Data = {
+                    "state": state,
+                    "owner": owner,
+                    "spare": spare,
+                    "left": watch.connected(database) if state == "open" else 0,
+                }
+                case["next"] = watch.step(
+                    spare, f"a query on loop {spare}", lambda engine=engine: _ask(engine)
+                )
+                case["logged"] = _words(
+                    next(
+                        (
+                            event.text
+                            for event in watch.recorder.events[before:]
+                            if event.kind == "logged"
+                        ),
+                        "",
+                    )
+                )
                 cases.append(case)
-            # The check tidies up too, whatever the answer did: nothing of it may be collected, with a warning, in a later cell.
-            watch.step(spare, "the check's own dispose", lambda engine=engine, well=well: engine.dispose(close=well))
+            # The check tidies up too, whatever the answer did: nothing of it may be collected, with
+            # a warning, in a later cell.
+            watch.step(
+                spare,
+                "the check's own dispose",
+                lambda engine=engine, well=well: engine.dispose(close=well),
+            )
             del engine
             gc.collect()
             if not well:
@@ -154,7 +231,9 @@ def _observe_tidy(names: Mapping[str, Any]) -> Data:
 
 
 def _words(line: str) -> str:
-    """A line of the pool's log without the objects in it: what went wrong, and the error's name or symptom."""
+    """A line of the pool's log without the objects in it: what went wrong, and the error's name or
+    symptom.
+    """
     what, _, error = line.partition(" <")
     kind = re.search(r"\((\w+): ", error)
     return f"{what}: {symptom_in(kind[1], error)}" if kind else what
@@ -162,34 +241,75 @@ def _words(line: str) -> str:
 
 def _judge_tidy(data: Data) -> Verdict:
     awaited = data["never_awaited"]
-    if any(is_thing(step.get("value"), "coroutine") for step in data["steps"] if step["called"].startswith("tidy(")):
-        return failed("async def", "`tidy(…)` returned a coroutine object, so nothing of it ran. The caller has no loop and awaits nothing: wanted is a plain `def`.")
+    if any(
+        is_thing(step.get("value"), "coroutine")
+        for step in data["steps"]
+        if step["called"].startswith("tidy(")
+    ):
+        return failed(
+            "async def",
+            "`tidy(…)` returned a coroutine object, so nothing of it ran. The caller has no loop"
+            " and awaits nothing: wanted is a plain `def`.",
+        )
     for case in data["cases"]:
         whose = f"Loop {case['owner']} had opened two connections and was {case['state']}"
-        if "dispose" in awaited and case["state"] == "open" and case["next"] == OK and not case["left"] and len(data["cases"]) > 1:
-            continue  # this owner's connections were closed, so the dispose that nobody awaited is the other one's
+        if (
+            "dispose" in awaited
+            and case["state"] == "open"
+            and case["next"] == OK
+            and not case["left"]
+            and len(data["cases"]) > 1
+        ):
+            # this owner's connections were closed, so the dispose that nobody awaited is the other
+            # one's
+            continue
         if "dispose" in awaited:
-            return failed("dispose not awaited", f"{whose}. `engine.dispose()` gave a coroutine, and no loop ran it: who awaits it in a plain function?")
+            return failed(
+                "dispose not awaited",
+                f"{whose}. `engine.dispose()` gave a coroutine, and no loop ran it: who awaits it"
+                " in a plain function?",
+            )
         if "tidy" in awaited:
-            return failed("async def", "`tidy(…)` gave a coroutine, and nothing of it ran. The caller has no loop and awaits nothing: wanted is a plain `def`.")
+            return failed(
+                "async def",
+                "`tidy(…)` gave a coroutine, and nothing of it ran. The caller has no loop and"
+                " awaits nothing: wanted is a plain `def`.",
+            )
         if case["logged"]:
             said = f"{whose}. Your `tidy` ended, and the pool logged `{case['logged']}`."
             if "MissingGreenlet" in case["logged"]:
-                return failed("synchronous dispose", f"{said}\nThe synchronous engine cannot wait for a socket. Which two ways of the lesson log nothing?")
-            return failed("on the wrong loop", f"{said}\nOn which loop did your dispose run, and whose are the connections?")
+                return failed(
+                    "synchronous dispose",
+                    f"{said}\nThe synchronous engine cannot wait for a socket. Which two ways of"
+                    " the lesson log nothing?",
+                )
+            return failed(
+                "on the wrong loop",
+                f"{said}\nOn which loop did your dispose run, and whose are the connections?",
+            )
         if case["next"] != OK:
-            return failed("pool kept", f"{whose}. After your `tidy` a query on loop {case['spare']} failed: {case['next']}. What stood in the pool that it asked?")
+            return failed(
+                "pool kept",
+                f"{whose}. After your `tidy` a query on loop {case['spare']} failed:"
+                f" {case['next']}. What stood in the pool that it asked?",
+            )
         if case["state"] == "open" and case["left"]:
             return failed(
-                "sessions left", f"{whose}. After your `tidy` the server still saw {case['left']} sessions. The owner could have said goodbye: who else could close them?"
+                "sessions left",
+                f"{whose}. After your `tidy` the server still saw {case['left']} sessions. The"
+                " owner could have said goodbye: who else could close them?",
             )
-    return passed("With its owner open, both connections were closed and no session stayed. With its owner closed, the pool was swapped, and nothing was logged.")
+    return passed(
+        "With its owner open, both connections were closed and no session stayed. With its owner"
+        " closed, the pool was swapped, and nothing was logged."
+    )
 
 
 # 07.3 Four green suites
 
 _SUITE = {
-    "backend.py": """
+    "backend.py": (
+        """
 import os
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -199,15 +319,18 @@ engine = create_async_engine(os.environ["DATABASE_URL"])
 async def count(table):
     async with engine.connect() as connection:
         return await connection.scalar(text(f"select count(*) from {table}"))
-""",
-    "test_reports.py": """
+"""
+    ),
+    "test_reports.py": (
+        """
 from backend import count
 
 async def test_list(): assert await count("reports") == 6
 async def test_users(): assert await count("users") == 3
 async def test_detail(): assert await count("reports") > 0
 async def test_summary(): assert await count("reports") > 3
-""",
+"""
+    ),
     "pyproject.toml": '[tool.pytest.ini_options]\nasyncio_mode = "auto"\n',
 }
 # The collector is kept away, so that what nobody closed stays to be counted.
@@ -231,17 +354,27 @@ _WAYS = {
 
 
 def four_green_suites() -> Any:
-    """Runs one suite with four fixtures that empty the pool after each test, and draws what each run showed; the fixtures are left out."""
+    """Runs one suite with four fixtures that empty the pool after each test, and draws what each
+    run showed; the fixtures are left out.
+    """
     from loopbound.figures import verdict_table
 
     def cell(value: Any, fine: bool) -> tuple[str, str]:
         return ("good" if fine else "partly", str(value))
 
     rows = {
-        f"suite {label}": [cell(f"{row['passed']} of 4", row["passed"] == 4), cell(row["logged"], row["logged"] == "nothing"), cell(row["left"], not row["left"])]
+        f"suite {label}": [
+            cell(f"{row['passed']} of 4", row["passed"] == 4),
+            cell(row["logged"], row["logged"] == "nothing"),
+            cell(row["left"], not row["left"]),
+        ]
         for label, row in _green_rows().items()
     }
-    return verdict_table(rows, ["tests passed", "the pool logged", "sessions when the last test was over"], "One suite, four ways to empty the pool")
+    return verdict_table(
+        rows,
+        ["tests passed", "the pool logged", "sessions when the last test was over"],
+        "One suite, four ways to empty the pool",
+    )
 
 
 @lru_cache(maxsize=1)
@@ -257,7 +390,11 @@ def _green_rows() -> dict[str, Data]:
     rows = {}
     for label, run in zip(_WAYS, run_suites(jobs), strict=True):
         errors = run.output.count("Exception closing connection")
-        rows[label] = {"passed": len(run.passed), "logged": f"{errors} errors" if errors else "nothing", "left": len(run.leftovers)}
+        rows[label] = {
+            "passed": len(run.passed),
+            "logged": f"{errors} errors" if errors else "nothing",
+            "left": len(run.leftovers),
+        }
     return rows
 
 
@@ -271,25 +408,53 @@ def _ways(given: Mapping[str, Any]) -> Data:
 
 def _judge_ways(data: Data) -> Verdict:
     said, ways = value_of(data), data["ways"]
-    if not isinstance(said, dict) or sorted(said) != sorted(ways) or sorted(map(str, said.values())) != sorted(ways.values()):
-        return failed("not four ways", f"`which_way()` returned {told(said)}. Wanted is a dict from w, x, y and z to {', '.join(sorted(ways.values()))}, each once.")
+    if (
+        not isinstance(said, dict)
+        or sorted(said) != sorted(ways)
+        or sorted(map(str, said.values())) != sorted(ways.values())
+    ):
+        return failed(
+            "not four ways",
+            f"`which_way()` returned {told(said)}. Wanted is a dict from w, x, y and z to"
+            f" {', '.join(sorted(ways.values()))}, each once.",
+        )
     wrong = [label for label in ways if said[label] != ways[label]]
     if not wrong:
         return passed("Each suite had the fixture that you name.")
     words = f"{len(wrong)} of 4 suites had another fixture: {', '.join(wrong)}."
     mixed = {said[label] for label in wrong}
     if mixed == {"own loop", "close=False"}:
-        return failed("two silent ways", f"{words}\nBoth log nothing. Which of the two says goodbye to the server, so that no session stays?")
+        return failed(
+            "two silent ways",
+            f"{words}\nBoth log nothing. Which of the two says goodbye to the server, so that no"
+            " session stays?",
+        )
     if mixed == {"session's loop", "sync_engine"}:
-        return failed("two loud ways", f"{words}\nBoth log an error for each connection. From which of them does a goodbye still reach the server?")
+        return failed(
+            "two loud ways",
+            f"{words}\nBoth log an error for each connection. From which of them does a goodbye"
+            " still reach the server?",
+        )
     if mixed == {"own loop", "session's loop"}:
-        return failed("green is not quiet", f"{words}\nIn both no session stays. Whose connections can the session's loop close without an error?")
+        return failed(
+            "green is not quiet",
+            f"{words}\nIn both no session stays. Whose connections can the session's loop close"
+            " without an error?",
+        )
     if mixed == {"close=False", "sync_engine"}:
-        return failed("who keeps quiet", f"{words}\nIn both the sessions stay. Which of the two does not even try to close a connection?")
-    return failed("another order", f"{words}\nAsk two questions of each row: was an error logged, and did sessions stay?")
+        return failed(
+            "who keeps quiet",
+            f"{words}\nIn both the sessions stay. Which of the two does not even try to close a"
+            " connection?",
+        )
+    return failed(
+        "another order",
+        f"{words}\nAsk two questions of each row: was an error logged, and did sessions stay?",
+    )
 
 
 # 07.4 A recipe to mend
+
 
 def _observe_mended(names: Mapping[str, Any]) -> Data:
     return _observed(names, "mended")
@@ -309,11 +474,17 @@ def _run_mended(data: Data, given: Mapping[str, Any]) -> Data:
     suite = given["SUITE"]
     bug = miscounting(suite, "test_users", "test_detail")
     files = files_of(value_of(data), "conftest.py")
-    return {"suite": run_orders(suite, files, may=["conftest.py"], bug=bug, also=_in_the_pool, trace=True)}
+    return {
+        "suite": run_orders(
+            suite, files, may=["conftest.py"], bug=bug, also=_in_the_pool, trace=True
+        )
+    }
 
 
 def _in_the_pool(run: SuiteRun) -> Data:
-    """What the trace says of the suite's connections: opened, taken, given back, closed by their own loop or elsewhere."""
+    """What the trace says of the suite's connections: opened, taken, given back, closed by their
+    own loop or elsewhere.
+    """
     kinds = [event.kind for event in run.trace]
     disposed = [event.phase for event in run.trace if event.kind == "dispose" and event.test]
     closed = [event for event in run.trace if event.kind == "close"]
@@ -330,25 +501,36 @@ def _in_the_pool(run: SuiteRun) -> Data:
 def _judge_pool(run: Data) -> Verdict | None:
     if run["failed"] or run["errors"]:
         return None
-    green = f"In the {run['order']} order all {len(run['passed'])} tests passed. But look at the pool:"
+    green = (
+        f"In the {run['order']} order all {len(run['passed'])} tests passed. But look at the pool:"
+    )
     opened, closed, home = run["opened"], run["closed"], run["closed_at_home"]
     if run["taken"] > run["given_back"]:
         return failed(
             "never given back",
-            f"{green} {run['taken']} times a connection was taken, and {run['given_back']} times one came back.\nDispose takes what stands in the pool. Which fixture keeps one out of it?",
+            f"{green} {run['taken']} times a connection was taken, and {run['given_back']} times"
+            " one came back.\nDispose takes what stands in the pool. Which fixture keeps one out"
+            " of it?",
         )
     if closed > home and run["before"]:
         return failed(
             "disposed before",
-            f"{green} {closed} connections were closed, {home} of them by the loop that had opened them. Your dispose ran before each test.\n"
-            "Which loop runs then, and whose connections stand in the pool?",
+            f"{green} {closed} connections were closed, {home} of them by the loop that had opened"
+            " them. Your dispose ran before each test.\nWhich loop runs then, and whose"
+            " connections stand in the pool?",
         )
     if closed > home:
         return failed(
-            "closed elsewhere", f"{green} {closed} connections were closed, {home} of them by the loop that had opened them.\nOn which loop does the part after the `yield` run?"
+            "closed elsewhere",
+            f"{green} {closed} connections were closed, {home} of them by the loop that had opened"
+            " them.\nOn which loop does the part after the `yield` run?",
         )
     if closed < opened:
-        return failed("never closed", f"{green} {opened} connections were opened, and {closed} closed.\nThe loop that opened them still runs then, and could say goodbye.")
+        return failed(
+            "never closed",
+            f"{green} {opened} connections were opened, and {closed} closed.\nThe loop that opened"
+            " them still runs then, and could say goodbye.",
+        )
     return None
 
 
@@ -357,8 +539,9 @@ def _judge_mended(data: Data) -> Verdict:
         return wrong
     run = data["suite"]["runs"][0]
     return passed(
-        f"All {len(data['ids'])} tests passed in both orders. In the default order {run['opened']} connections were opened, and each was closed by the loop that had opened it. "
-        "With a bug in the backend the suite failed, as it should."
+        f"All {len(data['ids'])} tests passed in both orders. In the default order {run['opened']}"
+        " connections were opened, and each was closed by the loop that had opened it. With a bug"
+        " in the backend the suite failed, as it should."
     )
 
 
@@ -371,8 +554,14 @@ CHECKS: dict[str, TaskCheck] = {
         judge=_judge_steps,
         show=_draw_steps,
         hints=(
-            "Draw two boxes, the first pool and the second, and a place for what is held. Move the connections step by step.",
-            "Dispose closes what stands in the engine's pool, and then the engine has a new one. A held connection is in neither.",
+            (
+                "Draw two boxes, the first pool and the second, and a place for what is held. Move"
+                " the connections step by step."
+            ),
+            (
+                "Dispose closes what stands in the engine's pool, and then the engine has a new"
+                " one. A held connection is in neither."
+            ),
             "A connection goes back to the pool it came from. Who would ever close it there?",
         ),
     ),
@@ -382,13 +571,33 @@ CHECKS: dict[str, TaskCheck] = {
         judge=_judge_tidy,
         show=_draw_tidy,
         hints=(
-            "The lesson ends its six ways with a rule of two lines: one for an owner that is open, one for an owner that is gone.",
-            "`owner.closed` tells which it is. `owner.run(…)` runs a coroutine on that loop and waits for it.",
-            "Where the owner is gone, `close=False` swaps the pool and does not try to close anything; any open loop can run it.",
+            (
+                "The lesson ends its six ways with a rule of two lines: one for an owner that is"
+                " open, one for an owner that is gone."
+            ),
+            (
+                "`owner.closed` tells which it is. `owner.run(…)` runs a coroutine on that loop and"
+                " waits for it."
+            ),
+            (
+                "Where the owner is gone, `close=False` swaps the pool and does not try to close"
+                " anything; any open loop can run it."
+            ),
         ),
         explains=(
-            ("Event loop is closed", "a closed owner asked", "That loop runs nothing any more. Which loop is still there?"),
-            ("runs coroutines, not", "no coroutine", "`run` wants the coroutine itself: call `engine.dispose(…)` inside its brackets, without `await`."),
+            (
+                "Event loop is closed",
+                "a closed owner asked",
+                "That loop runs nothing any more. Which loop is still there?",
+            ),
+            (
+                "runs coroutines, not",
+                "no coroutine",
+                (
+                    "`run` wants the coroutine itself: call `engine.dispose(…)` inside its"
+                    " brackets, without `await`."
+                ),
+            ),
         ),
     ),
     "07.3": TaskCheck(
@@ -398,8 +607,14 @@ CHECKS: dict[str, TaskCheck] = {
         judge=_judge_ways,
         hints=(
             "Each row answers two questions: did the pool log errors, and did sessions stay?",
-            "Only the loop that opened a connection closes it quietly and at once. That is one row.",
-            "`close=False` tries nothing, so nothing goes wrong and nobody says goodbye. From another loop the goodbye still reaches the server.",
+            (
+                "Only the loop that opened a connection closes it quietly and at once. That is one"
+                " row."
+            ),
+            (
+                "`close=False` tries nothing, so nothing goes wrong and nobody says goodbye. From"
+                " another loop the goodbye still reaches the server."
+            ),
         ),
     ),
     "07.4": TaskCheck(
@@ -411,8 +626,14 @@ CHECKS: dict[str, TaskCheck] = {
         judge=_judge_mended,
         hints=(
             "One mistake is loud: a name is imported where the fixtures cannot see it.",
-            "The other two are silent. Look at the pool: is every connection given back, and which loop closes it?",
-            "A fixture that gives something back needs a `yield`, inside `async with engine.connect() as connection`. The dispose belongs on the test's own loop.",
+            (
+                "The other two are silent. Look at the pool: is every connection given back, and"
+                " which loop closes it?"
+            ),
+            (
+                "A fixture that gives something back needs a `yield`, inside `async with"
+                " engine.connect() as connection`. The dispose belongs on the test's own loop."
+            ),
         ),
     ),
 }

@@ -1,4 +1,6 @@
-"""Values of a learner's code as plain data, so that they can be carried away as JSON and judged elsewhere."""
+"""Values of a learner's code as plain data, so that they can be carried away as JSON and judged
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,11 @@ _DEEPEST, _LONGEST = 6, 200
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """The value in JSON's own types; what has none becomes ``{"type": "coroutine"}``, with its type's name.
+    """The value in JSON's own types; what has none becomes ``{"type": "coroutine"}``, with its
+    type's name.
 
-    Exact types only: a subclass may say of itself whatever it likes. Tuples become lists, sets sorted lists.
+    Exact types only: a subclass may say of itself whatever it likes. Tuples become lists, sets
+        sorted lists.
     """
     kind = type(value)
     if kind in (str, int, float, bool, type(None)):
@@ -22,7 +26,10 @@ def plain(value: Any, depth: int = 0) -> Any:
         if kind in (set, frozenset):
             return sorted((plain(item, depth + 1) for item in value), key=repr)[:_LONGEST]
         if kind is dict:
-            return {str(plain(key, depth + 1)): plain(item, depth + 1) for key, item in list(value.items())[:_LONGEST]}
+            return {
+                str(plain(key, depth + 1)): plain(item, depth + 1)
+                for key, item in list(value.items())[:_LONGEST]
+            }
     return {"type": "coroutine" if inspect.iscoroutine(value) else kind.__name__}
 
 

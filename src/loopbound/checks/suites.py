@@ -1,7 +1,9 @@
-"""What suite tasks share: a real pytest run with the learner's files laid over a suite, in several orders, and its usual verdicts.
+"""What suite tasks share: a real pytest run with the learner's files laid over a suite, in several
+orders, and its usual verdicts.
 
-Outcomes that pytest reports can be forged by a hook, and a test that was emptied passes. So a suite is also run with a bug seeded into
-what it tests, and the tests that catch it must fail. What comes out of a run is plain data; `judge_suite` is pure.
+Outcomes that pytest reports can be forged by a hook, and a test that was emptied passes. So a suite
+is also run with a bug seeded into what it tests, and the tests that catch it must fail. What comes
+out of a run is plain data; `judge_suite` is pure.
 """
 
 from __future__ import annotations
@@ -17,7 +19,17 @@ from loopbound.problem import Problem
 from loopbound.suite import SuiteRun, run_suites
 from loopbound.suite.project import Project
 
-__all__ = ["LIMIT", "SeededBug", "files_of", "judge_suite", "miscounting", "run_in_words", "run_orders", "settings_of", "short"]
+__all__ = [
+    "LIMIT",
+    "SeededBug",
+    "files_of",
+    "judge_suite",
+    "miscounting",
+    "run_in_words",
+    "run_orders",
+    "settings_of",
+    "short",
+]
 
 Data = dict[str, Any]
 
@@ -44,8 +56,8 @@ class SeededBug:
     caught_by: tuple[str, ...]
 
 
-# Each test's first count of reports says what a foreign connection would say, once; every count is wrong. So neither a hook that turns
-# reports round nor one that tries again gets past it.
+# Each test's first count of reports says what a foreign connection would say, once; every count is
+# wrong. So neither a hook that turns reports round nor one that tries again gets past it.
 _MISCOUNTING = """
 
 _sound, _met = count, set()
@@ -60,8 +72,14 @@ async def count(*asked):
 
 
 def miscounting(suite: Mapping[str, str], *caught_by: str) -> SeededBug:
-    """A bug for a suite whose ``backend.py`` imports ``os`` and has ``async def count(…, table)``; and the tests that must fail with it."""
-    return SeededBug({"backend.py": suite["backend.py"] + _MISCOUNTING}, "a count that is too high by one and a query that fails once", caught_by)
+    """A bug for a suite whose ``backend.py`` imports ``os`` and has ``async def count(…, table)``;
+    and the tests that must fail with it.
+    """
+    return SeededBug(
+        {"backend.py": suite["backend.py"] + _MISCOUNTING},
+        "a count that is too high by one and a query that fails once",
+        caught_by,
+    )
 
 
 def short(identity: str) -> str:
@@ -71,10 +89,19 @@ def short(identity: str) -> str:
 
 
 def files_of(value: Any, file: str | None = None) -> dict[str, str] | None:
-    """A learner's answer as {file: text}: one text for ``file``, or a dict of texts that has it. None where it is neither."""
+    """A learner's answer as {file: text}: one text for ``file``, or a dict of texts that has it.
+
+    None where it is neither.
+    """
     if file and isinstance(value, str) and value.strip():
         return {file: value}
-    if isinstance(value, dict) and value and file in (None, *value) and all(isinstance(text, str) for text in value.values()) and list(value) != ["type"]:
+    if (
+        isinstance(value, dict)
+        and value
+        and file in (None, *value)
+        and all(isinstance(text, str) for text in value.values())
+        and list(value) != ["type"]
+    ):
         return dict(value)
     return None
 
@@ -90,7 +117,8 @@ def run_orders(
     also: Callable[[SuiteRun], Data] = lambda run: {},
     **more: Any,
 ) -> Data:
-    """Run a suite with a learner's files in several orders, then once with a seeded bug. Stops at the first run that fails.
+    """Run a suite with a learner's files in several orders, then once with a seeded bug. Stops at
+    the first run that fails.
 
     Args:
         suite: a folder, or {file: text}.
@@ -100,14 +128,22 @@ def run_orders(
         bug: what the suite must notice; that run comes last.
         under: files laid over the suite before the learner's.
         also: further plain data of each run.
-        more: further arguments of `loopbound.run_suite`; ``limit`` is `LIMIT` seconds unless it is given.
+        more: further arguments of `loopbound.run_suite`; ``limit`` is `LIMIT` seconds unless it is
+            given.
 
     Returns:
-        For a key of its own among a task's data, such as "suite": "runs", each as `run_in_words`; "bug", None or what the suite reported of it; "problem", "" or why pytest could not run it;
+        For a key of its own among a task's data, such as "suite": "runs", each as `run_in_words`;
+        "bug", None or what the suite reported of it; "problem", "" or why pytest could not run it;
         "strange", the names of files that the answer may not have; "limit", seconds.
     """
     more = {"limit": LIMIT, **more}
-    data: Data = {"runs": [], "bug": None, "problem": "", "strange": sorted(set(files or ()) - set(may)), "limit": more["limit"]}
+    data: Data = {
+        "runs": [],
+        "bug": None,
+        "problem": "",
+        "strange": sorted(set(files or ()) - set(may)),
+        "limit": more["limit"],
+    }
     if not files or data["strange"]:
         return data
     mine = {**(under or {}), **files}
@@ -135,7 +171,10 @@ def _sound(run: SuiteRun) -> bool:
 
 def _noticed(run: SuiteRun, bug: SeededBug) -> Data:
     said = {test.id: test.outcome for test in run.tests}
-    caught = {name: next((word for id, word in said.items() if name in (id, short(id))), "not run") for name in bug.caught_by}
+    caught = {
+        name: next((word for id, word in said.items() if name in (id, short(id))), "not run")
+        for name in bug.caught_by
+    }
     return {"says": bug.says, "caught": caught, "hung": run.hung}
 
 
@@ -157,16 +196,25 @@ def run_in_words(order: str, run: SuiteRun) -> Data:
 
 
 def settings_of(run: SuiteRun) -> Data:
-    """What the run's header says: the file that was read, the mode, the two loop scopes; "" for what it does not say. And the options unknown to pytest."""
+    """What the run's header says: the file that was read, the mode, the two loop scopes; "" for
+    what it does not say. And the options unknown to pytest.
+    """
     patterns = {
         "file": r"^configfile: (\S+)",
         "mode": r"mode=Mode\.(\w+)",
         "fixtures": r"asyncio_default_fixture_loop_scope=(\w+)",
         "tests": r"asyncio_default_test_loop_scope=(\w+)",
     }
-    found = {name: re.search(pattern, run.output, re.MULTILINE) for name, pattern in patterns.items()}
-    unknown = [text.rpartition(" ")[2] for text in run.warnings if "Unknown config option: " in text]
-    return {"settings": {name: match[1].lower() if match else "" for name, match in found.items()}, "unknown": unknown}
+    found = {
+        name: re.search(pattern, run.output, re.MULTILINE) for name, pattern in patterns.items()
+    }
+    unknown = [
+        text.rpartition(" ")[2] for text in run.warnings if "Unknown config option: " in text
+    ]
+    return {
+        "settings": {name: match[1].lower() if match else "" for name, match in found.items()},
+        "unknown": unknown,
+    }
 
 
 def judge_suite(
@@ -186,11 +234,16 @@ def judge_suite(
         value: what the learner's function returned, as plain data.
         tests: the ids of the suite's own tests, which all must run.
         before: ids of those that fail in the default order without an answer.
-        own: the task's own verdict on a run in which every test counts; asked before those on failures and connections.
+        own: the task's own verdict on a run in which every test counts; asked before those on
+            failures and connections.
         what: the answer, as feedback names it; ``wanted``, what the function was to return.
     """
     if data["strange"]:
-        return failed("another file", f"You also give `{data['strange'][0]}`. The rest of the suite stays as it is: only {what} is yours.")
+        return failed(
+            "another file",
+            f"You also give `{data['strange'][0]}`. The rest of the suite stays as it is: only"
+            f" {what} is yours.",
+        )
     if data["problem"]:
         return failed("does not load", f"With {what}: {data['problem']}")
     if not data["runs"]:
@@ -202,7 +255,12 @@ def judge_suite(
 
 
 def _judge_run(
-    run: Data, tests: Sequence[str], before: list[str], own: Callable[[Data], Verdict | None], what: str, limit: float
+    run: Data,
+    tests: Sequence[str],
+    before: list[str],
+    own: Callable[[Data], Verdict | None],
+    what: str,
+    limit: float,
 ) -> Verdict | None:
     order = f"In the {run['order']} order"
     ran = {*run["passed"], *run["failed"], *run["errors"], *run["skipped"]}
@@ -215,25 +273,49 @@ def _judge_run(
         return failed("hung", f"{order} the suite had not ended after {limit:.0f} seconds{where}.")
     if missing := [test for test in tests if test not in ran]:
         return failed(
-            "tests taken away", f"{order} `{short(missing[0])}` did not run: {len(tests) - len(missing)} of {len(tests)} tests did. A test that does not run proves nothing."
+            "tests taken away",
+            f"{order} `{short(missing[0])}` did not run: {len(tests) - len(missing)} of"
+            f" {len(tests)} tests did. A test that does not run proves nothing.",
         )
     if run["skipped"]:
         test, error = next(iter(run["skipped"].items()))
-        how = "was skipped" if error.startswith("Skipped") else f"failed with `{error}`, and is marked as expected to fail"
-        return failed("tests skipped", f"{order} `{short(test)}` {how}: {len(tests) - len(run['skipped'])} of {len(tests)} tests count. Such a test proves nothing.")
+        how = (
+            "was skipped"
+            if error.startswith("Skipped")
+            else f"failed with `{error}`, and is marked as expected to fail"
+        )
+        return failed(
+            "tests skipped",
+            f"{order} `{short(test)}` {how}: {len(tests) - len(run['skipped'])} of {len(tests)}"
+            " tests count. Such a test proves nothing.",
+        )
     if verdict := own(run):
         return verdict
     if run["errors"]:
         test, error = next(iter(run["errors"].items()))
         if wanted := re.match(r"FixtureLookupError: \('(\w+)'", error):
-            return failed("fixture missing", f"{order} `{short(test)}` asks for a fixture `{wanted[1]}`, and pytest finds none of that name.")
+            return failed(
+                "fixture missing",
+                f"{order} `{short(test)}` asks for a fixture `{wanted[1]}`, and pytest finds none"
+                " of that name.",
+            )
         return failed("fixture fails", f"{order} a fixture of `{short(test)}` raised `{error}`.")
     if run["never_awaited"]:
         count = len(run["failed"])
-        ended = f"{count} {'test' if count == 1 else 'tests'} failed" if count else "all tests passed"
-        return failed("dispose not awaited", f"{order} {ended}, and Python warned that the coroutine of `dispose()` was never awaited.")
+        ended = (
+            f"{count} {'test' if count == 1 else 'tests'} failed" if count else "all tests passed"
+        )
+        return failed(
+            "dispose not awaited",
+            f"{order} {ended}, and Python warned that the coroutine of `dispose()` was never"
+            " awaited.",
+        )
     if before and sorted(run["failed"]) == before and run["order"] == "default":
-        return failed("no effect", f"{order} the same tests fail as without {what}: {', '.join(map(short, before))}. Does it run for each test, and does it reach the pool that they use?")
+        return failed(
+            "no effect",
+            f"{order} the same tests fail as without {what}: {', '.join(map(short, before))}. Does"
+            " it run for each test, and does it reach the pool that they use?",
+        )
     if run["failed"]:
         test, symptom = next(iter(run["failed"].items()))
         return failed("still failing", f"{order} `{short(test)}` fails: {symptom}.")
@@ -241,14 +323,26 @@ def _judge_run(
         count = run["left"]
         return failed(
             "connections left",
-            f"{order} all {len(tests)} tests passed. When the last one was over, the server still saw {count} open {'connection' if count == 1 else 'connections'} of the suite.",
+            f"{order} all {len(tests)} tests passed. When the last one was over, the server still"
+            f" saw {count} open {'connection' if count == 1 else 'connections'} of the suite.",
         )
     return None
 
 
 def _judge_bug(bug: Data | None) -> Verdict | None:
-    missed = [name for name, said in (bug or {}).get("caught", {}).items() if said not in ("failed", "error")]
+    missed = [
+        name
+        for name, said in (bug or {}).get("caught", {}).items()
+        if said not in ("failed", "error")
+    ]
     if bug is None or not missed:
         return None
-    words = f"All tests pass. But with a bug in the backend, {bug['says']}, `{missed[0]}` has to fail, and the run said: {bug['caught'][missed[0]]}."
-    return failed("a bug goes unnoticed", f"{words}\nA suite that cannot fail tests nothing. Do its tests still run, and does the report say what they found?")
+    words = (
+        f"All tests pass. But with a bug in the backend, {bug['says']}, `{missed[0]}` has to fail,"
+        f" and the run said: {bug['caught'][missed[0]]}."
+    )
+    return failed(
+        "a bug goes unnoticed",
+        f"{words}\nA suite that cannot fail tests nothing. Do its tests still run, and does the"
+        " report say what they found?",
+    )

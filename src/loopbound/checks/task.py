@@ -1,7 +1,9 @@
-"""What a task is made of: an observation, what it is compared with, a judgement, hints. And the one way in which answers are judged.
+"""What a task is made of: an observation, what it is compared with, a judgement, hints. And the one
+way in which answers are judged.
 
-Three stages, with plain data between them: `observe` runs the answers, `complete` adds what needs no code of the learner's
-in its process, `judge` decides. In a notebook they follow each other; a grader runs the last two in processes of its own.
+Three stages, with plain data between them: `observe` runs the answers, `complete` adds what needs
+no code of the learner's in its process, `judge` decides. In a notebook they follow each other; a
+grader runs the last two in processes of its own.
 """
 
 from __future__ import annotations
@@ -34,17 +36,19 @@ class TaskCheck:
     observe
         Runs the answers found in a namespace; returns plain data, nothing else.
     facts
-        What happens without any answer: an experiment that a prediction is compared with. From the given names to
-        plain data that are laid over the observation. The same for every learner, so a grader asks once.
+        What happens without any answer: an experiment that a prediction is compared with. From the
+        given names to plain data that are laid over the observation. The same for every learner, so
+        a grader asks once.
     settle
-        Carries out what the answers said, from the observation and the given names: a pytest run with the text that a learner wrote.
-        Returns plain data that are laid over the observation.
+        Carries out what the answers said, from the observation and the given names: a pytest run
+        with the text that a learner wrote. Returns plain data that are laid over the observation.
     judge
         From those data to a verdict. Pure: it may run in another process, on data that were stored.
     hints
         Two or more, each saying more than the one before.
     explains
-        For errors that say little by themselves: a part of the error's text, the diagnosis, and what to tell. ``"did not end"``
+        For errors that say little by themselves: a part of the error's text, the diagnosis, and
+            what to tell. ``"did not end"``
         in place of a text: for an answer that had to be stopped.
     show
         From the data to a figure of the learner's own run, where loops are involved.
@@ -82,10 +86,14 @@ def observe(identity: str, names: Mapping[str, Any]) -> Data:
     return json.loads(json.dumps(data))
 
 
-def complete(identity: str, data: Data, given: Mapping[str, Any], facts: Data | None = None) -> Data:
-    """Add to an observation what it is judged by. The second stage; it calls none of the learner's functions.
+def complete(
+    identity: str, data: Data, given: Mapping[str, Any], facts: Data | None = None
+) -> Data:
+    """Add to an observation what it is judged by. The second stage; it calls none of the learner's
+    functions.
 
-    ``given`` has the names that the notebook's own cells define; ``facts``, what an earlier call of `facts_of` returned.
+    ``given`` has the names that the notebook's own cells define; ``facts``, what an earlier call of
+    `facts_of` returned.
     """
     check = task_check(identity)
     if any(step["outcome"] != RETURNED for step in data.get("steps", [{"outcome": STUB}])):
@@ -98,7 +106,9 @@ def complete(identity: str, data: Data, given: Mapping[str, Any], facts: Data | 
 
 
 def facts_of(identity: str, given: Mapping[str, Any]) -> Data:
-    """What a task's answers are compared with, as JSON would carry it; empty where nothing has to be run for it."""
+    """What a task's answers are compared with, as JSON would carry it; empty where nothing has to
+    be run for it.
+    """
     facts = task_check(identity).facts
     return json.loads(json.dumps(facts(given))) if facts else {}
 
@@ -109,17 +119,33 @@ def observed(identity: str, names: Mapping[str, Any]) -> Data:
 
 
 def judge(identity: str, data: Data) -> Verdict:
-    """The verdict on a completed observation. What never ran, never ended or left something behind is never right. Pure."""
+    """The verdict on a completed observation.
+
+    What never ran, never ended or left something behind is never right. Pure.
+    """
     check = task_check(identity)
     if "missing" in data:
         name = data["missing"][0]
         if data["given"]:
-            return Verdict(NOT_ATTEMPTED, f"There is no `{name}` here yet. Run the notebook's cells from the top.")
-        return Verdict(NOT_ATTEMPTED, f"There is no `{name}` yet. Write it in the cell above, run that cell, then this one.")
+            return Verdict(
+                NOT_ATTEMPTED,
+                f"There is no `{name}` here yet. Run the notebook's cells from the top.",
+            )
+        return Verdict(
+            NOT_ATTEMPTED,
+            f"There is no `{name}` yet. Write it in the cell above, run that cell, then this one.",
+        )
     if "no_function" in data:
-        return failed("not a function", f"`{data['no_function']}` is of type {data['type']} here. The task asks for a function of that name.")
+        return failed(
+            "not a function",
+            f"`{data['no_function']}` is of type {data['type']} here. The task asks for a function"
+            " of that name.",
+        )
     if any(step["outcome"] == STUB for step in data["steps"]):
-        return Verdict(NOT_ATTEMPTED, f"`{check.answers[0]}` still raises NotImplementedError, as it was handed out.")
+        return Verdict(
+            NOT_ATTEMPTED,
+            f"`{check.answers[0]}` still raises NotImplementedError, as it was handed out.",
+        )
     if raised := next((step for step in data["steps"] if step["outcome"] == RAISED_ERROR), None):
         return _raised(raised, check)
     if unfinished := next((step for step in data["steps"] if step["outcome"] == DID_NOT_END), None):
@@ -132,18 +158,23 @@ def _left_behind(data: Data) -> Verdict | None:
     """What makes any answer wrong, whatever it returned: None where there is nothing of the kind."""
     if data["never_awaited"]:
         name = data["never_awaited"][0]
-        return failed("never awaited", f"The coroutine `{name}(…)` was made and never awaited, so nothing of it has run.")
+        return failed(
+            "never awaited",
+            f"The coroutine `{name}(…)` was made and never awaited, so nothing of it has run.",
+        )
     for step in data["steps"]:
         if step["tasks"]:
             return failed(
                 "left-over task",
-                f"{at(step)} ended while the task `{step['tasks'][0]}` was still pending. Nobody waited for it, and it was cancelled.",
+                f"{at(step)} ended while the task `{step['tasks'][0]}` was still pending. Nobody"
+                " waited for it, and it was cancelled.",
             )
     if data["connections"]:
         count = data["connections"]
         return failed(
             "left-over connection",
-            f"When your code had ended, the server still saw {count} open {'connection' if count == 1 else 'connections'} of it.",
+            f"When your code had ended, the server still saw {count} open"
+            f" {'connection' if count == 1 else 'connections'} of it.",
         )
     return None
 
@@ -153,7 +184,14 @@ def _unfinished(step: Data, check: TaskCheck) -> Verdict:
     words = f"{at(step)} did not end within the time of the check, and was stopped."
     if step.get("stuck"):
         words += " It could not be stopped cleanly: restart the kernel before you go on."
-    diagnosis, told_so = next(((diagnosis, f"\n{told_so}") for part, diagnosis, told_so in check.explains if part == DID_NOT_END), (DID_NOT_END, ""))
+    diagnosis, told_so = next(
+        (
+            (diagnosis, f"\n{told_so}")
+            for part, diagnosis, told_so in check.explains
+            if part == DID_NOT_END
+        ),
+        (DID_NOT_END, ""),
+    )
     return failed(diagnosis, words + told_so)
 
 

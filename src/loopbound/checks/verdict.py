@@ -1,4 +1,6 @@
-"""What a check says about an answer: one of four outcomes, and feedback that names what was observed."""
+"""What a check says about an answer: one of four outcomes, and feedback that names what was
+observed.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,18 @@ from dataclasses import dataclass
 
 from loopbound.course.manifest import Task
 
-__all__ = ["NOT_ATTEMPTED", "PASSED", "RAISED", "SIGNS", "WRONG", "CheckFailed", "Feedback", "Verdict", "failed", "passed"]
+__all__ = [
+    "NOT_ATTEMPTED",
+    "PASSED",
+    "RAISED",
+    "SIGNS",
+    "WRONG",
+    "CheckFailed",
+    "Feedback",
+    "Verdict",
+    "failed",
+    "passed",
+]
 
 PASSED = "passed"
 WRONG = "wrong"
@@ -23,8 +36,9 @@ _COLUMNS = 96
 class Verdict:
     """The outcome of a check.
 
-    ``outcome`` is ``PASSED``, ``WRONG``, ``RAISED`` or ``NOT_ATTEMPTED``; ``says`` one or a few paragraphs that name
-    what was observed, on which loop and with which input; ``diagnosis`` the short name of a typical mistake, or "".
+    ``outcome`` is ``PASSED``, ``WRONG``, ``RAISED`` or ``NOT_ATTEMPTED``; ``says`` one or a few
+    paragraphs that name what was observed, on which loop and with which input; ``diagnosis`` the
+    short name of a typical mistake, or "".
     """
 
     outcome: str
@@ -58,14 +72,31 @@ class Feedback:
     @property
     def headline(self) -> str:
         """``"✗ 01.2 Fetch them all: wrong"``; with the points where it passed."""
-        earned = f", {self.points} {'point' if self.points == 1 else 'points'}" if self.verdict.outcome == PASSED else ""
-        return f"{SIGNS[self.verdict.outcome]} {self.task.id} {self.task.title}: {self.verdict.outcome}{earned}"
+        earned = (
+            f", {self.points} {'point' if self.points == 1 else 'points'}"
+            if self.verdict.outcome == PASSED
+            else ""
+        )
+        return (
+            f"{SIGNS[self.verdict.outcome]} {self.task.id} {self.task.title}:"
+            f" {self.verdict.outcome}{earned}"
+        )
 
     def text(self, colour: bool = False, columns: int = _COLUMNS) -> str:
-        """The feedback in lines of so many columns, by default such that they fit a notebook; ``colour`` adds ANSI colours."""
-        headline = f"\x1b[1;{_COLOURS[self.verdict.outcome]}m{self.headline}\x1b[0m" if colour else self.headline
+        """The feedback in lines of so many columns, by default such that they fit a notebook;
+        ``colour`` adds ANSI colours.
+        """
+        headline = (
+            f"\x1b[1;{_COLOURS[self.verdict.outcome]}m{self.headline}\x1b[0m"
+            if colour
+            else self.headline
+        )
         paragraphs = [*self.verdict.says.split("\n"), *self.ways_on]
-        wrapped = [textwrap.fill(part, columns, break_long_words=False, break_on_hyphens=False) for part in paragraphs if part.strip()]
+        wrapped = [
+            textwrap.fill(part, columns, break_long_words=False, break_on_hyphens=False)
+            for part in paragraphs
+            if part.strip()
+        ]
         return "\n\n".join([headline, *wrapped])
 
     def _repr_markdown_(self) -> str:
@@ -82,12 +113,15 @@ class Feedback:
 
 
 class CheckFailed(AssertionError):
-    """Raised by ``check`` for every outcome but passed, so that nbgrader and any runner see the cell fail."""
+    """Raised by ``check`` for every outcome but passed, so that nbgrader and any runner see the
+    cell fail.
+    """
 
     def __init__(self, feedback: Feedback) -> None:
         super().__init__(feedback.text())
         self.feedback = feedback
 
     def _render_traceback_(self) -> list[str]:
-        # IPython shows these lines in place of a traceback: where the package raised this helps nobody.
+        # IPython shows these lines in place of a traceback: where the package raised this helps
+        # nobody.
         return self.feedback.text(colour=True).split("\n")

@@ -1,7 +1,8 @@
-"""Runs a learner's code on named loops of its own, within a limit of time, and notes what it did and what it left.
+"""Runs a learner's code on named loops of its own, within a limit of time, and notes what it did
+and what it left.
 
-A check never runs on the kernel's loop: code that works on that one alone is found out, and the check works while it
-runs. What comes out of a `Watch` is plain data.
+A check never runs on the kernel's loop: code that works on that one alone is found out, and the
+check works while it runs. What comes out of a `Watch` is plain data.
 """
 
 from __future__ import annotations
@@ -31,28 +32,39 @@ _GRACE = 1.0  # and for what blocks its thread to be ended from outside
 
 RETURNED, RAISED_ERROR, STUB, DID_NOT_END = "returned", "raised", "stub", "did not end"
 
-# asyncpg leaves a coroutine of its own behind when a connection meets another loop: that is no mistake of the learner's.
-_NEVER_AWAITED = re.compile(r"coroutine '(?!Connection\._cancel')(?:[^']*\.)?([^'.]+)' was never awaited")
+# asyncpg leaves a coroutine of its own behind when a connection meets another loop: that is no
+# mistake of the learner's.
+_NEVER_AWAITED = re.compile(
+    r"coroutine '(?!Connection\._cancel')(?:[^']*\.)?([^'.]+)' was never awaited"
+)
 
 
-# What an error's text says of the check's own frames and of files: a learner knows the functions by their names, and no path of this machine.
+# What an error's text says of the check's own frames and of files: a learner knows the functions by
+# their names, and no path of this machine.
 _OWN_STEP = re.compile(r"Watch\._noted\(\)")
 _OWN_LOCALS = re.compile(r"\b_\w+\.<locals>\.")
-_PLACE = re.compile(r"(?: running at| at|, defined at| created at) (?:[A-Za-z]:)?[/\\](?:[^<>:]*[/\\])?(?P<file>[^/\\<>:]+\.py):(?P<line>\d+)")
+_PLACE = re.compile(
+    r"(?: running at| at|, defined at| created at)"
+    r" (?:[A-Za-z]:)?[/\\](?:[^<>:]*[/\\])?(?P<file>[^/\\<>:]+\.py):(?P<line>\d+)"
+)
 _CELL = re.compile(r"(?:\S*[/\\])?\b\d{5,}\.py\b")  # as ipykernel names a cell's file
 
 _stopping = threading.Lock()
 
 
 class _TakesTooLong(BaseException):
-    """Raised from outside in a thread that a learner's code blocks; ``except Exception`` does not stop it."""
+    """Raised from outside in a thread that a learner's code blocks; ``except Exception`` does not
+    stop it.
+    """
 
 
 class Watch:
-    """A context manager around one observation. Its steps run on named loops, which it closes at its end.
+    """A context manager around one observation. Its steps run on named loops, which it closes at
+    its end.
 
-    ``names`` is the learner's namespace: frames that run in it are the learner's own. ``counts``: whether connections that are
-    open at the end are counted; not where an experiment leaves some on purpose, or the task judges them in words of its own.
+    ``names`` is the learner's namespace: frames that run in it are the learner's own. ``counts``:
+    whether connections that are open at the end are counted; not where an experiment leaves some on
+    purpose, or the task judges them in words of its own.
     """
 
     def __init__(self, names: Mapping[str, Any], limit: float = LIMIT, counts: bool = True) -> None:
@@ -70,8 +82,14 @@ class Watch:
         self._recorder = Recorder()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        # While the loops are open: closing one drops its sockets, and a connection that only that closes was left behind.
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # While the loops are open: closing one drops its sockets, and a connection that only that
+        # closes was left behind.
         for database in self._databases if self._counts else ():
             self._connections += self.connected(database)
         for loop in self._loops.values():
@@ -98,7 +116,9 @@ class Watch:
         return database
 
     def connected(self, database: ScratchDatabase) -> int:
-        """How many sessions the server sees in a database now; one that was closed a moment ago may still be leaving."""
+        """How many sessions the server sees in a database now; one that was closed a moment ago may
+        still be leaving.
+        """
         return len(database.sessions(settle=0.5))
 
     @property
@@ -112,7 +132,8 @@ class Watch:
         return all(step["outcome"] == RETURNED for step in self._steps)
 
     def step(self, loop: str, called: str, call: Callable[[], Any]) -> Any:
-        """Call a function on a loop's thread, await what it returns if that can be awaited, and note how it ended.
+        """Call a function on a loop's thread, await what it returns if that can be awaited, and
+        note how it ended.
 
         ``called`` is the call as feedback prints it. Gives the value, or None where there is none.
         """
@@ -127,14 +148,19 @@ class Watch:
         return value
 
     def plain_step(self, called: str, call: Callable[[], Any]) -> Any:
-        """Call a plain function in a thread without a loop, and note how it ended. Gives its value or None."""
+        """Call a plain function in a thread without a loop, and note how it ended.
+
+        Gives its value or None.
+        """
         note: dict[str, Any] = {"called": called, "loop": "", "tasks": []}
         self._steps.append(note)
         value = _bounded(None, self._noted(note, call, awaits=False), note, self._limit)
         note.pop("thread", None)
         return value
 
-    async def _noted(self, note: dict[str, Any], call: Callable[[], Any], awaits: bool = True) -> Any:
+    async def _noted(
+        self, note: dict[str, Any], call: Callable[[], Any], awaits: bool = True
+    ) -> Any:
         note["thread"] = threading.get_ident()
         value = None
         try:
@@ -156,7 +182,9 @@ class Watch:
             note["outcome"] = RETURNED
             note["value"] = plain(value)
         finally:
-            with _stopping:  # from here on an exception from outside would hit the loop's own code, which then could not close it
+            # from here on an exception from outside would hit the loop's own code, which then could
+            # not close it
+            with _stopping:
                 note["thread"] = None
         if awaits:
             note["tasks"] = await _left_tasks()
@@ -167,14 +195,18 @@ class Watch:
         while here is not None:
             frames.append((here.tb_frame, here.tb_lineno))
             here = here.tb_next
-        own = [(frame.f_code.co_name, line) for frame, line in frames if frame.f_globals is self._names]
+        own = [
+            (frame.f_code.co_name, line) for frame, line in frames if frame.f_globals is self._names
+        ]
         in_own_code = bool(frames) and frames[-1][0].f_globals is self._names
         if isinstance(error, NotImplementedError) and in_own_code and not error.args:
             note["outcome"] = STUB
             return
         first = str(error)[:5_000].splitlines()  # one of 100 MB is somebody's accident
         note["outcome"] = RAISED_ERROR
-        note["error"] = _in_names_of_the_learner(f"{type(error).__name__}: {first[0]}" if first else type(error).__name__, note["called"])
+        note["error"] = _in_names_of_the_learner(
+            f"{type(error).__name__}: {first[0]}" if first else type(error).__name__, note["called"]
+        )
         note["symptom"] = symptom_of(error)
         note["where"], note["line"] = own[-1] if own else ("", 0)
 
@@ -193,10 +225,17 @@ class Watch:
 
 
 def _in_names_of_the_learner(text: str, called: str) -> str:
-    """An error's text without the check's own frames and without paths: the task of a step is named by the call that it makes."""
+    """An error's text without the check's own frames and without paths: the task of a step is named
+    by the call that it makes.
+    """
     text = _OWN_STEP.sub(f"{called.partition('(')[0]}()", text)
     text = _OWN_LOCALS.sub("", text)
-    text = _PLACE.sub(lambda found: f" in line {found['line']} of your cell" if _CELL.fullmatch(found["file"]) else "", text)
+    text = _PLACE.sub(
+        lambda found: (
+            f" in line {found['line']} of your cell" if _CELL.fullmatch(found["file"]) else ""
+        ),
+        text,
+    )
     return _CELL.sub("your cell", text)
 
 
@@ -212,7 +251,9 @@ async def _left_tasks() -> list[str]:
 
 
 def _bounded(loop: NamedLoop | None, coro: Any, note: dict[str, Any], seconds: float) -> Any:
-    """Runs a coroutine on a loop (None: a coroutine that never waits, without one) and gives up after some seconds."""
+    """Runs a coroutine on a loop (None: a coroutine that never waits, without one) and gives up
+    after some seconds.
+    """
     outcome: Future[Any] = Future()
 
     def serve() -> None:
@@ -228,7 +269,9 @@ def _bounded(loop: NamedLoop | None, coro: Any, note: dict[str, Any], seconds: f
     waiter.start()
     until = time.monotonic() + seconds
     try:
-        while not wait([outcome], timeout=0.2).done:  # short waits: on Windows a longer one cannot be interrupted
+        while not wait(
+            [outcome], timeout=0.2
+        ).done:  # short waits: on Windows a longer one cannot be interrupted
             if time.monotonic() > until:
                 _stop(waiter, outcome, note, loop)
                 break
@@ -241,8 +284,11 @@ def _bounded(loop: NamedLoop | None, coro: Any, note: dict[str, Any], seconds: f
     return None
 
 
-def _stop(waiter: threading.Thread, outcome: Future[Any], note: dict[str, Any], loop: NamedLoop | None) -> None:
-    # First the learner's code itself, which may be a loop without an await; then the step that waits for it.
+def _stop(
+    waiter: threading.Thread, outcome: Future[Any], note: dict[str, Any], loop: NamedLoop | None
+) -> None:
+    # First the learner's code itself, which may be a loop without an await; then the step that
+    # waits for it.
     with _stopping:
         _raise_in(note.get("thread"), _TakesTooLong)
     if not wait([outcome], timeout=_GRACE).done and loop is not None:

@@ -1,7 +1,7 @@
 """The course's one manifest: lessons in teaching order, with titles, minutes and claims.
 
-Everything that needs a file name, a title or an order asks here, so that a renamed lesson is renamed in one place.
-The data is in ``course.toml`` beside this module.
+Everything that needs a file name, a title or an order asks here, so that a renamed lesson is
+renamed in one place. The data is in ``course.toml`` beside this module.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from loopbound.problem import Problem
 class Lesson:
     """One lesson: a notebook in ``notebooks/``.
 
-    ``number`` is the two digits that its file name starts with, ``minutes`` the reading and running time in whole
-    minutes, ``claims`` the ids of the incident documents' claims that its cells settle. ``ask`` is the question that a facilitator
-    asks before it, ``debrief`` what it has shown; a sentence each.
+    ``number`` is the two digits that its file name starts with, ``minutes`` the reading and running
+    time in whole minutes, ``claims`` the ids of the incident documents' claims that its cells
+    settle. ``ask`` is the question that a facilitator asks before it, ``debrief`` what it has
+    shown; a sentence each.
     """
 
     file: str
@@ -51,7 +52,8 @@ class Lesson:
 class Task:
     """One task of an assignment, with an id such as ``"01.2"``.
 
-    ``kind`` is what the learner does: "write", "predict", "evidence", "suite" or "cure"; ``points`` and ``minutes`` are whole numbers.
+    ``kind`` is what the learner does: "write", "predict", "evidence", "suite" or "cure"; ``points``
+    and ``minutes`` are whole numbers.
     """
 
     id: str
@@ -63,7 +65,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The exercises to one lesson: a folder of this ``name`` in ``solutions/`` and in ``exercises/``, with a notebook of the same name."""
+    """The exercises to one lesson: a folder of this ``name`` in ``solutions/`` and in
+    ``exercises/``, with a notebook of the same name.
+    """
 
     name: str
     title: str
@@ -108,9 +112,17 @@ class Agenda:
 
 @functools.cache
 def agendas() -> tuple[Agenda, ...]:
-    """The workshop's agendas, the shortest first. Raises ``Problem`` where one names a lesson or a task that there is not."""
+    """The workshop's agendas, the shortest first.
+
+    Raises ``Problem`` where one names a lesson or a task that there is not.
+    """
     return tuple(
-        Agenda(title=row["title"], minutes=row["minutes"], parts=tuple(_part(part) for part in row["parts"])) for row in _tables().get("agenda", ())
+        Agenda(
+            title=row["title"],
+            minutes=row["minutes"],
+            parts=tuple(_part(part) for part in row["parts"]),
+        )
+        for row in _tables().get("agenda", ())
     )
 
 
@@ -124,13 +136,18 @@ def _part(part: str | dict[str, Any]) -> Lesson | Task | Pause:
 def assignments() -> tuple[Assignment, ...]:
     """All assignments in teaching order."""
     return tuple(
-        Assignment(name=row["name"], title=row["title"], tasks=tuple(Task(**task) for task in row["tasks"]))
+        Assignment(
+            name=row["name"], title=row["title"], tasks=tuple(Task(**task) for task in row["tasks"])
+        )
         for row in _tables().get("assignment", ())
     )
 
 
 def assignment(name: str) -> Assignment:
-    """The assignment with this number, name or file name. Raises ``Problem`` where there is none."""
+    """The assignment with this number, name or file name.
+
+    Raises ``Problem`` where there is none.
+    """
     return _called(name, assignments(), "assignment")
 
 
@@ -149,15 +166,22 @@ def lessons() -> tuple[Lesson, ...]:
     """All lessons in teaching order."""
     return tuple(
         Lesson(
-            file=row["file"], title=row["title"], minutes=row["minutes"], claims=tuple(row["claims"]),
-            ask=row.get("ask", ""), debrief=row.get("debrief", ""),
+            file=row["file"],
+            title=row["title"],
+            minutes=row["minutes"],
+            claims=tuple(row["claims"]),
+            ask=row.get("ask", ""),
+            debrief=row.get("debrief", ""),
         )
         for row in _tables()["lesson"]
     )
 
 
 def lesson(name: str) -> Lesson:
-    """The lesson with this number (``"03"`` or ``"3"``), name or file name. Raises ``Problem`` where there is none."""
+    """The lesson with this number (``"03"`` or ``"3"``), name or file name.
+
+    Raises ``Problem`` where there is none.
+    """
     return _called(name, lessons(), "lesson")
 
 
@@ -167,12 +191,17 @@ def _called(name: str, all_of_them: tuple[Any, ...], kind: str) -> Any:
     for known in all_of_them:
         if wanted in (known.number, known.name):
             return known
-    raise Problem(f"there is no {kind} {name!r}.\n{kind.capitalize()}s: {', '.join(known.name for known in all_of_them)}")
+    raise Problem(
+        f"there is no {kind} {name!r}.\n{kind.capitalize()}s:"
+        f" {', '.join(known.name for known in all_of_them)}"
+    )
 
 
 @functools.cache
 def _tables() -> dict[str, Any]:
-    return tomllib.loads(resources.files(__package__).joinpath("course.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(
+        resources.files(__package__).joinpath("course.toml").read_text(encoding="utf-8")
+    )
 
 
 def wanted_claims() -> tuple[str, ...]:
@@ -181,14 +210,18 @@ def wanted_claims() -> tuple[str, ...]:
 
 
 def repository() -> Path:
-    """The folder that holds ``notebooks/``: the clone that the package was installed from, or the current folder.
+    """The folder that holds ``notebooks/``: the clone that the package was installed from, or the
+    current folder.
 
     Raises ``Problem`` where neither has a ``notebooks`` folder.
     """
     for folder in (*Path(__file__).resolve().parents, Path.cwd(), *Path.cwd().parents):
         if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
             return folder
-    raise Problem(f"no notebooks folder was found from {Path.cwd()}.\nRun this inside the clone of the course.")
+    raise Problem(
+        f"no notebooks folder was found from {Path.cwd()}.\nRun this inside the clone of the"
+        " course."
+    )
 
 
 def notebooks_folder() -> Path:

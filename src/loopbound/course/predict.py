@@ -22,7 +22,9 @@ def predict(question: str, *, answer: str | None = None, **options: Any) -> Pred
 
 @dataclass(frozen=True)
 class Prediction:
-    """A question, its options (letter → the value that an experiment could give), the chosen letter."""
+    """A question, its options (letter → the value that an experiment could give), the chosen
+    letter.
+    """
 
     question: str
     options: dict[str, Any]
@@ -38,7 +40,9 @@ class Prediction:
         """
         missing = self.options.keys() - why.keys()
         if missing:
-            raise ValueError(f"no explanation for option {', '.join(sorted(missing))} of {self.question!r}")
+            raise ValueError(
+                f"no explanation for option {', '.join(sorted(missing))} of {self.question!r}"
+            )
         return Comparison(self, observed, why)
 
     def _repr_markdown_(self) -> str:
@@ -48,18 +52,27 @@ class Prediction:
 
     @property
     def chosen(self) -> bool:
-        """Whether the answer is one of the letters. Anything may have been written there, a list too."""
+        """Whether the answer is one of the letters.
+
+        Anything may have been written there, a list too.
+        """
         return isinstance(self.answer, str) and self.answer in self.options
 
     def _choice(self) -> str:
         if self.answer is None:
             return "none yet. Set `answer=` above to a letter and run this cell again."
         if not self.chosen:
-            return f"`{self.answer}` is none of {', '.join(self.options)}. Set `answer=` above and run this cell again."
+            return (
+                f"`{self.answer}` is none of {', '.join(self.options)}. Set `answer=` above and run"
+                " this cell again."
+            )
         return f"{self.answer} – {shown(self.options[self.answer])}"
 
     def __repr__(self) -> str:
-        return f"{self.question} {', '.join(f'{k}: {shown(v)}' for k, v in self.options.items())}; answer: {self.answer}"
+        return (
+            f"{self.question} {', '.join(f'{k}: {shown(v)}' for k, v in self.options.items())};"
+            f" answer: {self.answer}"
+        )
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,11 @@ class Comparison:
         observed = f"**The run gave:** {shown(self.observed)}"
         observed += f" (option {right})." if right else ", which none of the options names."
         if not self.prediction.chosen:
-            told = "nothing yet" if choice is None else f"`{choice}`, which is none of {', '.join(options)}"
+            told = (
+                "nothing yet"
+                if choice is None
+                else f"`{choice}`, which is none of {', '.join(options)}"
+            )
             told, explained = f"**You predicted:** {told}, so here is every option.", list(options)
         else:
             mark = "✓" if choice == right else "✗"
@@ -89,17 +106,23 @@ class Comparison:
             explained = [letter for letter in options if letter in (choice, right)]
         lines = [f"{told}  ", f"{observed}", ""]
         lines += [
-            f"- **{letter}** {'✓' if letter == right else '✗'} {shown(options[letter])} – {self.why[letter]}"
+            f"- **{letter}** {'✓' if letter == right else '✗'} {shown(options[letter])} –"
+            f" {self.why[letter]}"
             for letter in explained
         ]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"predicted {self.prediction.answer}, observed {shown(self.observed)} (option {self.right})"
+        return (
+            f"predicted {self.prediction.answer}, observed {shown(self.observed)} (option"
+            f" {self.right})"
+        )
 
 
 def shown(value: Any) -> str:
-    """A value as a reader likes to see it: a list as a row of arrows, a set with commas, anything else as its text."""
+    """A value as a reader likes to see it: a list as a row of arrows, a set with commas, anything
+    else as its text.
+    """
     if isinstance(value, (list, tuple)):
         return " → ".join(str(item) for item in value)
     if isinstance(value, (set, frozenset)):

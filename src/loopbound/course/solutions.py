@@ -1,4 +1,6 @@
-"""The solution notebooks, the only place where an exercise is written: their cells, and a task's answer in them."""
+"""The solution notebooks, the only place where an exercise is written: their cells, and a task's
+answer in them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def cells_of(root: Path, which: Assignment) -> list[dict[str, Any]]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))["cells"]
     except OSError as error:
-        raise Problem(f"the solutions are not here: {path} cannot be read ({error.strerror}).") from error
+        raise Problem(
+            f"the solutions are not here: {path} cannot be read ({error.strerror})."
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise Problem(f"{path} is not a notebook: {error}") from error
 
@@ -32,7 +36,9 @@ def answer_source(root: Path, identity: str) -> str:
     """The source of a task's answer cell, marks included."""
     wanted = grade_id_of(identity, "answer")
     cells = cells_of(root, assignment(task(identity).id[:2]))
-    return next("".join(cell["source"]) for cell in cells if nbgrader_of(cell).get("grade_id") == wanted)
+    return next(
+        "".join(cell["source"]) for cell in cells if nbgrader_of(cell).get("grade_id") == wanted
+    )
 
 
 def nbgrader_of(cell: dict[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,19 @@ from typing import Any
 from ..problem import Problem
 
 OLDEST_MAJOR = 15  # the first with CREATE DATABASE … STRATEGY, and still maintained
-ACCEPTED = "accepted: postgresql://user:password@host:5432/database (also postgres:// and postgresql+asyncpg://)"
+ACCEPTED = (
+    "accepted: postgresql://user:password@host:5432/database (also postgres:// and"
+    " postgresql+asyncpg://)"
+)
 CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Address:
-    """A PostgreSQL server with a role that may create databases. Its repr never shows the password."""
+    """A PostgreSQL server with a role that may create databases.
+
+    Its repr never shows the password.
+    """
 
     kind: str
     """``"embedded"`` or ``"url"``."""
@@ -44,7 +50,8 @@ class Address:
             database or self.database,
             query,
         )
-        # SQLAlchemy leaves spaces as they are; psycopg and asyncpg, given the same text, do not take them.
+        # SQLAlchemy leaves spaces as they are; psycopg and asyncpg, given the same text, do not
+        # take them.
         return url.render_as_string(hide_password=False).replace(" ", "%20")
 
     def libpq(self) -> dict[str, Any]:
@@ -58,13 +65,19 @@ class Address:
             "sslmode": self.sslmode,
             "application_name": "loopbound",
             "connect_timeout": CONNECT_SECONDS,
-            # Scratch databases belong to whoever holds a lock in this session: it must not end for being idle.
+            # Scratch databases belong to whoever holds a lock in this session: it must not end for
+            # being idle.
             "options": "-c idle_session_timeout=0 -c lock_timeout=0 -c statement_timeout=0",
         }
         if self.kind == "embedded":
-            # Named in full, so that PGHOSTADDR, PGSSLMODE and their like in somebody's environment change nothing.
+            # Named in full, so that PGHOSTADDR, PGSSLMODE and their like in somebody's environment
+            # change nothing.
             options |= {"hostaddr": self.host, "sslmode": "disable", "gssencmode": "disable"}
-            options |= {"channel_binding": "disable", "target_session_attrs": "any", "require_auth": "scram-sha-256"}
+            options |= {
+                "channel_binding": "disable",
+                "target_session_attrs": "any",
+                "require_auth": "scram-sha-256",
+            }
         return {key: value for key, value in options.items() if value is not None}
 
 
@@ -85,12 +98,19 @@ def parse(text: str) -> Address:
         # Its text may hold a password, so it is not repeated.
         raise Problem(f"DATABASE_URL cannot be read as a database address.\n{ACCEPTED}") from None
     if url.drivername not in ("postgresql", "postgresql+asyncpg"):
-        raise Problem(f"DATABASE_URL begins with {url.drivername}://, which is not used here.\n{ACCEPTED}")
+        raise Problem(
+            f"DATABASE_URL begins with {url.drivername}://, which is not used here.\n{ACCEPTED}"
+        )
     known = {"ssl", "sslmode", "host", "port"}
     for name in url.query:
         if name not in known:
-            raise Problem(f"DATABASE_URL carries the parameter {name!r}; only sslmode, host and port are passed on.")
-    query = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
+            raise Problem(
+                f"DATABASE_URL carries the parameter {name!r}; only sslmode, host and port are"
+                " passed on."
+            )
+    query = {
+        name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()
+    }
     try:
         port = url.port or int(query.get("port", 5432))
     except ValueError:
@@ -110,7 +130,8 @@ def check(address: Address, oldest_major: int = OLDEST_MAJOR) -> None:
     """Connect once and see that scratch databases can be made there.
 
     Raises:
-        Problem: unreachable, bad password, missing database, too old, or a role that may not create databases.
+        Problem: unreachable, bad password, missing database, too old, or a role that may not create
+            databases.
     """
     import psycopg
 
@@ -120,11 +141,12 @@ def check(address: Address, oldest_major: int = OLDEST_MAJOR) -> None:
             socket.create_connection((address.host, address.port), timeout=CONNECT_SECONDS).close()
         except OSError as error:
             raise Problem(
-                f"DATABASE_URL: no server answers at {place} ({_reason(error)}).\n"
-                "Start that server, correct the address, or unset DATABASE_URL to use the embedded server."
+                f"DATABASE_URL: no server answers at {place} ({_reason(error)}).\nStart that"
+                " server, correct the address, or unset DATABASE_URL to use the embedded server."
             ) from None
     try:
-        # Without the options: one of them is unknown to servers that are too old, and that is to be said in words.
+        # Without the options: one of them is unknown to servers that are too old, and that is to be
+        # said in words.
         connection = psycopg.connect(**address.libpq() | {"options": ""}, autocommit=True)
     except psycopg.Error as error:
         raise _refused(address, place, str(error)) from None
@@ -137,11 +159,13 @@ def check(address: Address, oldest_major: int = OLDEST_MAJOR) -> None:
                 "Unset DATABASE_URL to use the embedded server."
             )
         row = connection.execute(
-            "SELECT current_user, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+            "SELECT current_user, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname ="
+            " current_user"
         ).fetchone()
         if not row[1]:
             raise Problem(
-                f"DATABASE_URL: the role {row[0]} at {place} may not create databases, and each notebook gets its own.\n"
+                f"DATABASE_URL: the role {row[0]} at {place} may not create databases, and each"
+                " notebook gets its own.\n"
                 f'An administrator can allow it: ALTER ROLE "{row[0]}" CREATEDB'
             )
 
@@ -152,23 +176,27 @@ def readable_version(number: int) -> str:
 
 
 def _refused(address: Address, place: str, message: str) -> Problem:
-    # libpq hands on no SQLSTATE for a failed connection, only text. A server that speaks another language
-    # is quoted in its own words.
+    # libpq hands on no SQLSTATE for a failed connection, only text. A server that speaks another
+    # language is quoted in its own words.
     if "password authentication failed" in message or "no password supplied" in message:
         return Problem(
-            f"DATABASE_URL: the server at {place} refuses the password of {address.user or 'the default user'}.\n"
-            "Correct user or password; letters such as @ : / in a password are written %40 %3A %2F."
+            f"DATABASE_URL: the server at {place} refuses the password of"
+            f" {address.user or 'the default user'}.\nCorrect user or password; letters such as @ :"
+            " / in a password are written %40 %3A %2F."
         )
     if "does not exist" in message and "database" in message:
         return Problem(
-            f"DATABASE_URL: the server at {place} has no database {address.database or address.user!r}.\n"
-            "Name one that exists (postgres usually does), or create it."
+            f"DATABASE_URL: the server at {place} has no database"
+            f" {address.database or address.user!r}.\nName one that exists (postgres usually does),"
+            " or create it."
         )
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     quoted = lines[-1] if lines else "no reason given"
     if address.password:
         quoted = quoted.replace(address.password, "***")
-    return Problem(f"DATABASE_URL: the server at {place} refuses the connection.\nIt says: {quoted}")
+    return Problem(
+        f"DATABASE_URL: the server at {place} refuses the connection.\nIt says: {quoted}"
+    )
 
 
 def _reason(error: OSError) -> str:

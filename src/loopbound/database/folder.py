@@ -10,9 +10,9 @@
         clients/         for each client <pid>-<nonce>.lock, which it holds, and .json with its scratch databases
         server.log  keeper.log  keeper.pid
 
-Whether a client lives is asked of the operating system: it holds a lock on its file, and the lock goes when the
-process goes, however it ended. Process ids and start times were the other way; ids are used again, and start
-times move when the clock is set.
+Whether a client lives is asked of the operating system: it holds a lock on its file, and the lock
+goes when the process goes, however it ended. Process ids and start times were the other way; ids
+are used again, and start times move when the clock is set.
 """
 
 import contextlib
@@ -35,7 +35,10 @@ ELSEWHERE = "Set LOOPBOUND_CACHE to a folder that you can write to."
 
 
 class Folder:
-    """The embedded server's folder. Methods that read or change who uses it want `locked` around them."""
+    """The embedded server's folder.
+
+    Methods that read or change who uses it want `locked` around them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,8 +59,9 @@ class Folder:
             held = lock.acquire(blocking=wait, timeout=LOCK_SECONDS if wait else None)
             if wait and not held:
                 raise Problem(
-                    f"Another process has been starting PostgreSQL for {LOCK_SECONDS} s.\n"
-                    f"See {self.log}; if no Loopbound is running any more, delete {self.path / 'lock'}."
+                    f"Another process has been starting PostgreSQL for {LOCK_SECONDS} s.\nSee"
+                    f" {self.log}; if no Loopbound is running any more, delete"
+                    f" {self.path / 'lock'}."
                 )
             try:
                 yield held
@@ -67,7 +71,8 @@ class Folder:
                 elif lock.lockfile is not None:
                     lock.lockfile.close()
 
-    # -- clients ------------------------------------------------------------------------------------------
+    # -- clients
+    # ------------------------------------------------------------------------------------------
 
     def register(self) -> None:
         """Make this process a client."""
@@ -101,11 +106,17 @@ class Folder:
 
     @property
     def deleted(self) -> bool:
-        """Whether somebody has deleted the folder, or this process's place in it, while it was in use."""
-        return not self.clients.is_dir() or (self._mine is not None and not (self.clients / f"{self._mine[0]}.lock").exists())
+        """Whether somebody has deleted the folder, or this process's place in it, while it was in
+        use.
+        """
+        return not self.clients.is_dir() or (
+            self._mine is not None and not (self.clients / f"{self._mine[0]}.lock").exists()
+        )
 
     def let_go(self) -> None:
-        """Close what this process holds open here, without a word to others: in a forked child it is the parent's."""
+        """Close what this process holds open here, without a word to others: in a forked child it
+        is the parent's.
+        """
         if self._mine and self._mine[1].lockfile is not None:
             self._mine[1].lockfile.close()
         self._mine = None
@@ -115,12 +126,15 @@ class Folder:
         found = {}
         for path in sorted(self.clients.glob("*.lock")):
             stem = path.stem
-            # Never try the own lock: closing any handle of a file gives up all locks that the process has on it.
+            # Never try the own lock: closing any handle of a file gives up all locks that the
+            # process has on it.
             if not (self._mine and stem == self._mine[0]) and _free(path):
                 self._forget(stem)
                 continue
             try:
-                found[stem] = json.loads((self.clients / f"{stem}.json").read_text(encoding="utf-8"))["scratch"]
+                found[stem] = json.loads(
+                    (self.clients / f"{stem}.json").read_text(encoding="utf-8")
+                )["scratch"]
             except (OSError, ValueError, KeyError):
                 found[stem] = []
         return found
@@ -135,7 +149,8 @@ class Folder:
             with contextlib.suppress(OSError):
                 (self.clients / f"{stem}.{suffix}").unlink(missing_ok=True)
 
-    # -- keeper -------------------------------------------------------------------------------------------
+    # -- keeper
+    # -------------------------------------------------------------------------------------------
 
     def keeper_lives(self) -> bool:
         """Whether a keeper runs, or is starting and does not hold its lock yet."""
@@ -161,14 +176,15 @@ def open_folder() -> Folder:
         _made(base)
         if not programs.reachable(base):
             raise Problem(
-                f"LOOPBOUND_CACHE is {base}: as root the server runs as user 'nobody', who cannot enter that folder.\n"
-                "Choose a folder that everybody can enter, or unset LOOPBOUND_CACHE."
+                f"LOOPBOUND_CACHE is {base}: as root the server runs as user 'nobody', who cannot"
+                " enter that folder.\nChoose a folder that everybody can enter, or unset"
+                " LOOPBOUND_CACHE."
             )
         return _prepared(base / name)
     base = Path(platformdirs.user_cache_dir("loopbound", appauthor=False)).absolute()
     if programs.is_root():
-        # Asked of what exists already, so that nothing is made where it cannot be used, and nothing of root's in the
-        # home of the person who typed sudo.
+        # Asked of what exists already, so that nothing is made where it cannot be used, and nothing
+        # of root's in the home of the person who typed sudo.
         existing = next(parent for parent in (base, *base.parents) if parent.exists())
         if not programs.reachable(existing) or existing.stat().st_uid != 0:
             base = Path(platformdirs.site_cache_dir("loopbound", appauthor=False)).absolute()

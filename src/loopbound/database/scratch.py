@@ -39,7 +39,9 @@ class Session:
 
 
 class ScratchDatabase:
-    """A database of one's own, with the tables ``users`` (3 rows) and ``reports`` (6 rows) or a schema; a context manager."""
+    """A database of one's own, with the tables ``users`` (3 rows) and ``reports`` (6 rows) or a
+    schema; a context manager.
+    """
 
     url: str
     """``postgresql+asyncpg://…/name`` for ``create_async_engine``; holds the password, so it is not for printing."""
@@ -53,10 +55,12 @@ class ScratchDatabase:
         self._closed = False
 
     def sessions(self, settle: float = 0.0) -> list[Session]:
-        """Who is connected to it now, oldest session first. Loopbound's own session is not among them.
+        """Who is connected to it now, oldest session first. Loopbound's own session is not among
+        them.
 
         Args:
-            settle: seconds to wait at the most until nobody is: a session that was closed a moment ago may still be shown.
+            settle: seconds to wait at the most until nobody is: a session that was closed a moment
+                ago may still be shown.
         """
         until, pause = time.monotonic() + settle, 0.001
         while (found := self._sessions()) and time.monotonic() < until:
@@ -74,7 +78,10 @@ class ScratchDatabase:
         return self._closed
 
     def close(self) -> None:
-        """Drop it, with whatever sessions it still has. Again: nothing. In a forked child: nothing."""
+        """Drop it, with whatever sessions it still has.
+
+        Again: nothing. In a forked child: nothing.
+        """
         if self._process == os.getpid():
             with _mutex:
                 self._owner.close(self.name)
@@ -84,7 +91,10 @@ class ScratchDatabase:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -93,7 +103,9 @@ class ScratchDatabase:
 
 
 class Owner(Protocol):
-    """Who makes scratch databases, looks after them and drops them: a session of this process, or somebody who lends them to it."""
+    """Who makes scratch databases, looks after them and drops them: a session of this process, or
+    somebody who lends them to it.
+    """
 
     def create(self, label: str, schema: str | None) -> ScratchDatabase: ...
 
@@ -103,7 +115,9 @@ class Owner(Protocol):
 
 
 def lend(owner: Owner) -> None:
-    """Have all further scratch databases of this process made by another owner: one that may not reach the server itself."""
+    """Have all further scratch databases of this process made by another owner: one that may not
+    reach the server itself.
+    """
     global _lender
     _lender = owner
 
@@ -111,12 +125,14 @@ def lend(owner: Owner) -> None:
 def scratch_database(label: str = "notebook", *, schema: str | None = None) -> ScratchDatabase:
     """Make a database for one experiment.
 
-    It is dropped by `ScratchDatabase.close`, at the end of a ``with`` block, when the interpreter ends, or, after a
-    crash, by the embedded server's keeper or the next call of this function anywhere.
+    It is dropped by `ScratchDatabase.close`, at the end of a ``with`` block, when the interpreter
+    ends, or, after a crash, by the embedded server's keeper or the next call of this function
+    anywhere.
 
     Args:
         label: appears in the database's name; its ASCII letters and digits are kept.
-        schema: SQL statements that make its tables, in place of the course's ``users`` and ``reports``.
+        schema: SQL statements that make its tables, in place of the course's ``users`` and
+            ``reports``.
 
     Raises:
         Problem: no server can be had, it cannot make a database, or it refuses the schema.
@@ -162,7 +178,8 @@ class _Owner:
         self.names.append(name)
         try:
             self._record()
-            # Copying files needs a checkpoint: quick on the embedded server, rude on somebody's busy one.
+            # Copying files needs a checkpoint: quick on the embedded server, rude on somebody's
+            # busy one.
             strategy = "WAL_LOG" if self.given else "FILE_COPY"
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
@@ -170,7 +187,9 @@ class _Owner:
                 )
             )
             if schema is not None:
-                with psycopg.connect(**address.libpq() | {"dbname": name}, autocommit=True) as inside:
+                with psycopg.connect(
+                    **address.libpq() | {"dbname": name}, autocommit=True
+                ) as inside:
                     inside.execute(NO_TABLES)
                     inside.execute(schema)
             return ScratchDatabase(name, address.url(name), self)
@@ -191,10 +210,9 @@ class _Owner:
 
     def sessions(self, name: str) -> list[Session]:
         rows = self.connected().execute(
-            "SELECT pid, state, wait_event_type, query, application_name, wait_event, pg_blocking_pids(pid)"
-            " FROM pg_stat_activity"
-            " WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-            " ORDER BY backend_start, pid",
+            "SELECT pid, state, wait_event_type, query, application_name, wait_event,"
+            " pg_blocking_pids(pid) FROM pg_stat_activity WHERE datname = %s AND pid <>"
+            " pg_backend_pid() AND backend_type = 'client backend' ORDER BY backend_start, pid",
             [name],
         )
         return [Session(*row, tuple(blockers)) for *row, blockers in rows]
@@ -220,8 +238,8 @@ class _Owner:
     def forget(self) -> None:
         """In a forked child: let go of the parent's session without a word to the server."""
         if self.connection and not self.connection.closed:
-            # While a child has the socket open the server would not see the parent die, and nothing may be sent
-            # on it. The descriptor now leads nowhere.
+            # While a child has the socket open the server would not see the parent die, and nothing
+            # may be sent on it. The descriptor now leads nowhere.
             with contextlib.suppress(OSError, psycopg.Error):
                 nowhere = os.open(os.devnull, os.O_RDWR)
                 os.dup2(nowhere, self.connection.fileno(), inheritable=False)
@@ -237,7 +255,9 @@ class _Owner:
         return True
 
     def _spared(self) -> list[str]:
-        """Names that are in use although no lock may say so: after a crash of the server the locks are gone."""
+        """Names that are in use although no lock may say so: after a crash of the server the locks
+        are gone.
+        """
         if self.given:
             return self.names
         return self.names + reach.recorded_scratch()

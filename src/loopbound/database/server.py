@@ -1,4 +1,7 @@
-"""The embedded server: made, started, found and stopped in its folder. Callers hold the folder's lock."""
+"""The embedded server: made, started, found and stopped in its folder.
+
+Callers hold the folder's lock.
+"""
 
 import contextlib
 import os
@@ -23,7 +26,8 @@ SETTINGS = {
     "unix_socket_directories": "",
     "password_encryption": "scram-sha-256",
     # Safe against kill -9 of every process here, not against a crash of the operating system. With
-    # synchronous_commit off, kill -9 of the server would lose commits that were acknowledged: it stays on.
+    # synchronous_commit off, kill -9 of the server would lose commits that were acknowledged: it
+    # stays on.
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "on",
@@ -34,7 +38,10 @@ SETTINGS = {
     "io_method": "sync",  # no processes of its own for reading
     "log_checkpoints": "off",
 }
-PG_HBA = "# Loopbound: this machine alone, and never without the password.\nhost all all 127.0.0.1/32 scram-sha-256\n"
+PG_HBA = (
+    "# Loopbound: this machine alone, and never without the password.\nhost all all 127.0.0.1/32"
+    " scram-sha-256\n"
+)
 ROLE = "postgres"
 START_SECONDS = 60
 RETRY_SECONDS = 20
@@ -53,7 +60,8 @@ class Server:
             return None
         try:
             process = psutil.Process(found[0])
-            # The id may have been given to another program since; a postmaster names its data in its command line.
+            # The id may have been given to another program since; a postmaster names its data in
+            # its command line.
             return process if str(self.folder.data) in process.cmdline() else None
         except psutil.Error:
             return None
@@ -79,8 +87,9 @@ class Server:
             self._launch(binaries)
         except OSError as error:
             raise Problem(
-                f"PostgreSQL's files in {self.folder.path} cannot be written: {(error.strerror or str(error)).lower()}.\n"
-                "Make room there, or set LOOPBOUND_CACHE to another folder."
+                f"PostgreSQL's files in {self.folder.path} cannot be written:"
+                f" {(error.strerror or str(error)).lower()}.\nMake room there, or set"
+                " LOOPBOUND_CACHE to another folder."
             ) from None
 
     def stop(self) -> None:
@@ -91,7 +100,20 @@ class Server:
         with contextlib.suppress(Problem, OSError):
             binaries = programs.find(self.folder.path)
             for mode in ("fast", "immediate"):
-                programs.run([binaries / "pg_ctl", "-D", self.folder.data, "-m", mode, "-t", "15", "-w", "stop"], 30)
+                programs.run(
+                    [
+                        binaries / "pg_ctl",
+                        "-D",
+                        self.folder.data,
+                        "-m",
+                        mode,
+                        "-t",
+                        "15",
+                        "-w",
+                        "stop",
+                    ],
+                    30,
+                )
                 if not self.process():
                     return
         with contextlib.suppress(psutil.Error):
@@ -105,22 +127,37 @@ class Server:
         deadline = time.monotonic() + RETRY_SECONDS
         killed = self._pid_file()
         self._clear_stale_pid_file()
-        # After a crash on the same port again if it is free: engines in open notebooks still point to it.
+        # After a crash on the same port again if it is free: engines in open notebooks still point
+        # to it.
         port = killed[1] if killed and _is_free(killed[1]) else _free_port()
         while True:
             settings = SETTINGS | {"port": str(port)}
             options = " ".join(f"-c {name}={value}" for name, value in settings.items())
             self._empty_log()
             code, said = programs.run(
-                [binaries / "pg_ctl", "-D", self.folder.data, "-l", self.folder.log, "-w", "-t", str(START_SECONDS)]
+                [
+                    binaries / "pg_ctl",
+                    "-D",
+                    self.folder.data,
+                    "-l",
+                    self.folder.log,
+                    "-w",
+                    "-t",
+                    str(START_SECONDS),
+                ]
                 + ["-o", options, "start"],
                 START_SECONDS + 30,
             )
             if code == 0:
                 return
             log = self.folder.log.read_text(encoding="utf-8", errors="replace")
-            # Another program took the port first; or the processes of a server that was killed are still going.
-            passing = ("could not create any TCP/IP sockets", "pre-existing shared memory block", "already exists")
+            # Another program took the port first; or the processes of a server that was killed are
+            # still going.
+            passing = (
+                "could not create any TCP/IP sockets",
+                "pre-existing shared memory block",
+                "already exists",
+            )
             if time.monotonic() < deadline and any(text in log for text in passing):
                 if passing[0] in log:
                     port = _free_port()
@@ -138,7 +175,8 @@ class Server:
             if major != programs.wheel_version().split(".")[0]:
                 raise Problem(self._broken(f"it was made by PostgreSQL {major}"))
             return
-        # Made under another name and renamed when whole: a first start that is interrupted breaks no later one.
+        # Made under another name and renamed when whole: a first start that is interrupted breaks
+        # no later one.
         partial = data.with_name("data.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
@@ -149,7 +187,17 @@ class Server:
         self._write_new(passed_on, password)
         self._hand_over(passed_on)
         code, said = programs.run(
-            [binaries / "initdb", "-D", partial, "-U", ROLE, "-A", "scram-sha-256", "--pwfile", passed_on]
+            [
+                binaries / "initdb",
+                "-D",
+                partial,
+                "-U",
+                ROLE,
+                "-A",
+                "scram-sha-256",
+                "--pwfile",
+                passed_on,
+            ]
             + ["-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
             + ["--no-sync", "--no-instructions"]
         )
@@ -164,14 +212,20 @@ class Server:
     def _pid_file(self) -> tuple[int, int] | None:
         """Process id and port from the file that the postmaster itself keeps."""
         try:
-            lines = (self.folder.data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = (
+                (self.folder.data / "postmaster.pid")
+                .read_text(encoding="utf-8", errors="replace")
+                .splitlines()
+            )
             return int(lines[0]), int(lines[3])
         except (OSError, ValueError, IndexError):
             return None
 
     def _clear_stale_pid_file(self) -> None:
-        # PostgreSQL believes any living process of that id to be its predecessor. After a restart of the machine
-        # that may be an editor. A dead id stays: PostgreSQL then looks for orphans in the shared memory itself.
+        # PostgreSQL believes any living process of that id to be its predecessor. After a restart
+        # of the machine that may be an editor. A dead id stays: PostgreSQL then looks for orphans
+        # in the shared
+        # memory itself.
         found = self._pid_file()
         if not found or self.process():
             return
@@ -186,7 +240,9 @@ class Server:
 
     def _write_new(self, path: Path, text: str) -> None:
         path.unlink(missing_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        with open(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
+        ) as file:
             file.write(text)
 
     def _hand_over(self, path: Path) -> None:
@@ -200,7 +256,11 @@ class Server:
                 f"The disk is full: PostgreSQL cannot write below {self.folder.path}.\n"
                 "Make room there (about 60 MB), or set LOOPBOUND_CACHE to a folder on another disk."
             )
-        telling = [line for line in text.splitlines() if "FATAL:" in line or "PANIC:" in line or "error:" in line]
+        telling = [
+            line
+            for line in text.splitlines()
+            if "FATAL:" in line or "PANIC:" in line or "error:" in line
+        ]
         written = [line for line in text.splitlines() if line.strip()]
         reason = telling[0] if telling else written[-1] if written else "it gave no reason"
         for mark in ("FATAL:", "PANIC:", "error:"):
@@ -209,9 +269,9 @@ class Server:
 
     def _broken(self, why: str) -> str:
         return (
-            f"The embedded PostgreSQL in {self.folder.path} does not start: {why}.\n"
-            "Delete that folder and try again (it holds only Loopbound's experiments), or set DATABASE_URL to a server"
-            " of your own."
+            f"The embedded PostgreSQL in {self.folder.path} does not start: {why}.\nDelete that"
+            " folder and try again (it holds only Loopbound's experiments), or set DATABASE_URL to"
+            " a server of your own."
         )
 
 
@@ -223,7 +283,9 @@ def spawn_keeper(folder: Folder) -> None:
         }
     else:
         detached = {"start_new_session": True}
-    with open(folder.keeper_log, "w", encoding="utf-8") as log:  # made with mode 0600 by `open_folder`
+    with open(
+        folder.keeper_log, "w", encoding="utf-8"
+    ) as log:  # made with mode 0600 by `open_folder`
         process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.keeper", str(folder.path)],
             stdin=subprocess.DEVNULL,

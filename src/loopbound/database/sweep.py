@@ -1,8 +1,9 @@
 """Which scratch databases still belong to somebody, asked of the server.
 
-The owner of a scratch database holds an advisory lock on a number made from its name, in a session that ends
-with its process. Advisory locks are counted for each database, so nobody tries to take one: ``pg_locks`` shows
-those of all databases, and two people who share a server through different databases spare each other's.
+The owner of a scratch database holds an advisory lock on a number made from its name, in a session
+that ends with its process. Advisory locks are counted for each database, so nobody tries to take
+one: ``pg_locks`` shows those of all databases, and two people who share a server through different
+databases spare each other's.
 """
 
 import hashlib
@@ -37,15 +38,17 @@ def give_up(connection: psycopg.Connection, name: str) -> None:
 
 
 def drop(connection: psycopg.Connection, name: str) -> None:
-    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    connection.execute(
+        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    )
 
 
 def sweep(connection: psycopg.Connection, spared: Collection[str]) -> None:
     """Drop the scratch databases of this role whose owner is gone, apart from those in `spared`."""
     # Databases first, locks second: what exists in the first answer was locked before it existed.
     rows = connection.execute(
-        "SELECT datname FROM pg_database"
-        " WHERE datname LIKE 'loopbound\\_%' AND datdba = (SELECT oid FROM pg_roles WHERE rolname = current_user)"
+        "SELECT datname FROM pg_database WHERE datname LIKE 'loopbound\\_%' AND datdba = (SELECT"
+        " oid FROM pg_roles WHERE rolname = current_user)"
     ).fetchall()
     names = {name for (name,) in rows if NAME.fullmatch(name)} - set(spared)
     if not names:

@@ -35,29 +35,34 @@ NO_TABLES = "DROP TABLE reports, users"
 def template(connection: psycopg.Connection, conninfo: dict) -> str:
     """Name of the template, made where it does not exist yet.
 
-    The name carries a digest of the schema and of the role: a later release makes its own, and of two roles on one
-    server each gets tables that are its own.
+    The name carries a digest of the schema and of the role: a later release makes its own, and of
+    two roles on one server each gets tables that are its own.
     """
     role = connection.execute("SELECT current_user").fetchone()[0]
     name = "loopbound_template_" + hashlib.sha256(f"{role}\n{SCHEMA}".encode()).hexdigest()[:8]
     if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
         return name
-    # Built as a scratch database and renamed when whole, so that nobody clones half of it. Of two who build at
-    # once one finds the name taken and drops its own.
+    # Built as a scratch database and renamed when whole, so that nobody clones half of it. Of two
+    # who build at once one finds the name taken and drops its own.
     draft = scratch_name("draft")
     take(connection, draft)
     try:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'").format(
-                sql.Identifier(draft)
-            )
+            sql.SQL(
+                "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc"
+                " LOCALE 'C'"
+            ).format(sql.Identifier(draft))
         )
         with psycopg.connect(**conninfo | {"dbname": draft}, autocommit=True) as inside:
             inside.execute(SCHEMA)
         # Nobody can connect to it, so that cloning never meets a session in it.
-        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(draft)))
         connection.execute(
-            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(draft), sql.Identifier(name))
+            sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(draft))
+        )
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                sql.Identifier(draft), sql.Identifier(name)
+            )
         )
     except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
         pass  # the second one where both rename in the same instant

@@ -16,7 +16,9 @@ __all__ = ["build", "build_command"]
 
 
 def build_command(names: Sequence[str], check: bool) -> int:
-    """Writes the exercises anew from their solutions; with ``check`` it changes nothing and gives 1 where one is stale."""
+    """Writes the exercises anew from their solutions; with ``check`` it changes nothing and gives 1
+    where one is stale.
+    """
     root = repository()
     chosen = [assignment(name) for name in names] or list(assignments())
     stale = [what for which in chosen for what in build(root, which, check)]
@@ -29,7 +31,8 @@ def build_command(names: Sequence[str], check: bool) -> int:
 
 
 def build(root: Path, which: Assignment, check: bool = False) -> list[str]:
-    """Brings a solution into its form and writes the exercise made from it; gives a line for each file that was (or would be) changed.
+    """Brings a solution into its form and writes the exercise made from it; gives a line for each
+    file that was (or would be) changed.
 
     Raises ``Problem`` where the solution is no notebook, or one that nbgrader could not release.
     """
@@ -39,7 +42,10 @@ def build(root: Path, which: Assignment, check: bool = False) -> list[str]:
         raise Problem(f"{source} is not there, and the course's manifest names it.")
     solution = solution_form(before, source.name)
     changed = []
-    for path, old, new in ((source, before, solution), (target, _text(target), released(solution, source.name))):
+    for path, old, new in (
+        (source, before, solution),
+        (target, _text(target), released(solution, source.name)),
+    ):
         if old == new:
             continue
         place = path.relative_to(root).as_posix()
@@ -55,8 +61,16 @@ def build(root: Path, which: Assignment, check: bool = False) -> list[str]:
 def _strangers(root: Path) -> list[str]:
     """Notebooks in ``exercises/`` that no assignment of the manifest has."""
     known = {root / "exercises" / which.file for which in assignments()}
-    found = (path for path in (root / "exercises").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts and COPY not in path.name)
-    return [f"{path.relative_to(root).as_posix()}: belongs to no assignment" for path in sorted(found) if path not in known]
+    found = (
+        path
+        for path in (root / "exercises").rglob("*.ipynb")
+        if ".ipynb_checkpoints" not in path.parts and COPY not in path.name
+    )
+    return [
+        f"{path.relative_to(root).as_posix()}: belongs to no assignment"
+        for path in sorted(found)
+        if path not in known
+    ]
 
 
 def _text(path: Path) -> str | None:

@@ -1,4 +1,6 @@
-"""What proves a task: its stub, its solution, and the wrong answers that people give, each with the feedback it must get."""
+"""What proves a task: its stub, its solution, and the wrong answers that people give, each with the
+feedback it must get.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ __all__ = ["WrongAnswer", "answer_of", "namespace", "verdict_on", "wrong_answers
 class WrongAnswer:
     """A wrong answer to a task.
 
-    ``name`` says what the mistake is, ``code`` takes the place of the answer's cell, ``outcome`` is "wrong", "raised" or "not attempted", ``diagnosis``
-    the check's name for it, and ``says`` are words that the feedback must contain.
+    ``name`` says what the mistake is, ``code`` takes the place of the answer's cell, ``outcome`` is
+    "wrong", "raised" or "not attempted", ``diagnosis`` the check's name for it, and ``says`` are
+    words that the feedback must contain.
     """
 
     task: str
@@ -36,7 +39,10 @@ class WrongAnswer:
 
 
 def wrong_answers(root: Path, which: Assignment) -> list[WrongAnswer]:
-    """The wrong answers beside a solution notebook, in ``wrong_answers.toml``. Raises ``Problem`` for a file that cannot be read."""
+    """The wrong answers beside a solution notebook, in ``wrong_answers.toml``.
+
+    Raises ``Problem`` for a file that cannot be read.
+    """
     path = root / "solutions" / which.name / "wrong_answers.toml"
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -63,7 +69,9 @@ def answer_of(root: Path, identity: str, stub: bool = False) -> str:
 
 
 def namespace(root: Path, identity: str, code: str) -> dict[str, Any]:
-    """A namespace as a kernel has it after the notebook's own cells and this answer, without the other tasks' answers."""
+    """A namespace as a kernel has it after the notebook's own cells and this answer, without the
+    other tasks' answers.
+    """
     names = dict(_given(root, assignment(task(identity).id[:2])))
     # As in a notebook, where a cell whose code does not run leaves nothing behind.
     ast.parse(code)

@@ -1,7 +1,9 @@
-"""Makes the exercise out of the solution, as nbgrader's ``generate_assignment`` does with its default settings.
+"""Makes the exercise out of the solution, as nbgrader's ``generate_assignment`` does with its
+default settings.
 
-Between the marks ``### BEGIN SOLUTION`` and ``### END SOLUTION`` a stub takes the answer's place; answers cannot be
-deleted, checks and given cells not be edited either; each of them gets nbgrader's checksum.
+Between the marks ``### BEGIN SOLUTION`` and ``### END SOLUTION`` a stub takes the answer's place;
+answers cannot be deleted, checks and given cells not be edited either; each of them gets nbgrader's
+checksum.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ STUB = ("# YOUR CODE HERE", "raise NotImplementedError()")
 
 
 def released(text: str, name: str = "notebook") -> str:
-    """The exercise notebook's text, from that of its solution. Raises ``Problem`` where marks or metadata do not fit."""
+    """The exercise notebook's text, from that of its solution.
+
+    Raises ``Problem`` where marks or metadata do not fit.
+    """
     notebook = json.loads(text)
     taken: set[str] = set()
     for cell in notebook["cells"]:
@@ -33,7 +38,10 @@ def released(text: str, name: str = "notebook") -> str:
                 raise Problem(f"{where} holds a solution and is not marked as a solution cell.")
             cell["source"] = stubbed(cell["source"], where)
         elif marks.get("solution"):
-            raise Problem(f"{where} is a solution cell without '### {BEGIN}': the stub would take its signature too.")
+            raise Problem(
+                f"{where} is a solution cell without '### {BEGIN}': the stub would take its"
+                " signature too."
+            )
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
         if marks:
@@ -45,7 +53,10 @@ def released(text: str, name: str = "notebook") -> str:
 
 
 def stubbed(source: str, where: str = "cell") -> str:
-    """A solution cell's source with nbgrader's stub in place of each answer. Raises ``Problem`` for marks that do not pair."""
+    """A solution cell's source with nbgrader's stub in place of each answer.
+
+    Raises ``Problem`` for marks that do not pair.
+    """
     lines: list[str] = []
     inside = False
     for line in source.split("\n"):
@@ -79,7 +90,9 @@ def _locked(marks: dict[str, Any]) -> bool:
 
 
 def checksum(cell: dict[str, Any]) -> str:
-    """nbgrader's checksum of a cell, by which it knows an answer that nobody touched and a check that somebody did."""
+    """nbgrader's checksum of a cell, by which it knows an answer that nobody touched and a check
+    that somebody did.
+    """
     marks = nbgrader_of(cell)
     parts = [
         "".join(cell["source"]),

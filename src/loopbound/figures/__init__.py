@@ -1,4 +1,7 @@
-"""Drawings of records and results, as SVG with alt text. They know nothing of how their data came about."""
+"""Drawings of records and results, as SVG with alt text.
+
+They know nothing of how their data came about.
+"""
 
 from loopbound.figures.bars import cost_bars
 from loopbound.figures.grid import outcome_grid, scope_matrix

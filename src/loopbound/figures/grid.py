@@ -1,4 +1,6 @@
-"""A grid of outcomes: a row for each thing, a column for each situation, a sign and a word in each cell."""
+"""A grid of outcomes: a row for each thing, a column for each situation, a sign and a word in each
+cell.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def outcome_grid(
     """
     for label, outcomes in rows.items():
         if len(outcomes) != len(columns):
-            raise ValueError(f"row {label!r} has {len(outcomes)} outcomes for {len(columns)} columns")
+            raise ValueError(
+                f"row {label!r} has {len(outcomes)} outcomes for {len(columns)} columns"
+            )
     return _grid(rows, columns, title, good, neutral, ("", ""), _in_words(rows, columns, title))
 
 
@@ -73,7 +77,10 @@ def scope_matrix(
             if outcome:
                 met.setdefault(outcome, []).append(f"{row} × {column}")
     axis = " × ".join(" ".join(heading.split()) for heading in headings)
-    told = "; ".join(f"{outcome} ({len(where)} of {len(cells)}): {', '.join(where)}" for outcome, where in met.items())
+    told = "; ".join(
+        f"{outcome} ({len(where)} of {len(cells)}): {', '.join(where)}"
+        for outcome, where in met.items()
+    )
     title = title or "Which scopes go together"
     return _grid(table, columns, title, good, neutral, headings, f"{ended(title)} {axis}. {told}.")
 
@@ -89,32 +96,67 @@ def _grid(
 ) -> Figure:
     of_rows, of_columns = headings
     top = _TOP + (0.24 if of_columns else 0)
-    left = 0.3 + max([len(label) for label in rows] + [len(line) for line in of_rows.split("\n")]) * _CHARACTER
-    longest = max([len(c) for c in columns] + [len(short_word(o)) + 3 for r in rows.values() for o in r])
+    left = (
+        0.3
+        + max([len(label) for label in rows] + [len(line) for line in of_rows.split("\n")])
+        * _CHARACTER
+    )
+    longest = max(
+        [len(c) for c in columns] + [len(short_word(o)) + 3 for r in rows.values() for o in r]
+    )
     room = max(0.72, 0.16 + longest * _CHARACTER * 0.92)
     if of_columns:
         room = min(room, (WIDTH - 0.16 - left) / len(columns))
-    width, height = max(left + room * len(columns) + 0.16, WIDTH if of_columns else 4.2), top + _HEAD + _ROW * len(rows) + 0.16
+    width, height = (
+        max(left + room * len(columns) + 0.16, WIDTH if of_columns else 4.2),
+        top + _HEAD + _ROW * len(rows) + 0.16,
+    )
     with canvas(width, height) as (figure, axes):
         axes.text(0.16, 0.26, title, fontsize=11, fontweight="bold", va="center")
         if of_columns:
-            axes.text(left + room * len(columns) / 2, top - 0.05, of_columns, ha="center", va="center", fontsize=8.5)
-            axes.text(left - 0.12, top + _HEAD / 2 - 0.06, of_rows, ha="right", va="center", fontsize=8.5, linespacing=1.15)
+            axes.text(
+                left + room * len(columns) / 2,
+                top - 0.05,
+                of_columns,
+                ha="center",
+                va="center",
+                fontsize=8.5,
+            )
+            axes.text(
+                left - 0.12,
+                top + _HEAD / 2 - 0.06,
+                of_rows,
+                ha="right",
+                va="center",
+                fontsize=8.5,
+                linespacing=1.15,
+            )
         for c, column in enumerate(columns):
-            axes.text(left + (c + 0.5) * room, top + _HEAD / 2, column, ha="center", va="center", color=MUTED, fontsize=8.5)
+            axes.text(
+                left + (c + 0.5) * room,
+                top + _HEAD / 2,
+                column,
+                ha="center",
+                va="center",
+                color=MUTED,
+                fontsize=8.5,
+            )
         for r, (label, outcomes) in enumerate(rows.items()):
             y = top + _HEAD + r * _ROW
             axes.text(left - 0.12, y + _ROW / 2, label, ha="right", va="center")
             for c, outcome in enumerate(outcomes):
                 if outcome:
-                    kind = "good" if outcome == good else "neutral" if outcome in neutral else "alarm"
+                    kind = (
+                        "good" if outcome == good else "neutral" if outcome in neutral else "alarm"
+                    )
                     cell(axes, left + c * room, y, room, _ROW, short_word(outcome), kind)
         return finish(figure, alt)
 
 
 def _in_words(rows: Mapping[str, Sequence[str]], columns: Sequence[str], title: str) -> str:
     told = "; ".join(
-        f"{label}: " + ", ".join(f"{column} {outcome}" for column, outcome in zip(columns, outcomes) if outcome)
+        f"{label}: "
+        + ", ".join(f"{column} {outcome}" for column, outcome in zip(columns, outcomes) if outcome)
         for label, outcomes in rows.items()
     )
     return f"{title or 'Outcomes'}. {told}."

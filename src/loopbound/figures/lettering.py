@@ -36,7 +36,11 @@ def wrap(text: str, inches: float, size: float, weight: str = "normal") -> list[
             if line:
                 lines.append(line)
             while width_of(word, size, weight) > inches and len(word) > 1:
-                cut = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or width_of(word[:n], size, weight) <= inches)
+                cut = next(
+                    n
+                    for n in range(len(word) - 1, 0, -1)
+                    if n == 1 or width_of(word[:n], size, weight) <= inches
+                )
                 lines.append(word[:cut])
                 word = word[cut:]
             line = word
@@ -44,7 +48,9 @@ def wrap(text: str, inches: float, size: float, weight: str = "normal") -> list[
     return lines
 
 
-def shorten(text: str, inches: float, size: float, weight: str = "normal", keep: str = "start") -> str:
+def shorten(
+    text: str, inches: float, size: float, weight: str = "normal", keep: str = "start"
+) -> str:
     """`text` cut to `inches` with an ellipsis at its end, or at its start where `keep` is "end"."""
     if width_of(text, size, weight) <= inches:
         return text

@@ -13,7 +13,9 @@ __all__ = ["schedule"]
 _LANE, _TURN, _TOP = 0.46, 0.5, 0.78
 
 
-def schedule(turns: Sequence[tuple[str, Collection[str], Collection[str]]], title: str = "") -> Figure:
+def schedule(
+    turns: Sequence[tuple[str, Collection[str], Collection[str]]], title: str = ""
+) -> Figure:
     """Draw which task ran at each turn of the loop, and what the others were doing.
 
     turns
@@ -24,35 +26,73 @@ def schedule(turns: Sequence[tuple[str, Collection[str], Collection[str]]], titl
     A solid block is the task that ran; an outlined one waited its turn in the ready
     queue; a dotted line waited for a timer. Time is counted in turns, not in seconds.
     """
-    names = list(dict.fromkeys(n for running, ready, waiting in turns for n in (running, *ready, *waiting) if n))
-    colours = colours_of(sorted(names))  # by name, so that a task keeps its colour from figure to figure
+    names = list(
+        dict.fromkeys(
+            n for running, ready, waiting in turns for n in (running, *ready, *waiting) if n
+        )
+    )
+    colours = colours_of(
+        sorted(names)
+    )  # by name, so that a task keeps its colour from figure to figure
     left = 0.34 + 0.085 * max([len(n) for n in names] + [4])
     width = max(left + _TURN * len(turns) + 0.3, 6.2)
     bottom = _TOP + _LANE * len(names)
     with canvas(width, bottom + 0.62) as (figure, axes):
         axes.text(0.16, 0.24, title or "Who ran when", fontsize=11, fontweight="bold", va="center")
-        axes.text(left - 0.12, _TOP - 0.16, "turn", ha="right", va="center", color=MUTED, fontsize=8)
+        axes.text(
+            left - 0.12, _TOP - 0.16, "turn", ha="right", va="center", color=MUTED, fontsize=8
+        )
         for t, (running, ready, waiting) in enumerate(turns):
             x = left + t * _TURN
-            axes.text(x + _TURN / 2, _TOP - 0.16, str(t + 1), ha="center", va="center", color=MUTED, fontsize=8)
+            axes.text(
+                x + _TURN / 2,
+                _TOP - 0.16,
+                str(t + 1),
+                ha="center",
+                va="center",
+                color=MUTED,
+                fontsize=8,
+            )
             for row, name in enumerate(names):
                 y = _TOP + row * _LANE
                 if name == running:
                     _block(axes, x, y, facecolor=colours[name], edgecolor=colours[name])
                 elif name in ready:
-                    _block(axes, x, y, facecolor=tint(colours[name], 0.12), edgecolor=colours[name], lw=1.2)
+                    _block(
+                        axes,
+                        x,
+                        y,
+                        facecolor=tint(colours[name], 0.12),
+                        edgecolor=colours[name],
+                        lw=1.2,
+                    )
                 elif name in waiting:
                     middle = y + _LANE / 2
-                    axes.plot([x, x + _TURN], [middle, middle], color=colours[name], lw=2, dashes=(1, 1.4))
+                    axes.plot(
+                        [x, x + _TURN], [middle, middle], color=colours[name], lw=2, dashes=(1, 1.4)
+                    )
         for row, name in enumerate(names):
-            axes.text(left - 0.12, _TOP + (row + 0.5) * _LANE, name, ha="right", va="center", fontweight="bold")
+            axes.text(
+                left - 0.12,
+                _TOP + (row + 0.5) * _LANE,
+                name,
+                ha="right",
+                va="center",
+                fontweight="bold",
+            )
         _key(axes, bottom + 0.32, turns)
         return finish(figure, _in_words(turns, title))
 
 
 def _block(axes, x: float, y: float, **style: object) -> None:
     axes.add_patch(
-        FancyBboxPatch((x + 0.03, y + 0.07), _TURN - 0.06, _LANE - 0.14, boxstyle="round,pad=0,rounding_size=0.06", **style)
+        FancyBboxPatch(
+            (x + 0.03, y + 0.07),
+            _TURN - 0.06,
+            _LANE - 0.14,
+            boxstyle="round,pad=0,rounding_size=0.06",
+            **style,
+        )
     )
 
 
@@ -62,7 +102,9 @@ def _key(axes, y: float, turns: Sequence[tuple[str, Collection[str], Collection[
     axes.text(0.54, y, "runs", fontsize=8, va="center", color=MUTED)
     x = 1.12
     if any(ready for _, ready, _ in turns):
-        axes.add_patch(FancyBboxPatch((x, y - 0.07), 0.26, 0.14, facecolor=PAPER, edgecolor=INK, lw=1.2, **box))
+        axes.add_patch(
+            FancyBboxPatch((x, y - 0.07), 0.26, 0.14, facecolor=PAPER, edgecolor=INK, lw=1.2, **box)
+        )
         axes.text(x + 0.34, y, "in the ready queue", fontsize=8, va="center", color=MUTED)
         x += 1.75
     if any(waiting for _, _, waiting in turns):

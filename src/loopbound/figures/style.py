@@ -1,4 +1,6 @@
-"""What all figures share: colours, fonts, and the step from a matplotlib canvas to SVG with alt text."""
+"""What all figures share: colours, fonts, and the step from a matplotlib canvas to SVG with alt
+text.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +63,10 @@ class Figure:
         data = quote(self.svg, safe=" /:;,=()'.-_!~*+@?&$[]|\n")
         data = re.sub(r"[\n ]+", " ", data)
         return {
-            "text/html": f'<img alt="{html.escape(self.alt)}" style="max-width: 100%; border-radius: 6px" '
-            f'src="data:image/svg+xml,{data.replace(chr(38), "%26")}">',
+            "text/html": (
+                f'<img alt="{html.escape(self.alt)}" style="max-width: 100%; border-radius: 6px" '
+                f'src="data:image/svg+xml,{data.replace(chr(38), "%26")}">'
+            ),
             "text/plain": f"Figure: {self.alt}",
         }
 
@@ -72,7 +76,8 @@ class Figure:
 
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[tuple[Canvas, Axes]]:
-    """A blank card of `width` × `height` inches with one axis-less Axes that fills it, in figure units of inches.
+    """A blank card of `width` × `height` inches with one axis-less Axes that fills it, in figure
+    units of inches.
 
     The origin is the upper left corner, y grows downwards.
     """
@@ -91,14 +96,20 @@ def finish(figure: Canvas, alt: str) -> Figure:
     """Write the canvas as an SVG document that carries `alt` as its title."""
     file = io.StringIO()
     with matplotlib.rc_context(_SETTINGS):
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            file,
+            format="svg",
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.S)
     svg = re.sub(r"\s*<!--.*?-->", "", svg, flags=re.S)
     svg = svg.replace("'DejaVu Sans'", _FONT_STACK)
-    title = f'<title>{html.escape(alt, quote=False)}</title>'
-    svg = re.sub(r"(<svg\b[^>]*)>", rf'\1 role="img">\n {title.replace(chr(92), chr(92) * 2)}', svg, count=1)
+    title = f"<title>{html.escape(alt, quote=False)}</title>"
+    svg = re.sub(
+        r"(<svg\b[^>]*)>", rf'\1 role="img">\n {title.replace(chr(92), chr(92) * 2)}', svg, count=1
+    )
     return Figure(svg, alt)
 
 

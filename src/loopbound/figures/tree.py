@@ -25,24 +25,33 @@ class _Question:
     depth: int
     top: float = 0.0
     height: float = 0.0  # of its box
-    leaves: list[tuple[str, list[str], float, float]] = field(default_factory=list)  # answer, lines, top, height
-    below: list[tuple[str, _Question]] = field(default_factory=list)  # answer, the question it leads to
+    leaves: list[tuple[str, list[str], float, float]] = field(
+        default_factory=list
+    )  # answer, lines, top, height
+    below: list[tuple[str, _Question]] = field(
+        default_factory=list
+    )  # answer, the question it leads to
 
 
 def decision_tree(root: Tree, title: str = "") -> Figure:
     """Draw questions, their answers, and the recommendation that each path ends with.
 
     root
-        `(question, {answer: subtree, …})`, where a subtree is another such pair or, at the end of a path, the
+        `(question, {answer: subtree, …})`, where a subtree is another such pair or, at the end of a
+        path, the
         recommendation: a string. Texts are wrapped; a line break in one stays.
 
-    An answer that ends with a recommendation goes to the right. One that asks on goes down: the last straight,
-    those before it indented.
-    Raises ValueError for a question without answers.
+    An answer that ends with a recommendation goes to the right. One that asks on goes down: the
+    last straight, those before it indented. Raises ValueError for a question without answers.
     """
     asked = list(_questions(root, 0)) if not isinstance(root, str) else []
     deepest = max([depth for _, _, depth in asked] + [0])
-    answers = [answer for _, branches, _ in asked for answer, subtree in branches.items() if isinstance(subtree, str)]
+    answers = [
+        answer
+        for _, branches, _ in asked
+        for answer, subtree in branches.items()
+        if isinstance(subtree, str)
+    ]
     gap = min(max([width_of(answer, 8, "bold") for answer in answers] + [0.3]), 1.3) + 0.42
     room = WIDTH - 2 * _LEFT - deepest * _INDENT - gap
     question_width = room * 0.47
@@ -51,7 +60,9 @@ def decision_tree(root: Tree, title: str = "") -> Figure:
     with_boxes = _Layout(question_width, leaf_width, gap)
     tree = with_boxes.place(root, 0, _TOP)
     with canvas(WIDTH, with_boxes.bottom + 0.16) as (figure, axes):
-        axes.text(0.16, 0.26, title or "Which way to go", fontsize=11, fontweight="bold", va="center")
+        axes.text(
+            0.16, 0.26, title or "Which way to go", fontsize=11, fontweight="bold", va="center"
+        )
         if isinstance(tree, _Question):
             _draw(axes, tree, question_width, leaf_at, leaf_width, gap)
         else:
@@ -89,14 +100,22 @@ class _Layout:
         for answer, subtree in branches.items():
             if isinstance(subtree, str):
                 leaf = wrap(subtree, self.leaf_width - 2 * _PAD, _SIZE)
-                # An answer too long for the gap is wrapped, and may be higher than its recommendation.
-                height = max(_height(leaf), len(wrap(answer, self.gap - 0.42, 8, "bold")) * line_height(8) * 2)
+                # An answer too long for the gap is wrapped, and may be higher than its
+                # recommendation.
+                height = max(
+                    _height(leaf),
+                    len(wrap(answer, self.gap - 0.42, 8, "bold")) * line_height(8) * 2,
+                )
                 if not question.leaves:  # side by side, so that the arrow between them is straight
                     height = question.height = max(height, question.height)
                 question.leaves.append((answer, leaf, y, height))
                 y += height + 0.1
         self.bottom = max(top + question.height, y - 0.1 if question.leaves else top)
-        on = [(answer, subtree) for answer, subtree in branches.items() if not isinstance(subtree, str)]
+        on = [
+            (answer, subtree)
+            for answer, subtree in branches.items()
+            if not isinstance(subtree, str)
+        ]
         for answer, subtree in on:
             last = subtree is on[-1][1]
             lines_above = len(wrap(answer, self.question_width - 0.5, 8, "bold"))
@@ -109,25 +128,74 @@ def _height(lines: list[str]) -> float:
     return len(lines) * line_height(_SIZE) + 2 * _PAD
 
 
-def _box(axes: Axes, x: float, y: float, width: float, height: float, lines: list[str], leaf: bool) -> None:
+def _box(
+    axes: Axes, x: float, y: float, width: float, height: float, lines: list[str], leaf: bool
+) -> None:
     colour = _LEAF if leaf else _QUESTION
     radius, share, line = (0.03, 0.14, 1.1) if leaf else (0.16, 0.07, 1.4)
-    round_box(axes, x, y, width, height, radius, facecolor=tint(colour, share), edgecolor=colour, lw=line, zorder=2)
-    axes.text(x + _PAD, y + height / 2, "\n".join(lines), va="center", fontsize=_SIZE, linespacing=1.2, zorder=3,
-              fontweight="normal" if leaf else "bold")
+    round_box(
+        axes,
+        x,
+        y,
+        width,
+        height,
+        radius,
+        facecolor=tint(colour, share),
+        edgecolor=colour,
+        lw=line,
+        zorder=2,
+    )
+    axes.text(
+        x + _PAD,
+        y + height / 2,
+        "\n".join(lines),
+        va="center",
+        fontsize=_SIZE,
+        linespacing=1.2,
+        zorder=3,
+        fontweight="normal" if leaf else "bold",
+    )
 
 
 def _arrow(axes: Axes, *points: tuple[float, float]) -> None:
-    axes.plot([x for x, _ in points], [y for _, y in points], color=INK, lw=1.2, zorder=1, solid_joinstyle="round")
+    axes.plot(
+        [x for x, _ in points],
+        [y for _, y in points],
+        color=INK,
+        lw=1.2,
+        zorder=1,
+        solid_joinstyle="round",
+    )
     (x0, y0), (x1, y1) = points[-2:]
-    axes.plot([x1 - 0.035 * (x1 > x0)], [y1 - 0.035 * (y1 > y0)], marker=">" if x1 > x0 else "v", ms=5, mfc=INK, mec=INK, zorder=2)
+    axes.plot(
+        [x1 - 0.035 * (x1 > x0)],
+        [y1 - 0.035 * (y1 > y0)],
+        marker=">" if x1 > x0 else "v",
+        ms=5,
+        mfc=INK,
+        mec=INK,
+        zorder=2,
+    )
 
 
 def _answer(axes: Axes, x: float, y: float, words: str, ha: str = "left") -> None:
-    axes.text(x, y, words, ha=ha, va="bottom", fontsize=8, fontweight="bold", color=MUTED, linespacing=1.15, zorder=3)
+    axes.text(
+        x,
+        y,
+        words,
+        ha=ha,
+        va="bottom",
+        fontsize=8,
+        fontweight="bold",
+        color=MUTED,
+        linespacing=1.15,
+        zorder=3,
+    )
 
 
-def _draw(axes: Axes, question: _Question, width: float, leaf_at: float, leaf_width: float, gap: float) -> None:
+def _draw(
+    axes: Axes, question: _Question, width: float, leaf_at: float, leaf_width: float, gap: float
+) -> None:
     x = _LEFT + question.depth * _INDENT
     right = x + width
     _box(axes, x, question.top, width, question.height, question.lines, leaf=False)

@@ -1,1 +1,3 @@
-"""Grading: reads a learner's notebook, executes its answers in a kernel of its own within walls, scores what the checks observed."""
+"""Grading: reads a learner's notebook, executes its answers in a kernel of its own within walls,
+scores what the checks observed.
+"""

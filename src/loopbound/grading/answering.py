@@ -1,4 +1,6 @@
-"""The kernel that a learner's cells run in: it carries the grader's own request out beside the cells, says nothing that nobody reads, and sees what a cell left."""
+"""The kernel that a learner's cells run in: it carries the grader's own request out beside the
+cells, says nothing that nobody reads, and sees what a cell left.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,19 @@ from loopbound.grading.channel import REQUEST
 
 __all__ = ["AnsweringKernel", "Leavings", "say_little"]
 
-_UNREAD = frozenset({"stream", "display_data", "update_display_data", "execute_result", "clear_output", "execute_input", "comm_open", "comm_msg", "comm_close"})
+_UNREAD = frozenset(
+    {
+        "stream",
+        "display_data",
+        "update_display_data",
+        "execute_result",
+        "clear_output",
+        "execute_input",
+        "comm_open",
+        "comm_msg",
+        "comm_close",
+    }
+)
 _LONGEST = 2_000  # characters of an error's text
 _ROWS = 60  # of a traceback, each five times as long
 # Whose timers and tasks run in a kernel that has no work.
@@ -27,29 +41,43 @@ _ITS_OWN = ("ipykernel", "IPython", "tornado", "zmq", "jupyter_client", "asyncio
 
 
 class AnsweringKernel(IPythonKernel):
-    """An IPython kernel with one request more. That one passes no name of the notebook, no transformer, no hook and no ``run_cell``."""
+    """An IPython kernel with one request more.
+
+    That one passes no name of the notebook, no transformer, no hook and no ``run_cell``.
+    """
 
     report: Callable[[str, str, Mapping[str, Any]], None] | None = None
 
-    async def do_execute(self, code: str, silent: bool, *arguments: Any, **more: Any) -> dict[str, Any]:
+    async def do_execute(
+        self, code: str, silent: bool, *arguments: Any, **more: Any
+    ) -> dict[str, Any]:
         if not code.startswith(REQUEST):
-            return await super().do_execute(code, silent, *arguments, **more | {"allow_stdin": False})  # input() raises, and waits for nobody
+            return await super().do_execute(
+                code, silent, *arguments, **more | {"allow_stdin": False}
+            )  # input() raises, and waits for nobody
         task, nonce = code.removeprefix(REQUEST).split()
         type(self).report(task, nonce, self.shell.user_ns)
         return {"status": "ok", "execution_count": 0, "user_expressions": {}, "payload": []}
 
 
 def say_little(session: Any) -> None:
-    """Keep a kernel from sending what no grader reads: an answer's outputs are no part of its grade, and a flood would slow everybody down."""
+    """Keep a kernel from sending what no grader reads: an answer's outputs are no part of its
+    grade, and a flood would slow everybody down.
+    """
     send = session.send
 
-    def sparing(stream: Any, msg_or_type: Any, content: Any = None, *arguments: Any, **more: Any) -> Any:
+    def sparing(
+        stream: Any, msg_or_type: Any, content: Any = None, *arguments: Any, **more: Any
+    ) -> Any:
         kind = msg_or_type if isinstance(msg_or_type, str) else msg_or_type.get("msg_type")
         if kind in _UNREAD:
             return None
         if isinstance(content, dict) and "traceback" in content:
             rows = [str(row)[: 5 * _LONGEST] for row in content["traceback"][:_ROWS]]
-            content = content | {"evalue": str(content.get("evalue", ""))[:_LONGEST], "traceback": rows}
+            content = content | {
+                "evalue": str(content.get("evalue", ""))[:_LONGEST],
+                "traceback": rows,
+            }
         return send(stream, msg_or_type, content, *arguments, **more)
 
     session.send = sparing
@@ -57,7 +85,9 @@ def say_little(session: Any) -> None:
 
 
 class Leavings:
-    """What a cell can leave in its kernel so that it speaks up later: threads, tasks, timers, processes, an alarm."""
+    """What a cell can leave in its kernel so that it speaks up later: threads, tasks, timers,
+    processes, an alarm.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -65,7 +95,10 @@ class Leavings:
         self._native = _native_threads()
 
     def found(self, settle: float = 0.0) -> list[str]:
-        """A word each; empty where the kernel is as it was. ``settle``: seconds for what is ending at this moment."""
+        """A word each; empty where the kernel is as it was.
+
+        ``settle``: seconds for what is ending at this moment.
+        """
         until = time.monotonic() + settle
         while (words := self._found()) and time.monotonic() < until:
             time.sleep(0.002)
@@ -73,19 +106,29 @@ class Leavings:
 
     def _found(self) -> list[str]:
         words = []
-        threads = [thread for thread in threading.enumerate() if thread not in self._threads and thread.is_alive()]
+        threads = [
+            thread
+            for thread in threading.enumerate()
+            if thread not in self._threads and thread.is_alive()
+        ]
         if threads or _native_threads() > self._native:
             words.append("thread")
         with contextlib.suppress(Exception):  # it may have closed or changed this loop in any way
             if any(_foreign(_home_of(task.get_coro())) for task in asyncio.all_tasks(self._loop)):
                 words.append("task")
-            if any(not handle.cancelled() and _foreign(_home_of(handle._callback)) for handle in self._loop._scheduled):
+            if any(
+                not handle.cancelled() and _foreign(_home_of(handle._callback))
+                for handle in self._loop._scheduled
+            ):
                 words.append("timer")
         if hasattr(os, "waitid"):
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 words.append("process")
-        if hasattr(signal, "getitimer") and any(signal.getitimer(which)[0] for which in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)):
+        if hasattr(signal, "getitimer") and any(
+            signal.getitimer(which)[0]
+            for which in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+        ):
             words.append("alarm")
         return words
 

@@ -1,6 +1,8 @@
-"""The line between the grader and a process that runs learners' code: JSON messages with their length, and now and then a file descriptor.
+"""The line between the grader and a process that runs learners' code: JSON messages with their
+length, and now and then a file descriptor.
 
-What comes from there is data, never to be trusted: it is bounded in size, and read as JSON and nothing else.
+What comes from there is data, never to be trusted: it is bounded in size, and read as JSON and
+    nothing else.
 """
 
 from __future__ import annotations
@@ -30,7 +32,11 @@ class Garbled(Exception):
 
 
 class Channel:
-    """One end of a line. Sending is safe from any thread; asking takes turns. ``most``: bytes that it receives, all in all."""
+    """One end of a line.
+
+    Sending is safe from any thread; asking takes turns. ``most``: bytes that it receives, all in
+    all.
+    """
 
     def __init__(self, line: socket.socket, most: int | None = None) -> None:
         self.line = line
@@ -39,18 +45,27 @@ class Channel:
         self._asking = threading.Lock()
 
     def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-        """Send a message, with descriptors that the other end gets copies of. Raises OSError where nobody listens any more."""
+        """Send a message, with descriptors that the other end gets copies of.
+
+        Raises OSError where nobody listens any more.
+        """
         content = json.dumps(message).encode()
         with self._sending:
             if descriptors:
                 # One byte of its own carries them: a stream may cut a message anywhere else.
-                self.line.sendmsg([_HEAD.pack(len(content))], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))])
+                self.line.sendmsg(
+                    [_HEAD.pack(len(content))],
+                    [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))],
+                )
                 self.line.sendall(content)
             else:
                 self.line.sendall(_HEAD.pack(len(content)) + content)
 
     def receive(self) -> tuple[dict[str, Any], list[int]] | None:
-        """The next message with its descriptors; None where the other end is closed. Raises ``Garbled``."""
+        """The next message with its descriptors; None where the other end is closed.
+
+        Raises ``Garbled``.
+        """
         descriptors: list[int] = []
         received = None
         try:

@@ -23,19 +23,32 @@ __all__ = ["GRADEBOOK", "as_json", "grade_command", "table"]
 GRADEBOOK = "loopbound-grades.sqlite"
 
 
-def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: Path | None, gradebook: Path, again: bool, names: bool) -> int:
+def grade_command(
+    paths: Sequence[Path],
+    jobs: int,
+    target: Path | None,
+    html: Path | None,
+    gradebook: Path,
+    again: bool,
+    names: bool,
+) -> int:
     """Grade notebooks; print a table, and write what else is wanted.
 
-    Returns 0 where every notebook was graded, whatever it earned, and 1 where one could not be read.
+    Returns 0 where every notebook was graded, whatever it earned, and 1 where one could not be
+    read.
 
     Raises:
-        Problem: no such path, nothing to grade, a file that cannot be written, a gradebook that cannot be used.
+        Problem: no such path, nothing to grade, a file that cannot be written, a gradebook that
+            cannot be used.
     """
     handed = found(paths)
     if target:
         check_writable(target)  # before the work, which may take long
     if html:
-        from loopbound.report import check_folder, write_report  # with the figures' colours, which take a second to import
+        from loopbound.report import (
+            check_folder,
+            write_report,
+        )  # with the figures' colours, which take a second to import
 
         check_folder(html)
     results: list[Graded] = []
@@ -48,7 +61,10 @@ def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: P
             else:
                 results.append(known)
         if results:
-            progress.stay(f"{len(results)} of {len(handed)} were graded before and have not changed; --again grades them anew.")
+            progress.stay(
+                f"{len(results)} of {len(handed)} were graded before and have not changed; --again"
+                " grades them anew."
+            )
 
         def done(graded: Graded) -> None:
             book.store(graded)
@@ -67,7 +83,9 @@ def grade_command(paths: Sequence[Path], jobs: int, target: Path | None, html: P
     return 1 if any(graded.problem for graded in results) else 0
 
 
-def _grade(handed: Sequence[Handed], jobs: int, done: Callable[[Graded], None], say: Callable[[str], None]) -> None:
+def _grade(
+    handed: Sequence[Handed], jobs: int, done: Callable[[Graded], None], say: Callable[[str], None]
+) -> None:
     # The house's warm process imports for a second. So do we, and meanwhile.
     from loopbound.grading.processes import House
 
@@ -77,7 +95,10 @@ def _grade(handed: Sequence[Handed], jobs: int, done: Callable[[Graded], None], 
             from loopbound.grading.run import grade_all
 
             if started.result().walls != "namespaces":
-                say("No namespaces can be made here: what was handed in runs with your own rights. workshop/safety.md says what that means.")
+                say(
+                    "No namespaces can be made here: what was handed in runs with your own rights."
+                    " workshop/safety.md says what that means."
+                )
             grade_all(handed, jobs, done, started.result())
         finally:
             if started.exception() is None:
@@ -88,7 +109,10 @@ def one_line(graded: Graded) -> str:
     """A result in a line: whose, which assignment, points, seconds."""
     if graded.problem:
         return f"{graded.learner}, {_name(graded)}: {graded.problem.splitlines()[0]}"
-    return f"{graded.learner}, {graded.assignment}: {graded.points} of {graded.of} points, {graded.seconds:.1f} s"
+    return (
+        f"{graded.learner}, {graded.assignment}: {graded.points} of {graded.of} points,"
+        f" {graded.seconds:.1f} s"
+    )
 
 
 def _name(graded: Graded) -> str:
@@ -103,29 +127,53 @@ def table(results: Sequence[Graded]) -> str:
     for graded in results:
         signs = "".join(SIGNS[result.outcome] for result in graded.tasks) or "?"
         points = f"{graded.points:>3} of {graded.of:<3}" if graded.tasks else " " * 10
-        lines.append(f"{graded.learner:<{wide}}  {graded.assignment:<{name}}  {points}  {signs}".rstrip())
+        lines.append(
+            f"{graded.learner:<{wide}}  {graded.assignment:<{name}}  {points}  {signs}".rstrip()
+        )
         said = [*graded.problem.splitlines(), *graded.notes]
         remarks += [f"{graded.learner}, {_name(graded)}: {text}" for text in said]
     several: dict[tuple[str, str], list[str]] = {}
     for graded in results:
         several.setdefault((graded.learner, graded.assignment), []).append(_name(graded))
-    remarks += [f"{learner} has {len(names)} notebooks of {which}, each with a line of its own: {', '.join(names)}." for (learner, which), names in several.items() if which and len(names) > 1]
-    legend = f"{SIGNS[PASSED]} passed   {SIGNS[WRONG]} wrong   {SIGNS[RAISED]} raised   {SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
+    remarks += [
+        f"{learner} has {len(names)} notebooks of {which}, each with a line of its own:"
+        f" {', '.join(names)}."
+        for (learner, which), names in several.items()
+        if which and len(names) > 1
+    ]
+    legend = (
+        f"{SIGNS[PASSED]} passed   {SIGNS[WRONG]} wrong   {SIGNS[RAISED]} raised  "
+        f" {SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
+    )
     blocks = ["\n".join(lines), legend, "\n".join(remarks)]
     return "\n\n".join(block for block in blocks if block)
 
 
 def as_json(results: Sequence[Graded]) -> dict[str, Any]:
-    """The results as plain data: ``{"submissions": [{"learner", "assignment", "points", "of", "problem", "notes", "tasks": {id: {…}}}]}``."""
+    """The results as plain data: ``{"submissions": [{"learner", "assignment", "points", "of",
+    "problem", "notes", "tasks": {id: {…}}}]}``.
+    """
     rows = []
     for graded in results:
         row = asdict(graded)
         row["tasks"] = {task.pop("task"): task for task in row["tasks"]}
-        rows.append({"learner": graded.learner, "assignment": graded.assignment, "points": graded.points, "of": graded.of, **row})
+        rows.append(
+            {
+                "learner": graded.learner,
+                "assignment": graded.assignment,
+                "points": graded.points,
+                "of": graded.of,
+                **row,
+            }
+        )
     return {"submissions": rows}
 
 
 def workers() -> int:
-    """How many submissions are graded at a time by default: one for each processor that we may use, four at most."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many submissions are graded at a time by default: one for each processor that we may use,
+    four at most.
+    """
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return max(1, min(4, allowed))

@@ -13,7 +13,8 @@ import psutil
 __all__ = ["grading_folder"]
 
 PREFIX = "loopbound-grading-"
-# The path of a socket has 107 bytes on Linux and 103 on macOS; below the folder come a random name, a place and the socket's own name.
+# The path of a socket has 107 bytes on Linux and 103 on macOS; below the folder come a random name,
+# a place and the socket's own name.
 LONGEST_BASE = 50
 
 
@@ -28,13 +29,17 @@ def grading_folder() -> Path:
             if not _lives(int(pid), float(began)):
                 shutil.rmtree(old, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-    (folder / "grader").write_text(f"{os.getpid()} {psutil.Process().create_time()}", encoding="ascii")
+    (folder / "grader").write_text(
+        f"{os.getpid()} {psutil.Process().create_time()}", encoding="ascii"
+    )
     folder.chmod(0o711)
     return folder
 
 
 def _base() -> Path:
-    """Where temporary files belong; where that path is too long for sockets, the system's short one."""
+    """Where temporary files belong; where that path is too long for sockets, the system's short
+    one.
+    """
     usual, short = Path(tempfile.gettempdir()), Path("/tmp")
     return short if len(os.fsencode(usual)) > LONGEST_BASE and os.access(short, os.W_OK) else usual
 

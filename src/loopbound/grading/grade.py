@@ -1,4 +1,6 @@
-"""Grades one submission: its cells in a kernel of their own, task by task, and what the checks observed judged out here."""
+"""Grades one submission: its cells in a kernel of their own, task by task, and what the checks
+observed judged out here.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ __all__ = ["Facts", "Limits", "grade"]
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds that parts of a submission may take: a ``cell`` of the learner's, a task's ``check``, a ``suite`` that an answer asks for, the whole ``notebook``."""
+    """Seconds that parts of a submission may take: a ``cell`` of the learner's, a task's ``check``,
+    a ``suite`` that an answer asks for, the whole ``notebook``.
+    """
 
     cell: float = 10.0
     check: float = 60.0
@@ -49,11 +53,20 @@ class Facts:
             return {}
         async with self._locks.setdefault(task, asyncio.Lock()):
             if task not in self._known:
-                self._known[task] = await _carried_out(self._house, place, which, task, None, None, seconds)
+                self._known[task] = await _carried_out(
+                    self._house, place, which, task, None, None, seconds
+                )
             return self._known[task]
 
 
-async def grade(house: House, facts: Facts, submission: Submission, place: int = 0, limits: Limits | None = None, only: Collection[str] | None = None) -> tuple[TaskResult, ...]:
+async def grade(
+    house: House,
+    facts: Facts,
+    submission: Submission,
+    place: int = 0,
+    limits: Limits | None = None,
+    only: Collection[str] | None = None,
+) -> tuple[TaskResult, ...]:
     """Grade a submission.
 
     Args:
@@ -67,14 +80,22 @@ async def grade(house: House, facts: Facts, submission: Submission, place: int =
     """
     run = _Run(house, facts, submission, place, limits or Limits())
     try:
-        return tuple([await run.task(task) for task in submission.assignment.tasks if only is None or task.id in only])
+        return tuple(
+            [
+                await run.task(task)
+                for task in submission.assignment.tasks
+                if only is None or task.id in only
+            ]
+        )
     finally:
         await run.close()
 
 
 @dataclass
 class _Run:
-    """The grading of one submission: its kernel, replaced when an answer has spoilt it, and the cells that have proved harmless."""
+    """The grading of one submission: its kernel, replaced when an answer has spoilt it, and the
+    cells that have proved harmless.
+    """
 
     house: House
     facts: Facts
@@ -92,9 +113,19 @@ class _Run:
         name = task_check(task.id).answers[0]
         if self.submission.untouched(task.id):
             gone = task.id not in self.submission.answers
-            verdict = Verdict(NOT_ATTEMPTED, f"There is no `{name}` in this notebook." if gone else f"`{name}` is as it was handed out.")
+            verdict = Verdict(
+                NOT_ATTEMPTED,
+                (
+                    f"There is no `{name}` in this notebook."
+                    if gone
+                    else f"`{name}` is as it was handed out."
+                ),
+            )
         elif began > self.until:
-            verdict = failed("no time left", f"The notebook's {self.limits.notebook:.0f} seconds were used up before this task.")
+            verdict = failed(
+                "no time left",
+                f"The notebook's {self.limits.notebook:.0f} seconds were used up before this task.",
+            )
         else:
             try:
                 verdict = await self._fair_verdict(task)
@@ -113,7 +144,9 @@ class _Run:
         )
 
     async def _fair_verdict(self, task: Task) -> Verdict:
-        """As `_verdict`; a kernel that dies may have been the doing of an earlier task's cells, so this one is tried without them."""
+        """As `_verdict`; a kernel that dies may have been the doing of an earlier task's cells, so
+        this one is tried without them.
+        """
         others = self.kernel is not None or bool(self.harmless)
         try:
             return await self._verdict(task)
@@ -132,31 +165,63 @@ class _Run:
             error = ran if ran.error else error
         message = await self._report(kernel, task)
         if self.lending and self.lending.failed:
-            raise Problem(f"the database server does not answer as it should, so nothing more is graded.\nIt says: {self.lending.failed}")
+            raise Problem(
+                "the database server does not answer as it should, so nothing more is graded.\nIt"
+                f" says: {self.lending.failed}"
+            )
         if message is None:
-            return failed("no report", "The check did not report what it observed. Something in the notebook keeps it from running.")
-        # From here on everything comes from a process that ran the learner's code: it need not have any form.
-        changed, left, data = _words(message.get("changed")), _words(message.get("left")), message.get("data")
+            return failed(
+                "no report",
+                "The check did not report what it observed. Something in the notebook keeps it from"
+                " running.",
+            )
+        # From here on everything comes from a process that ran the learner's code: it need not have
+        # any form.
+        changed, left, data = (
+            _words(message.get("changed")),
+            _words(message.get("left")),
+            message.get("data"),
+        )
         if isinstance(data, dict) and not (changed or left):
             self.harmless += self.submission.cells[task.id]
         else:
             await self.close()  # for the tasks that follow, without these cells
         if changed:
-            return failed("replaced", f"Your cells put something else in the place of `{changed[0]}`. A check runs with Python's own, so this task was not checked.")
+            return failed(
+                "replaced",
+                f"Your cells put something else in the place of `{changed[0]}`. A check runs with"
+                " Python's own, so this task was not checked.",
+            )
         if isinstance(message.get("problem"), str):
             verdict = failed("could not run", message["problem"])
         elif isinstance(message.get("raised"), str):
-            verdict = failed("check broke off", f"The check of this task broke off with `{message['raised']}`. Something in the notebook changed what it works with.")
+            verdict = failed(
+                "check broke off",
+                f"The check of this task broke off with `{message['raised']}`. Something in the"
+                " notebook changed what it works with.",
+            )
         elif not isinstance(data, dict):
             verdict = _MALFORMED
         elif error.error and ("missing" in data or "no_function" in data):
             where = f", in line {error.line}" if error.line else ""
-            verdict = Verdict(RAISED, f"The cell of your answer raised `{error.error}`{where}, so there was nothing to check.")
+            verdict = Verdict(
+                RAISED,
+                f"The cell of your answer raised `{error.error}`{where}, so there was nothing to"
+                " check.",
+            )
         else:
             verdict = await self._judged(task, data)
         if left:
-            words = " and ".join(f"an {word}" if word[0] in "aeiou" else f"a {word}" for word in left)
-            verdict = replace(verdict, says=f"{verdict.says}\nYour cells left {words} behind. It was ended, and the tasks after this one ran without these cells.")
+            words = " and ".join(
+                f"an {word}" if word[0] in "aeiou" else f"a {word}" for word in left
+            )
+            verdict = replace(
+                verdict,
+                says=(
+                    f"{verdict.says}\nYour cells left {words} behind. It was ended, and the tasks"
+                    " after this one ran without these cells."
+                ),
+            )
         return verdict
 
     async def _judged(self, task: Task, data: dict[str, Any]) -> Verdict:
@@ -166,27 +231,52 @@ class _Run:
         try:
             if sound:
                 if task_check(task.id).settle:
-                    data = await _carried_out(self.house, self.place, which, task.id, data, facts, self._left(self.limits.suite))
+                    data = await _carried_out(
+                        self.house,
+                        self.place,
+                        which,
+                        task.id,
+                        data,
+                        facts,
+                        self._left(self.limits.suite),
+                    )
                 elif all(step["outcome"] == "returned" for step in data["steps"]):
                     data = data | facts
             return judge(task.id, data)
         except Ended as ended:
-            return failed("run ended", "The run that your answer asks for took too long and was ended." if ended.why == "time" else "What your answer asks for ended the process that ran it.")
+            return failed(
+                "run ended",
+                (
+                    "The run that your answer asks for took too long and was ended."
+                    if ended.why == "time"
+                    else "What your answer asks for ended the process that ran it."
+                ),
+            )
         except Problem as problem:
             return failed("could not run", str(problem))
         except Exception:
             return _MALFORMED
 
     async def _facts(self, task: Task) -> dict[str, Any]:
-        """What the task is compared with. Nothing of the learner's is in it, so that it fails is not the learner's fault."""
+        """What the task is compared with.
+
+        Nothing of the learner's is in it, so that it fails is not the learner's fault.
+        """
         try:
-            return await self.facts.of(self.submission.assignment, task.id, self.place, self.limits.suite)
+            return await self.facts.of(
+                self.submission.assignment, task.id, self.place, self.limits.suite
+            )
         except (Ended, Problem):
             await self.close()  # once more, when this submission takes nothing from it
         try:
-            return await self.facts.of(self.submission.assignment, task.id, self.place, self.limits.suite)
+            return await self.facts.of(
+                self.submission.assignment, task.id, self.place, self.limits.suite
+            )
         except Ended as ended:
-            raise Problem(f"what {task.id} is compared with could not be found out: its run {'took too long' if ended.why == 'time' else 'broke off'}.") from None
+            raise Problem(
+                f"what {task.id} is compared with could not be found out: its run"
+                f" {'took too long' if ended.why == 'time' else 'broke off'}."
+            ) from None
 
     async def _report(self, kernel: Kernel, task: Task) -> dict[str, Any] | None:
         """What the task's check reports; None where nothing comes that carries our word."""
@@ -216,7 +306,9 @@ class _Run:
                 await running
 
     async def _kernel(self) -> Kernel:
-        """The kernel, started anew where there is none, with the course's own cells and the learner's harmless ones run."""
+        """The kernel, started anew where there is none, with the course's own cells and the
+        learner's harmless ones run.
+        """
         if self.kernel is None:
             try:
                 await self._start()
@@ -225,7 +317,10 @@ class _Run:
                 await self._start()  # once more: a machine that is very busy
             for source in template(self.submission.assignment).given:
                 await self._run(self.kernel, source, self.limits.check)
-            harmless, self.harmless = self.harmless, []  # one that does not behave the second time does not come back
+            harmless, self.harmless = (
+                self.harmless,
+                [],
+            )  # one that does not behave the second time does not come back
             for source in harmless:
                 await self._run(self.kernel, source, self._left(self.limits.cell))
                 self.harmless.append(source)
@@ -257,22 +352,54 @@ class _Run:
 
 def _words(said: object) -> list[str]:
     """A list of words, whatever a process said in its place."""
-    return [cleaned(word, 100, lines=False) for word in said[:5] if isinstance(word, str) and word] if isinstance(said, list) else []
+    return (
+        [cleaned(word, 100, lines=False) for word in said[:5] if isinstance(word, str) and word]
+        if isinstance(said, list)
+        else []
+    )
 
 
-_MALFORMED = failed("malformed report", "What the check reported has no form that it could have given it. Something in the notebook changed it.")
+_MALFORMED = failed(
+    "malformed report",
+    "What the check reported has no form that it could have given it. Something in the notebook"
+    " changed it.",
+)
 
 
 def _ended(ended: Ended) -> Verdict:
     if ended.why == "garbled":
-        return failed("garbled", "The kernel that ran your code said what no kernel says, and was ended. The other tasks were run in a new one.")
+        return failed(
+            "garbled",
+            "The kernel that ran your code said what no kernel says, and was ended. The other tasks"
+            " were run in a new one.",
+        )
     if ended.why == "time":
-        return failed("did not end", "Your code did not end within the time that it has, and its kernel was ended. The other tasks were run in a new one.")
-    return Verdict(RAISED, "Your code ended the kernel that ran it: an exit, a signal, or more memory than it may have. The other tasks were run in a new one.", "ended the kernel")
+        return failed(
+            "did not end",
+            "Your code did not end within the time that it has, and its kernel was ended. The other"
+            " tasks were run in a new one.",
+        )
+    return Verdict(
+        RAISED,
+        "Your code ended the kernel that ran it: an exit, a signal, or more memory than it may"
+        " have. The other tasks were run in a new one.",
+        "ended the kernel",
+    )
 
 
-async def _carried_out(house: House, place: int, which: Assignment, task: str, data: dict[str, Any] | None, facts: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
-    """`facts_of` (without data) or `complete`, in a process of their own. Raises ``Ended`` or ``Problem``."""
+async def _carried_out(
+    house: House,
+    place: int,
+    which: Assignment,
+    task: str,
+    data: dict[str, Any] | None,
+    facts: dict[str, Any] | None,
+    seconds: float,
+) -> dict[str, Any]:
+    """`facts_of` (without data) or `complete`, in a process of their own.
+
+    Raises ``Ended`` or ``Problem``.
+    """
     lending = Lending(house.lender, house.walls == "namespaces")
     child = Child(house, lending, place)
     try:

@@ -1,4 +1,6 @@
-"""The gradebook: an SQLite file with what every submission earned, written as results come, so that a run which was killed goes on where it stopped."""
+"""The gradebook: an SQLite file with what every submission earned, written as results come, so that
+a run which was killed goes on where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -63,13 +65,16 @@ class _Task(_Base):
 class Gradebook:
     """A gradebook in a file, made where there is none. A context manager.
 
-    Raises ``Problem`` where the file is no gradebook, is locked by another program, or cannot be written.
+    Raises ``Problem`` where the file is no gradebook, is locked by another program, or cannot be
+    written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.absolute().parent.is_dir() or path.is_dir():
-            raise Problem(f"{path} cannot be a gradebook: it is a folder, or its folder does not exist.")
+            raise Problem(
+                f"{path} cannot be a gradebook: it is a folder, or its folder does not exist."
+            )
         self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": LOCK_SECONDS})
 
         @event.listens_for(self._engine, "connect")
@@ -77,15 +82,22 @@ class Gradebook:
             connection.execute("PRAGMA foreign_keys = ON")
 
         try:
-            with self._told():
-                with self._engine.begin() as connection:
-                    # Somebody else's database gets no tables of ours.
-                    known = {name for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")}
-                    if known and not set(_Base.metadata.tables) <= known:
-                        raise Problem(f"{path} is no gradebook of this course: it is a database of something else.\nName another one: --gradebook FILE.")
-                    _Base.metadata.create_all(connection)
-                    connection.execute(select(_Submission).limit(1))
-                    connection.execute(select(_Task).limit(1))
+            with self._told(), self._engine.begin() as connection:
+                # Somebody else's database gets no tables of ours.
+                known = {
+                    name
+                    for (name,) in connection.exec_driver_sql(
+                        "SELECT name FROM sqlite_master WHERE type = 'table'"
+                    )
+                }
+                if known and not set(_Base.metadata.tables) <= known:
+                    raise Problem(
+                        f"{path} is no gradebook of this course: it is a database of something"
+                        " else.\nName another one: --gradebook FILE."
+                    )
+                _Base.metadata.create_all(connection)
+                connection.execute(select(_Submission).limit(1))
+                connection.execute(select(_Task).limit(1))
         except BaseException:
             self.close()
             raise
@@ -93,7 +105,9 @@ class Gradebook:
     def known(self, file: str, digest: str) -> Graded | None:
         """What is stored of this very file, graded by this very course; else None."""
         with self._told(), Session(self._engine) as session:
-            wanted = select(_Submission).where(_Submission.file == file, _Submission.digest == digest)
+            wanted = select(_Submission).where(
+                _Submission.file == file, _Submission.digest == digest
+            )
             for row in session.scalars(wanted):
                 if row.course == course_digest(row.assignment):
                     return _graded(row)
@@ -135,7 +149,11 @@ class Gradebook:
     def all(self) -> list[Graded]:
         """Every stored result, by learner and assignment."""
         with self._told(), Session(self._engine) as session:
-            rows = session.scalars(select(_Submission).order_by(_Submission.learner, _Submission.assignment, _Submission.file))
+            rows = session.scalars(
+                select(_Submission).order_by(
+                    _Submission.learner, _Submission.assignment, _Submission.file
+                )
+            )
             return [_graded(row) for row in rows]
 
     def close(self) -> None:
@@ -154,28 +172,66 @@ class Gradebook:
         except DatabaseError as error:
             said = str(error.orig).lower()
             if "locked" in said:
-                raise Problem(f"the gradebook {self.path} is locked by another program.\nClose that, or name another one: --gradebook FILE.") from None
+                raise Problem(
+                    f"the gradebook {self.path} is locked by another program.\nClose that, or name"
+                    " another one: --gradebook FILE."
+                ) from None
             if "full" in said:
-                raise Problem(f"the gradebook {self.path} cannot be written: the disk is full.\nWhat was stored before is safe; make room and start again.") from None
+                raise Problem(
+                    f"the gradebook {self.path} cannot be written: the disk is full.\nWhat was"
+                    " stored before is safe; make room and start again."
+                ) from None
             if "not a database" in said or "no such" in said or "has no column" in said:
-                raise Problem(f"{self.path} is no gradebook of this course ({said}).\nName another one: --gradebook FILE.") from None
+                raise Problem(
+                    f"{self.path} is no gradebook of this course ({said}).\nName another one:"
+                    " --gradebook FILE."
+                ) from None
             raise Problem(f"the gradebook {self.path} cannot be used: {said}.") from None
 
 
 def _graded(row: _Submission) -> Graded:
-    tasks = tuple(TaskResult(each.task, each.outcome, each.points, each.of, each.says, each.diagnosis, each.seconds, each.answer) for each in row.tasks)
-    return Graded(row.file, row.learner, row.digest, row.assignment, tasks, tuple(json.loads(row.notes)), row.problem, row.seconds)
+    tasks = tuple(
+        TaskResult(
+            each.task,
+            each.outcome,
+            each.points,
+            each.of,
+            each.says,
+            each.diagnosis,
+            each.seconds,
+            each.answer,
+        )
+        for each in row.tasks
+    )
+    return Graded(
+        row.file,
+        row.learner,
+        row.digest,
+        row.assignment,
+        tasks,
+        tuple(json.loads(row.notes)),
+        row.problem,
+        row.seconds,
+    )
 
 
 @functools.cache
 def course_digest(name: str) -> str:
-    """A digest of what decides over an assignment's points: its solution with whatever lies beside it, hidden tests and bugs too, and the
-    checks, of which one may use another. Of the whole course, for no assignment."""
+    """A digest of what decides over an assignment's points: its solution with whatever lies beside
+    it, hidden tests and bugs too, and the checks, of which one may use another. Of the whole
+    course, for no assignment.
+    """
     solutions, checks = repository() / "solutions", Path(loopbound.checks.__file__).parent
     known = {which.name for which in assignments()}
-    decisive = [path for folder in ({name} if name in known else known) for path in (solutions / folder).rglob("*")] + list(checks.glob("*.py"))
+    decisive = [
+        path
+        for folder in ({name} if name in known else known)
+        for path in (solutions / folder).rglob("*")
+    ] + list(checks.glob("*.py"))
     digest = hashlib.sha256()
     for path in sorted(decisive):
-        if path.is_file() and not {"__pycache__", ".ipynb_checkpoints", "wrong_answers.toml"} & set(path.parts):
+        if path.is_file() and not {"__pycache__", ".ipynb_checkpoints", "wrong_answers.toml"} & set(
+            path.parts
+        ):
             digest.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]

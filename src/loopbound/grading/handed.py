@@ -30,7 +30,9 @@ class Handed:
 
     @property
     def file(self) -> str:
-        """Its absolute path as text that can be stored and printed, also where its name is no Unicode."""
+        """Its absolute path as text that can be stored and printed, also where its name is no
+        Unicode.
+        """
         return file_name(self.path.absolute())
 
     def digest(self) -> str:
@@ -58,10 +60,19 @@ def found(paths: Sequence[Path]) -> list[Handed]:
             handed.setdefault(path.absolute(), Handed(path, learner_of(path, path.parent)))
             continue
         inside = []
-        # A folder that cannot be read is told as somebody's notebook that cannot be: nobody is left out without a word.
-        for folder, folders, files in os.walk(path, onerror=lambda error: inside.append(Path(error.filename))):
-            folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
-            inside += [Path(folder, name) for name in sorted(files) if name.endswith(".ipynb") and not name.startswith(".") and COPY not in name]
+        # A folder that cannot be read is told as somebody's notebook that cannot be: nobody is left
+        # out without a word.
+        for folder, folders, files in os.walk(
+            path, onerror=lambda error: inside.append(Path(error.filename))
+        ):
+            folders[:] = sorted(
+                name for name in folders if not name.startswith(".") and name != "__pycache__"
+            )
+            inside += [
+                Path(folder, name)
+                for name in sorted(files)
+                if name.endswith(".ipynb") and not name.startswith(".") and COPY not in name
+            ]
         if not inside:
             raise Problem(f"there is nothing to grade in {path}: no .ipynb is in it.")
         for each in inside:
@@ -70,8 +81,10 @@ def found(paths: Sequence[Path]) -> list[Handed]:
 
 
 def learner_of(path: Path, top: Path) -> str:
-    """Whose notebook this is, from where it lies below the folder that was named: nbgrader's ``learner/assignment/file``, a folder of the learner's
-    own, that folder itself, or the file's own name."""
+    """Whose notebook this is, from where it lies below the folder that was named: nbgrader's
+    ``learner/assignment/file``, a folder of the learner's own, that folder itself, or the file's
+    own name.
+    """
     assigned = {which.name for which in assignments()}
     path, top = path.absolute(), top.absolute()
     below = path.parent.relative_to(top).parts
@@ -82,5 +95,7 @@ def learner_of(path: Path, top: Path) -> str:
     for name in assigned:
         stem = stem.replace(name, "")
     own = stem.strip(" -_.()")
-    above = [folder for folder in (top.name, top.parent.name) if folder not in assigned | _PASSED_BY]
+    above = [
+        folder for folder in (top.name, top.parent.name) if folder not in assigned | _PASSED_BY
+    ]
     return own or (above[0] if above else "") or path.stem

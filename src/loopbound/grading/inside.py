@@ -1,6 +1,8 @@
-"""The process that runs a learner's code: it enters its walls, and is a kernel, or carries out one stage of a check, until it is ended.
+"""The process that runs a learner's code: it enters its walls, and is a kernel, or carries out one
+stage of a check, until it is ended.
 
-It holds no password but that of a role made for it, and gets its databases from the grader over the channel.
+It holds no password but that of a role made for it, and gets its databases from the grader over the
+channel.
 """
 
 from __future__ import annotations
@@ -44,18 +46,24 @@ class _Lent:
     def create(self, label: str, schema: str | None) -> ScratchDatabase:
         given = self._ask({"op": "database", "tables": schema is None})
         if schema is not None:
-            # In here, with the rights of this process: the grader carries nothing out that comes from a learner.
+            # In here, with the rights of this process: the grader carries nothing out that comes
+            # from a learner.
             try:
                 with psycopg.connect(**given["libpq"], autocommit=True) as inside:
                     inside.execute(schema)
             except psycopg.Error as error:
                 self.close(given["name"])
                 said = str(error).strip().splitlines() or [type(error).__name__]
-                raise Problem(f"The server could not make a scratch database.\nIt says: {said[0]}") from None
+                raise Problem(
+                    f"The server could not make a scratch database.\nIt says: {said[0]}"
+                ) from None
         return ScratchDatabase(given["name"], given["url"], self)
 
     def sessions(self, name: str) -> list[Session]:
-        return [Session(**row | {"blocked_by": tuple(row["blocked_by"])}) for row in self._ask({"op": "sessions", "name": name})["sessions"]]
+        return [
+            Session(**row | {"blocked_by": tuple(row["blocked_by"])})
+            for row in self._ask({"op": "sessions", "name": name})["sessions"]
+        ]
 
     def close(self, name: str) -> None:
         with contextlib.suppress(OSError, EOFError):
@@ -75,12 +83,18 @@ class _Lent:
 
 
 class Fingerprint:
-    """What some modules looked like before a learner's code ran: their functions and classes, the methods of those, and the checks' own values."""
+    """What some modules looked like before a learner's code ran: their functions and classes, the
+    methods of those, and the checks' own values.
+    """
 
     def __init__(self, modules: Sequence[ModuleType]) -> None:
         self._seen: list[tuple[str, dict[str, Any], str, Any, tuple[Any, ...]]] = []
         self._values: list[tuple[str, Any, str]] = []
-        self._builtins = [(f"builtins.{name}", name, value) for name, value in vars(builtins).items() if name not in _ITS_OWN and name != "_"]
+        self._builtins = [
+            (f"builtins.{name}", name, value)
+            for name, value in vars(builtins).items()
+            if name not in _ITS_OWN and name != "_"
+        ]
         for module in modules:
             checks = module.__name__.startswith("loopbound.checks.")
             for name, value in list(vars(module).items()):
@@ -89,8 +103,17 @@ class Fingerprint:
                     self._seen.append((where, vars(module), name, value, _inner(value)))
                     if isinstance(value, type) and value.__module__ == module.__name__:
                         kind = vars(value)
-                        self._seen += [(f"{where}.{key}", kind, key, each, _inner(each)) for key, each in list(kind.items()) if callable(each)]
-                elif checks and type(value) in (str, int, float, tuple, list, dict, set, frozenset) and not name.startswith("__") and name not in _STATE:
+                        self._seen += [
+                            (f"{where}.{key}", kind, key, each, _inner(each))
+                            for key, each in list(kind.items())
+                            if callable(each)
+                        ]
+                elif (
+                    checks
+                    and type(value) in (str, int, float, tuple, list, dict, set, frozenset)
+                    and not name.startswith("__")
+                    and name not in _STATE
+                ):
                     self._seen.append((where, vars(module), name, value, ()))
                     self._values.append((where, value, repr(value)))
 
@@ -103,7 +126,11 @@ class Fingerprint:
                 names.append(told)
         if names:
             return names  # without them nothing else can be compared
-        names = [name for name, where, key, value, inner in self._seen if where.get(key) is not value or _inner(value) != inner]
+        names = [
+            name
+            for name, where, key, value, inner in self._seen
+            if where.get(key) is not value or _inner(value) != inner
+        ]
         names += [name for name, value, text in self._values if repr(value) != text]
         if logging.root.manager.disable:
             names.append("logging.disable")  # the checks listen to what pools and loops log
@@ -113,12 +140,19 @@ class Fingerprint:
 def _inner(value: Any) -> tuple[Any, ...]:
     """What decides over what a function does, beside itself."""
     if type(value) is FunctionType:
-        return (id(value.__code__), id(value.__defaults__), id(value.__kwdefaults__), id(value.__closure__))
+        return (
+            id(value.__code__),
+            id(value.__defaults__),
+            id(value.__kwdefaults__),
+            id(value.__closure__),
+        )
     return ()
 
 
 def main() -> None:
-    """A fresh process: its channel is the descriptor that the command line names, or a port and a word; its order is the first message."""
+    """A fresh process: its channel is the descriptor that the command line names, or a port and a
+    word; its order is the first message.
+    """
     if len(sys.argv) == 2:
         line = socket.socket(fileno=int(sys.argv[1]))
     else:
@@ -132,7 +166,8 @@ def main() -> None:
 def become(order: dict[str, Any], line: socket.socket) -> None:
     """Become what an order says; does not return.
 
-    This process stays as the keeper of the one that it forks: whatever that one starts ends with it.
+    This process stays as the keeper of the one that it forks: whatever that one starts ends with
+        it.
     """
     code = 70
     try:
@@ -160,7 +195,9 @@ def _keep(order: dict[str, Any], line: socket.socket) -> int:
         code = 70
         try:
             os.close(told)
-            os.read(heard, 1)  # until the grader has been told of us: two who speak at once on one line are not understood
+            os.read(
+                heard, 1
+            )  # until the grader has been told of us: two who speak at once on one line are not understood
             os.close(heard)
             code = enter(order, line)
         except SystemExit as ended:
@@ -209,7 +246,9 @@ def _await(inner: int, line: socket.socket) -> None:
 
 
 def _end_family(leader: int) -> None:
-    """End what a process without walls has left: its group, and on Linux whoever it made that slipped out of that."""
+    """End what a process without walls has left: its group, and on Linux whoever it made that
+    slipped out of that.
+    """
     with contextlib.suppress(OSError):
         os.killpg(leader, signal.SIGKILL)
     place = Path(f"/proc/self/task/{os.getpid()}/children")
@@ -255,9 +294,20 @@ def enter(order: dict[str, Any], line: socket.socket) -> int:
     _nowhere()
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD", "SIGPIPE"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), {"SIGINT": signal.default_int_handler, "SIGPIPE": signal.SIG_IGN}.get(name, signal.SIG_DFL))
+            signal.signal(
+                getattr(signal, name),
+                {"SIGINT": signal.default_int_handler, "SIGPIPE": signal.SIG_IGN}.get(
+                    name, signal.SIG_DFL
+                ),
+            )
     os.environ.clear()
-    os.environ.update(order["environment"], HOME=home, IPYTHONDIR=f"{home}/.ipython", JUPYTER_RUNTIME_DIR=home, TMPDIR="/tmp" if order["walls"] else home)
+    os.environ.update(
+        order["environment"],
+        HOME=home,
+        IPYTHONDIR=f"{home}/.ipython",
+        JUPYTER_RUNTIME_DIR=home,
+        TMPDIR="/tmp" if order["walls"] else home,
+    )
     import tempfile
 
     tempfile.tempdir = None
@@ -273,12 +323,21 @@ def _nowhere() -> None:
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
     os.close(nowhere)
-    sys.stdin, sys.stdout, sys.stderr = (open(number, mode, encoding="utf-8", closefd=False) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, encoding="utf-8", closefd=False)
+        for number, mode in ((0, "r"), (1, "w"), (2, "w"))
+    )
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
 
 
 _STATE = ("_hints_given", "_passed")  # of the checks, and meant to change
-_ITS_OWN = ("input", "exit", "quit", "display", "get_ipython")  # what the kernel itself puts there, anew with each cell
+_ITS_OWN = (
+    "input",
+    "exit",
+    "quit",
+    "display",
+    "get_ipython",
+)  # what the kernel itself puts there, anew with each cell
 
 _channel: Channel | None = None
 _fingerprint: Fingerprint | None = None
@@ -299,10 +358,20 @@ def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
     place = Path(os.environ["HOME"], "connection.json")
     place.write_text(json.dumps(order["connection"]), encoding="utf-8")
     app = IPKernelApp.instance(kernel_class=AnsweringKernel)
-    app.initialize(["-f", str(place), "--HistoryManager.enabled=False", "--InteractiveShell.colors=nocolor", "--log-level=CRITICAL"])
+    app.initialize(
+        [
+            "-f",
+            str(place),
+            "--HistoryManager.enabled=False",
+            "--InteractiveShell.colors=nocolor",
+            "--log-level=CRITICAL",
+        ]
+    )
     place.unlink()
     say_little(app.session)
-    app.shell.keepkernel_on_exit = True  # quit() and exit() in a cell are no reason to lose the notebook's other answers
+    app.shell.keepkernel_on_exit = (
+        True  # quit() and exit() in a cell are no reason to lose the notebook's other answers
+    )
     if _fingerprint is None:
         remember()
     AnsweringKernel.report = staticmethod(report)
@@ -319,7 +388,9 @@ def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
 
 
 def without_debugger() -> None:
-    """Keep a kernel from importing a debugger that nobody will use: that takes longer than all the rest."""
+    """Keep a kernel from importing a debugger that nobody will use: that takes longer than all the
+    rest.
+    """
     sys.modules.setdefault("debugpy", None)  # type: ignore[arg-type]
 
 
@@ -331,17 +402,36 @@ def remember() -> None:
 
 def _watched() -> list[ModuleType]:
     """The modules whose parts a check relies on."""
-    names = ("asyncio", "concurrent.futures", "threading", "time", "json", "inspect", "logging", "warnings", "loopbound")
-    names += ("ipykernel.ipkernel", "ipykernel.kernelbase", "sqlalchemy.ext.asyncio", "sqlalchemy.pool", "asyncpg")
+    names = (
+        "asyncio",
+        "concurrent.futures",
+        "threading",
+        "time",
+        "json",
+        "inspect",
+        "logging",
+        "warnings",
+        "loopbound",
+    )
+    names += (
+        "ipykernel.ipkernel",
+        "ipykernel.kernelbase",
+        "sqlalchemy.ext.asyncio",
+        "sqlalchemy.pool",
+        "asyncpg",
+    )
     return [
         module
         for name, module in sorted(sys.modules.items())
-        if isinstance(module, ModuleType) and any(name == known or name.startswith((f"{known}.", f"_{known}")) for known in names)
+        if isinstance(module, ModuleType)
+        and any(name == known or name.startswith((f"{known}.", f"_{known}")) for known in names)
     ]
 
 
 def report(task: str, nonce: str, names: Mapping[str, Any]) -> None:
-    """Run a task's answers and tell the grader what was observed, and what the cells left behind that speaks up later."""
+    """Run a task's answers and tell the grader what was observed, and what the cells left behind
+    that speaks up later.
+    """
     from loopbound.checks.task import observe
 
     assert _channel is not None and _fingerprint is not None and _leavings is not None
@@ -361,7 +451,9 @@ def report(task: str, nonce: str, names: Mapping[str, Any]) -> None:
 
 
 def _within_bounds(told: dict[str, Any]) -> dict[str, Any]:
-    """A report that the grader's line can carry: long texts are cut, and what stays too long is not sent."""
+    """A report that the grader's line can carry: long texts are cut, and what stays too long is not
+    sent.
+    """
     if len(json.dumps(told)) > LARGEST // 4:
         told = told | {"data": _cut(told.get("data"))}
         if len(json.dumps(told)) > LARGEST:
@@ -375,11 +467,17 @@ def _cut(value: Any) -> Any:
         return value[:LONGEST_TEXT]
     if isinstance(value, list):
         return [_cut(each) for each in value]
-    return {key[:LONGEST_TEXT]: _cut(each) for key, each in value.items()} if isinstance(value, dict) else value
+    return (
+        {key[:LONGEST_TEXT]: _cut(each) for key, each in value.items()}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def _carry_out(channel: Channel) -> int:
-    """One call of `complete` or `facts_of`, in a process in which no learner's code ever runs; a suite that it starts has its own."""
+    """One call of `complete` or `facts_of`, in a process in which no learner's code ever runs; a
+    suite that it starts has its own.
+    """
     from loopbound.checks.task import complete, facts_of
 
     if sys.platform == "linux":
@@ -396,7 +494,11 @@ def _carry_out(channel: Channel) -> int:
         for number, source in enumerate(asked["given"]):
             exec(compile(source, f"<given {number + 1}>", "exec"), names)
     try:
-        data = facts_of(asked["task"], names) if asked["data"] is None else complete(asked["task"], asked["data"], names, asked["facts"])
+        data = (
+            facts_of(asked["task"], names)
+            if asked["data"] is None
+            else complete(asked["task"], asked["data"], names, asked["facts"])
+        )
         channel.send({"op": "completed", "data": data})
     except Problem as error:
         channel.send({"op": "completed", "problem": str(error)})

@@ -1,4 +1,6 @@
-"""A kernel for one submission, driven by nbclient, without the waits that are made for kernels of unknown kinds."""
+"""A kernel for one submission, driven by nbclient, without the waits that are made for kernels of
+unknown kinds.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from dataclasses import dataclass
 from queue import Empty
 from typing import Any
 
-# jsonschema, which nbformat brings, would build parsers for addresses that no notebook has: most of a second.
+# jsonschema, which nbformat brings, would build parsers for addresses that no notebook has: most of
+# a second.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 import nbformat
@@ -37,14 +40,18 @@ _silent.propagate = False
 
 @dataclass(frozen=True)
 class Ran:
-    """How a cell ended: ``error`` is "" or the error's name and first line, ``line`` the line of the cell that raised, 0 where unknown."""
+    """How a cell ended: ``error`` is "" or the error's name and first line, ``line`` the line of
+    the cell that raised, 0 where unknown.
+    """
 
     error: str = ""
     line: int = 0
 
 
 class ChildProvisioner(KernelProvisionerBase):
-    """jupyter_client's way to start kernels elsewhere: ours come from the grader's house, and their end is seen at once."""
+    """jupyter_client's way to start kernels elsewhere: ours come from the grader's house, and their
+    end is seen at once.
+    """
 
     child: Child
 
@@ -58,9 +65,19 @@ class ChildProvisioner(KernelProvisionerBase):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
         manager = self.parent
         if os.name == "posix":
-            places = {f"{name}_port": number for number, name in enumerate(("shell", "iopub", "stdin", "hb", "control"), start=1)}
-            info: dict[str, Any] = {"transport": "ipc", "ip": str(self.child.shared / "k"), **places}
-            info |= {"key": manager.session.key.decode(), "signature_scheme": manager.session.signature_scheme}
+            places = {
+                f"{name}_port": number
+                for number, name in enumerate(("shell", "iopub", "stdin", "hb", "control"), start=1)
+            }
+            info: dict[str, Any] = {
+                "transport": "ipc",
+                "ip": str(self.child.shared / "k"),
+                **places,
+            }
+            info |= {
+                "key": manager.session.key.decode(),
+                "signature_scheme": manager.session.signature_scheme,
+            }
         else:
             manager.write_connection_file()
             info = manager.get_connection_info()
@@ -109,7 +126,8 @@ class _Client(NotebookClient):
             self.task_poll_for_reply.cancel()
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
-        # What an answer prints is no part of its grade. The base class has to see how the cell's state changes, and no more.
+        # What an answer prints is no part of its grade. The base class has to see how the cell's
+        # state changes, and no more.
         if msg["msg_type"] in ("status", "error"):
             return super().process_message(msg, cell, cell_index)
         return None
@@ -122,7 +140,13 @@ class Kernel:
         self.child = child
         self._manager = _Manager(log=_silent, context=child.house.context)
         self._client: Any = None
-        self._notebook = _Client(nbformat.v4.new_notebook(), km=self._manager, allow_errors=True, log=_silent, interrupt_on_timeout=False)
+        self._notebook = _Client(
+            nbformat.v4.new_notebook(),
+            km=self._manager,
+            allow_errors=True,
+            log=_silent,
+            interrupt_on_timeout=False,
+        )
         self._notebook.child = child
 
     @classmethod
@@ -130,7 +154,11 @@ class Kernel:
         """A kernel that is ready. Raises ``Problem`` where none can be started."""
         kernel = cls(Child(house, lending, place))
         try:
-            provisioner = ChildProvisioner(kernel_id="exercise", kernel_spec=kernel._manager.kernel_spec, parent=kernel._manager)
+            provisioner = ChildProvisioner(
+                kernel_id="exercise",
+                kernel_spec=kernel._manager.kernel_spec,
+                parent=kernel._manager,
+            )
             provisioner.child = kernel.child
             kernel._manager.provisioner = provisioner
             await kernel._manager.start_kernel()
@@ -141,12 +169,15 @@ class Kernel:
         return kernel
 
     async def _connect(self) -> None:
-        client = self._client = self._notebook.kc = self._manager.client(context=self.child.house.context)
+        client = self._client = self._notebook.kc = self._manager.client(
+            context=self.child.house.context
+        )
         client.allow_stdin = False  # input() raises, and waits for nobody
         client.start_channels(hb=False, stdin=True)
         for channel in (client.shell_channel, client.iopub_channel):
             channel.socket.maxmsgsize = LARGEST_MESSAGE
-        # Its sockets are there already. What has to be waited for is that our subscription has reached it.
+        # Its sockets are there already. What has to be waited for is that our subscription has
+        # reached it.
         until = self.child._loop.time() + 30
         while True:
             client.kernel_info()
@@ -157,12 +188,17 @@ class Kernel:
                 raise Problem("a kernel did not answer.")
 
     async def run(self, source: str, seconds: float) -> Ran:
-        """Execute a cell. Raises ``Ended`` where the kernel did not survive it, or had to be ended."""
+        """Execute a cell.
+
+        Raises ``Ended`` where the kernel did not survive it, or had to be ended.
+        """
         cell = nbformat.v4.new_code_cell(source)
         self._notebook.nb.cells[:] = [cell]
         self._notebook.timeout = seconds
         try:
-            async with asyncio.timeout(seconds + 5):  # a reply that never comes, of a kernel that lives
+            async with asyncio.timeout(
+                seconds + 5
+            ):  # a reply that never comes, of a kernel that lives
                 await self._notebook.async_execute_cell(cell, 0)
         except (CellTimeoutError, TimeoutError):
             raise Ended("time") from None
@@ -174,7 +210,10 @@ class Kernel:
         return Ran()
 
     async def close(self) -> None:
-        """End the kernel and whatever it has started. Its sockets go with it: nobody says good-bye."""
+        """End the kernel and whatever it has started.
+
+        Its sockets go with it: nobody says good-bye.
+        """
         if self._client is not None:
             self._client.stop_channels()
         await self.child.close()
@@ -182,12 +221,20 @@ class Kernel:
 
 def _error(output: Any) -> Ran:
     first = str(output.get("evalue", "")).splitlines()
-    text = f"{output.get('ename', 'Error')}: {first[0]}" if first else str(output.get("ename", "Error"))
+    text = (
+        f"{output.get('ename', 'Error')}: {first[0]}"
+        if first
+        else str(output.get("ename", "Error"))
+    )
     line = 0
     for row in output.get("traceback") or []:
         for part in str(row).splitlines():
             if part.lstrip().startswith("---->") or "---> " in part:
-                digits = "".join(character for character in part.split(">", 1)[1].split()[0] if character.isdigit())
+                digits = "".join(
+                    character
+                    for character in part.split(">", 1)[1].split()[0]
+                    if character.isdigit()
+                )
                 line = int(digits) if digits else line
                 break
         if line:

@@ -1,7 +1,9 @@
-"""Databases for learners' processes: each submission has a role of its own, and reaches its own databases alone.
+"""Databases for learners' processes: each submission has a role of its own, and reaches its own
+databases alone.
 
-The grader holds the rights. A role may log in, use the tables of the databases made for it, and nothing else; the walls let it reach the
-server only through a relay, which looks at the database that a connection asks for.
+The grader holds the rights. A role may log in, use the tables of the databases made for it, and
+nothing else; the walls let it reach the server only through a relay, which looks at the database
+that a connection asks for.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
 
 
 class Lender:
-    """The grader's side of the server: clones databases ahead of need, makes roles, and tidies up. Safe from any thread."""
+    """The grader's side of the server: clones databases ahead of need, makes roles, and tidies up.
+
+    Safe from any thread.
+    """
 
     def __init__(self) -> None:
         self.address = server_address()
@@ -51,23 +56,41 @@ class Lender:
         self._worker.start()
 
     def _prepare(self) -> bool:
-        """Make the group that learners' roles belong to, and drop roles of graders that were killed. False where we may make no roles."""
+        """Make the group that learners' roles belong to, and drop roles of graders that were
+        killed. False where we may make no roles.
+        """
         with self._mutex:
-            allowed = self._admin.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()[0]
+            allowed = self._admin.execute(
+                "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+            ).fetchone()[0]
             if not allowed:
                 return False
-            with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+            with contextlib.suppress(
+                psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation
+            ):
                 self._admin.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(GROUP)))
             take(self._admin, self._mark)
             # Their databases first: a role that may still use one cannot be dropped.
             sweep(self._admin, recorded_scratch() if self.address.kind == "embedded" else ())
-            held = {number for (number,) in self._admin.execute("SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1")}
-            roles = self._admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"{ROLE.replace('_', chr(92) + '_')}%"]).fetchall()
+            held = {
+                number
+                for (number,) in self._admin.execute(
+                    "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype ="
+                    " 'advisory' AND objsubid = 1"
+                )
+            }
+            roles = self._admin.execute(
+                "SELECT rolname FROM pg_roles WHERE rolname LIKE %s",
+                [f"{ROLE.replace('_', chr(92) + '_')}%"],
+            ).fetchall()
             for (role,) in roles:
                 if lock_number(role.rpartition("_")[0]) not in held:
-                    with contextlib.suppress(psycopg.Error):  # somebody else was quicker, or it still owns something
+                    with contextlib.suppress(
+                        psycopg.Error
+                    ):  # somebody else was quicker, or it still owns something
                         self._admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
-            # Its password is random, not somebody's choice: nothing is won by making it slow to try. (The setting came with 16.)
+            # Its password is random, not somebody's choice: nothing is won by making it slow to
+            # try. (The setting came with 16.)
             with contextlib.suppress(psycopg.errors.UndefinedObject):
                 self._admin.execute("SET scram_iterations = 1")
             return True
@@ -81,10 +104,15 @@ class Lender:
         name, password = f"{self._mark}_{secrets.token_hex(4)}", secrets.token_urlsafe(18)
         self.execute(
             sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} CONNECTION LIMIT {} IN ROLE {}").format(
-                sql.Identifier(name), sql.Literal(password), sql.Literal(MOST_CONNECTIONS), sql.Identifier(GROUP)
+                sql.Identifier(name),
+                sql.Literal(password),
+                sql.Literal(MOST_CONNECTIONS),
+                sql.Identifier(GROUP),
             )
         )
-        self.execute(sql.SQL("ALTER ROLE {} SET temp_file_limit = '256MB'").format(sql.Identifier(name)))
+        self.execute(
+            sql.SQL("ALTER ROLE {} SET temp_file_limit = '256MB'").format(sql.Identifier(name))
+        )
         return name, password
 
     def database(self, tables: bool = True) -> ScratchDatabase:
@@ -121,16 +149,30 @@ class Lender:
     def _made(self, tables: bool = True) -> ScratchDatabase:
         made = scratch_database("grading") if tables else scratch_database("grading", schema="")
         if self.has_roles:
-            with psycopg.connect(**self.address.libpq() | {"dbname": made.name}, autocommit=True) as inside:
-                inside.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(GROUP)))
+            with psycopg.connect(
+                **self.address.libpq() | {"dbname": made.name}, autocommit=True
+            ) as inside:
+                inside.execute(
+                    sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(GROUP))
+                )
                 for table in ("users", "reports") if tables else ():
-                    inside.execute(sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier(table), sql.Identifier(GROUP)))
-                inside.execute(sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(made.name)))
+                    inside.execute(
+                        sql.SQL("ALTER TABLE {} OWNER TO {}").format(
+                            sql.Identifier(table), sql.Identifier(GROUP)
+                        )
+                    )
+                inside.execute(
+                    sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(
+                        sql.Identifier(made.name)
+                    )
+                )
         return made
 
     def _serve(self) -> None:
         while (item := self._work.get()) is not None:
-            with contextlib.suppress(Exception):  # what is not dropped now is swept by the next run; nobody waits here for an error
+            with contextlib.suppress(
+                Exception
+            ):  # what is not dropped now is swept by the next run; nobody waits here for an error
                 if isinstance(item, ScratchDatabase):
                     item.close()
                 elif item == "refill":
@@ -143,7 +185,10 @@ class Lender:
 
 
 class Lending:
-    """What one submission has been lent. Its requests come from processes that are not to be trusted."""
+    """What one submission has been lent.
+
+    Its requests come from processes that are not to be trusted.
+    """
 
     def __init__(self, lender: Lender, relayed: bool) -> None:
         self._lender = lender
@@ -187,14 +232,20 @@ class Lending:
         if self._lender.has_roles:
             self._role = self._role or self._lender.role()
             self._lender.execute(
-                sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(sql.Identifier(database.name), sql.Identifier(self._role[0]))
+                sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(
+                    sql.Identifier(database.name), sql.Identifier(self._role[0])
+                )
             )
         address = self._lender.address
         if self._role:
             address = replace(address, user=self._role[0], password=self._role[1])
         if self._relayed:
             address = replace(address, host="127.0.0.1")
-        return {"name": database.name, "url": address.url(database.name), "libpq": address.libpq() | {"dbname": database.name}}
+        return {
+            "name": database.name,
+            "url": address.url(database.name),
+            "libpq": address.libpq() | {"dbname": database.name},
+        }
 
     def lends(self, database: str) -> bool:
         """Whether this submission may connect to a database."""
@@ -210,10 +261,14 @@ class Lending:
                 self._lender.drop_role(self._role[0])
 
 
-async def relay(listener: socket.socket, lending: Lending, host: str, port: int, looked_at: bool) -> asyncio.Server:
-    """Serve a listening socket of another network namespace: what connects there is passed on to the server, if it may be.
+async def relay(
+    listener: socket.socket, lending: Lending, host: str, port: int, looked_at: bool
+) -> asyncio.Server:
+    """Serve a listening socket of another network namespace: what connects there is passed on to
+    the server, if it may be.
 
-    ``looked_at``: read the first message and let nobody into another database; not possible where the connection is encrypted.
+    ``looked_at``: read the first message and let nobody into another database; not possible where
+    the connection is encrypted.
     """
     open_now: set[asyncio.Task[None]] = set()
 
@@ -233,7 +288,14 @@ async def relay(listener: socket.socket, lending: Lending, host: str, port: int,
     return await asyncio.start_server(serve, sock=listener)
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lending: Lending, host: str, port: int, looked_at: bool) -> None:
+async def _pass_on(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    lending: Lending,
+    host: str,
+    port: int,
+    looked_at: bool,
+) -> None:
     first = b""
     while looked_at:
         head = await reader.readexactly(8)
@@ -254,7 +316,10 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, l
     else:
         theirs, ours = await asyncio.open_connection(host, port)
     ours.write(first)
-    ways = [asyncio.ensure_future(_pour(reader, ours)), asyncio.ensure_future(_pour(theirs, writer))]
+    ways = [
+        asyncio.ensure_future(_pour(reader, ours)),
+        asyncio.ensure_future(_pour(theirs, writer)),
+    ]
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
     finally:

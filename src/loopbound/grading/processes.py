@@ -1,4 +1,6 @@
-"""The grader's processes: a warm one that forks, or fresh ones where that cannot be; each bounded, each ended with whatever it has started."""
+"""The grader's processes: a warm one that forks, or fresh ones where that cannot be; each bounded,
+each ended with whatever it has started.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ __all__ = ["KILL", "Child", "Ended", "House"]
 
 START_SECONDS = 60.0  # for a busy machine; it takes a fraction of one
 END_SECONDS = 10.0
-KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has the second one alone, and it kills there
+KILL = getattr(
+    signal, "SIGKILL", signal.SIGTERM
+)  # Windows has the second one alone, and it kills there
 MOST_SAID = 64 * 2**20  # bytes that one process may tell us
 MOST_REPORTS = 30  # of one process; a kernel has one for each task
 # What a learner's process is told of the grader's environment.
@@ -37,7 +41,9 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "VIRTUAL_ENV"
 
 
 class Ended(Exception):
-    """A process is gone, or says nothing: ``why`` is "time" where its time was up, "dead" where it ended by itself, "garbled" where it said what none says."""
+    """A process is gone, or says nothing: ``why`` is "time" where its time was up, "dead" where it
+    ended by itself, "garbled" where it said what none says.
+    """
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -45,7 +51,8 @@ class Ended(Exception):
 
 
 class House:
-    """What the processes of one run of the grader share: the warm process, the lender of databases, a folder for sockets.
+    """What the processes of one run of the grader share: the warm process, the lender of databases,
+    a folder for sockets.
 
     Args:
         walls: "namespaces", "groups", or None for the strongest that this machine has.
@@ -90,26 +97,45 @@ class House:
         self._control, self._is_warm = ours, False
 
     def launch(self, order: dict[str, Any]) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
-        """Start a process for an order. Returns our end of the line to it, and the process where it is a fresh one."""
+        """Start a process for an order.
+
+        Returns our end of the line to it, and the process where it is a fresh one.
+        """
         if self._control:
             ours, line = socket.socketpair()
             with line, self._warming:
                 for _ in range(2):
                     self._wait_until_warm()
                     try:
-                        socket.send_fds(self._control, [json.dumps(order).encode()], [line.fileno()])
+                        socket.send_fds(
+                            self._control, [json.dumps(order).encode()], [line.fileno()]
+                        )
                         return ours, None
                     except OSError:  # somebody has killed it
                         self._control.close()
                         self._start_warm()
             ours.close()
-            raise Problem("the grader's warm process was killed, and again after it had been started anew.")
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self.folder}
-        program = [sys.executable, "-P", "-m", "loopbound.grading.inside"]  # -P: no module from the folder that it starts in
+            raise Problem(
+                "the grader's warm process was killed, and again after it had been started anew."
+            )
+        quiet = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "cwd": self.folder,
+        }
+        program = [
+            sys.executable,
+            "-P",
+            "-m",
+            "loopbound.grading.inside",
+        ]  # -P: no module from the folder that it starts in
         if os.name == "posix":
             ours, line = socket.socketpair()
             with line:
-                process = subprocess.Popen([*program, str(line.fileno())], pass_fds=[line.fileno()], **quiet)
+                process = subprocess.Popen(
+                    [*program, str(line.fileno())], pass_fds=[line.fileno()], **quiet
+                )
         else:  # no descriptor can be handed over: it calls us, with a word that nobody else knows
             word = secrets.token_hex(16)
             with socket.create_server(("127.0.0.1", 0)) as door:
@@ -167,26 +193,65 @@ def strongest_walls() -> str:
     """The strongest walls that this machine lets us build: "namespaces" or "groups"."""
     if sys.platform == "linux":
         # Tried in a process of its own: this one may have threads, and then it should not fork.
-        tried = subprocess.run([sys.executable, "-m", "loopbound.grading.sandbox"], stdin=subprocess.DEVNULL, capture_output=True)
+        tried = subprocess.run(
+            [sys.executable, "-m", "loopbound.grading.sandbox"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
         if tried.returncode == 0:
             return "namespaces"
     return "groups"
 
 
 def seen() -> tuple[str, ...]:
-    """What a learner's process may read: the system's programs and libraries, Python with its packages, the course's package and its backend. No solutions."""
+    """What a learner's process may read: the system's programs and libraries, Python with its
+    packages, the course's package and its backend. No solutions.
+    """
     source = Path(__file__).resolve().parents[1]
-    system = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime"]
-    system += ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/hosts", "/etc/ssl", "/etc/mime.types", "/etc/alternatives"]
-    python = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, os.path.dirname(os.path.realpath(sys.executable))}
+    system = [
+        "/usr",
+        "/bin",
+        "/sbin",
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/libx32",
+        "/etc/ld.so.cache",
+        "/etc/ld.so.conf",
+        "/etc/ld.so.conf.d",
+        "/etc/localtime",
+    ]
+    system += [
+        "/etc/passwd",
+        "/etc/group",
+        "/etc/nsswitch.conf",
+        "/etc/hosts",
+        "/etc/ssl",
+        "/etc/mime.types",
+        "/etc/alternatives",
+    ]
+    python = {
+        sys.prefix,
+        sys.base_prefix,
+        sys.exec_prefix,
+        sys.base_exec_prefix,
+        os.path.dirname(os.path.realpath(sys.executable)),
+    }
     backend = []
     with contextlib.suppress(Problem):
-        backend = [str(repository() / "notebooks" / "signal_scanner"), str(repository() / "notebooks" / "cures"), str(repository() / "pyproject.toml")]
+        backend = [
+            str(repository() / "notebooks" / "signal_scanner"),
+            str(repository() / "notebooks" / "cures"),
+            str(repository() / "pyproject.toml"),
+        ]
     return tuple(sorted({*system, *python, str(source), *backend}))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a fresh process. Where there is a keeper, it ends by itself, after whatever its child has left."""
+    """End a fresh process.
+
+    Where there is a keeper, it ends by itself, after whatever its child has left.
+    """
     if os.name == "posix":
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_SECONDS)
@@ -200,14 +265,25 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def hidden() -> tuple[str, ...]:
-    """What only the process that carries a check out may read besides: the further tests of a suite, and the bugs that it must notice. No solutions."""
+    """What only the process that carries a check out may read besides: the further tests of a
+    suite, and the bugs that it must notice. No solutions.
+    """
     with contextlib.suppress(Problem):
-        return tuple(sorted(str(path) for name in ("hidden", "bugs") for path in (repository() / "solutions").glob(f"*/{name}")))
+        return tuple(
+            sorted(
+                str(path)
+                for name in ("hidden", "bugs")
+                for path in (repository() / "solutions").glob(f"*/{name}")
+            )
+        )
     return ()
 
 
 class Child:
-    """A process that runs a learner's code, seen from the grader. To be used in a running event loop, and closed in any case."""
+    """A process that runs a learner's code, seen from the grader.
+
+    To be used in a running event loop, and closed in any case.
+    """
 
     def __init__(self, house: House, lending: Lending, place: int) -> None:
         self.house = house
@@ -225,17 +301,28 @@ class Child:
         self.shared = house.child_folder(place)
 
     async def start(self, job: str, connection: dict[str, Any] | None = None) -> None:
-        """Start it, and wait until it is ready. Raises ``Problem`` where it does not get that far."""
+        """Start it, and wait until it is ready.
+
+        Raises ``Problem`` where it does not get that far.
+        """
         walls = None
         if self.house.walls == "namespaces":
             port = self.house.lender.address.port
-            walls = {"place": self._place, "shared": str(self.shared), "seen": self.house.seen + (hidden() if job == "stage" else ()), "port": port}
+            walls = {
+                "place": self._place,
+                "shared": str(self.shared),
+                "seen": self.house.seen + (hidden() if job == "stage" else ()),
+                "port": port,
+            }
         order = {
             "job": job,
             "walls": walls,
             "shared": str(self.shared),
             "connection": connection,
-            "environment": {name: os.environ[name] for name in _KEPT if name in os.environ} | {"PYTHONDONTWRITEBYTECODE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+            "environment": (
+                {name: os.environ[name] for name in _KEPT if name in os.environ}
+                | {"PYTHONDONTWRITEBYTECODE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+            ),
         }
         line, self._process = await asyncio.to_thread(self.house.launch, order)
         self._channel = Channel(line, MOST_SAID)
@@ -294,25 +381,41 @@ class Child:
         if kind == "started":
             self.pid, self._ends = message["pid"], descriptors
         elif kind == "listening" and descriptors:
-            self._serving = self._loop.create_task(self._serve(socket.socket(fileno=descriptors[0])))
+            self._serving = self._loop.create_task(
+                self._serve(socket.socket(fileno=descriptors[0]))
+            )
         elif kind == "ready" and not self._ready.done():
             if self.house.walls == "namespaces" and os.geteuid() == 0:
-                # Its sockets are there: from now on nothing more can be put into the one folder that lies outside.
+                # Its sockets are there: from now on nothing more can be put into the one folder
+                # that lies outside.
                 os.chown(self.shared, 0, 0)
                 self.shared.chmod(0o711)
             self._ready.set_result(None)
         elif kind == "broken" and not self._ready.done():
-            self._ready.set_exception(Problem(f"a process for a learner's code could not be set up.\nIt says: {message.get('says')}"))
+            self._ready.set_exception(
+                Problem(
+                    "a process for a learner's code could not be set up.\nIt says:"
+                    f" {message.get('says')}"
+                )
+            )
 
     async def _serve(self, listener: socket.socket) -> None:
         address = self.house.lender.address
-        self._relay = await relay(listener, self._lending, address.host, address.port, not address.sslmode or address.sslmode == "disable")
+        self._relay = await relay(
+            listener,
+            self._lending,
+            address.host,
+            address.port,
+            not address.sslmode or address.sslmode == "disable",
+        )
 
     def _over(self) -> None:
         self.ended.set()
         self.reports.put_nowait(None)
         if not self._ready.done():
-            self._ready.set_exception(Problem("a process for a learner's code ended while it started."))
+            self._ready.set_exception(
+                Problem("a process for a learner's code ended while it started.")
+            )
 
     def signal(self, number: int) -> None:
         """Send a signal to the process; nothing where it is gone."""

@@ -29,7 +29,11 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class Graded:
-    """A graded submission. ``problem`` is why it could not be graded, else ""; ``notes`` what was put right in reading or running it."""
+    """A graded submission.
+
+    ``problem`` is why it could not be graded, else ""; ``notes`` what was put right in reading or
+    running it.
+    """
 
     file: str
     learner: str

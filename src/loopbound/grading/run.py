@@ -24,7 +24,8 @@ def grade_all(
     house: House | None = None,
     limits: Limits | None = None,
 ) -> None:
-    """Grade submissions, ``jobs`` at a time; ``done`` is called with each result, in the thread of the caller.
+    """Grade submissions, ``jobs`` at a time; ``done`` is called with each result, in the thread of
+    the caller.
 
     Raises:
         Problem: nothing could be run, for a reason that lies in no submission.
@@ -32,7 +33,13 @@ def grade_all(
     asyncio.run(_grade_all(list(handed), jobs, done, house, limits))
 
 
-async def _grade_all(handed: list[Handed], jobs: int, done: Callable[[Graded], None], house: House | None, limits: Limits | None) -> None:
+async def _grade_all(
+    handed: list[Handed],
+    jobs: int,
+    done: Callable[[Graded], None],
+    house: House | None,
+    limits: Limits | None,
+) -> None:
     own = house is None
     house = house or await asyncio.to_thread(House)
     try:
@@ -53,13 +60,29 @@ async def _grade_all(handed: list[Handed], jobs: int, done: Callable[[Graded], N
             house.close()
 
 
-async def grade_one(house: House, facts: Facts, handed: Handed, place: int, limits: Limits | None = None) -> Graded:
+async def grade_one(
+    house: House, facts: Facts, handed: Handed, place: int, limits: Limits | None = None
+) -> Graded:
     """Grade one submission; a file that cannot be read is a result too."""
     began = time.perf_counter()
     file, digest, learner = handed.file, handed.digest(), cleaned(handed.learner, 200, lines=False)
     try:
         submission = read_submission(handed.path)
     except Problem as problem:
-        return Graded(file, learner, digest, problem=cleaned(str(problem)), seconds=round(time.perf_counter() - began, 3))
+        return Graded(
+            file,
+            learner,
+            digest,
+            problem=cleaned(str(problem)),
+            seconds=round(time.perf_counter() - began, 3),
+        )
     tasks = await grade(house, facts, submission, place, limits)
-    return Graded(file, learner, digest, submission.assignment.name, tasks, submission.notes, seconds=round(time.perf_counter() - began, 3))
+    return Graded(
+        file,
+        learner,
+        digest,
+        submission.assignment.name,
+        tasks,
+        submission.notes,
+        seconds=round(time.perf_counter() - began, 3),
+    )

@@ -1,8 +1,10 @@
-"""Walls around a process, on Linux: namespaces, a file system of its own, resource limits, a user without rights.
+"""Walls around a process, on Linux: namespaces, a file system of its own, resource limits, a user
+without rights.
 
-It runs in a forked child before any of a learner's code does. Only the kernel's own calls are used, because a warm process cannot be
-handed to a program that builds such walls and then starts another one. Where namespaces are not to be had, `available` says so and
-limits and process groups are what is left.
+It runs in a forked child before any of a learner's code does. Only the kernel's own calls are used,
+because a warm process cannot be handed to a program that builds such walls and then starts another
+one. Where namespaces are not to be had, `available` says so and limits and process groups are what
+is left.
 """
 
 from __future__ import annotations
@@ -20,13 +22,45 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Walls", "adopt_orphans", "available", "build_root", "die_with_parent", "drop_rights", "leave_namespaces", "limit", "loopback", "not_to_be_traced"]
+__all__ = [
+    "Walls",
+    "adopt_orphans",
+    "available",
+    "build_root",
+    "die_with_parent",
+    "drop_rights",
+    "leave_namespaces",
+    "limit",
+    "loopback",
+    "not_to_be_traced",
+]
 
 # From <sched.h>, <sys/mount.h> and <sys/prctl.h>.
-NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
+NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = (
+    0x20000,
+    0x4000000,
+    0x8000000,
+    0x10000000,
+    0x20000000,
+    0x40000000,
+)
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
+    1,
+    2,
+    4,
+    32,
+    4096,
+    16384,
+    1 << 18,
+)
 MNT_DETACH = 2
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 36, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = (
+    1,
+    4,
+    24,
+    36,
+    38,
+)
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 LAST_CAPABILITY = 63
@@ -43,8 +77,9 @@ SCRATCH = 256  # MB that a submission may write
 class Walls:
     """What a child is to be surrounded with.
 
-    ``place`` tells submissions that run side by side apart; ``shared`` is a folder that stays writable, for the kernel's sockets; ``seen``
-    are folders and files that can be read; ``port`` the port on 127.0.0.1 behind which the database is reached.
+    ``place`` tells submissions that run side by side apart; ``shared`` is a folder that stays
+    writable, for the kernel's sockets; ``seen`` are folders and files that can be read; ``port``
+    the port on 127.0.0.1 behind which the database is reached.
     """
 
     place: int
@@ -75,11 +110,18 @@ def available() -> bool:
 
 
 def leave_namespaces() -> None:
-    """Leave the caller's namespaces; its next child is the first process of a new one. Raises OSError where that is forbidden."""
+    """Leave the caller's namespaces; its next child is the first process of a new one.
+
+    Raises OSError where that is forbidden.
+    """
     user, group = os.geteuid(), os.getegid()
     _call("unshare", NEWNS | NEWUTS | NEWIPC | NEWPID | NEWNET | (NEWUSER if user else 0))
     if user:
-        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{user} {user} 1"),
+            ("gid_map", f"{group} {group} 1"),
+        ):
             Path("/proc/self", name).write_text(text)
 
 
@@ -89,12 +131,16 @@ def die_with_parent() -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of whoever a descendant leaves behind, so that a daemon is ended like everybody else."""
+    """Become the parent of whoever a descendant leaves behind, so that a daemon is ended like
+    everybody else.
+    """
     _call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def build_root(walls: Walls) -> str:
-    """Make a root of its own with what may be seen, read-only, and step into it; returns the folder to work in."""
+    """Make a root of its own with what may be seen, read-only, and step into it; returns the folder
+    to work in.
+    """
     _mount("none", "/", None, MS_REC | MS_PRIVATE)
     root = walls.shared + ".root"
     os.makedirs(root, exist_ok=True)
@@ -144,12 +190,23 @@ def loopback(port: int) -> socket.socket:
 
 
 def limit(processes: bool) -> None:
-    """Bound what this process and its children may take. ``processes``: their number too, where a user of its own makes that safe."""
+    """Bound what this process and its children may take.
+
+    ``processes``: their number too, where a user of its own makes that safe.
+    """
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")  # a machine that runs out of memory ends us, and nobody else
-    # Before 5.14 a user's processes were counted whatever namespace they were in: the limit would be the user's own.
+        Path("/proc/self/oom_score_adj").write_text(
+            "1000"
+        )  # a machine that runs out of memory ends us, and nobody else
+    # Before 5.14 a user's processes were counted whatever namespace they were in: the limit would
+    # be the user's own.
     processes = processes and (os.geteuid() >= FIRST_USER or _kernel_version() >= (5, 14))
-    bounds = {resource.RLIMIT_AS: MEMORY, resource.RLIMIT_FSIZE: FILE, resource.RLIMIT_NOFILE: OPEN_FILES, resource.RLIMIT_CORE: 0}
+    bounds = {
+        resource.RLIMIT_AS: MEMORY,
+        resource.RLIMIT_FSIZE: FILE,
+        resource.RLIMIT_NOFILE: OPEN_FILES,
+        resource.RLIMIT_CORE: 0,
+    }
     if processes:
         bounds[resource.RLIMIT_NPROC] = PROCESSES
     for what, most in bounds.items():
@@ -165,7 +222,9 @@ def _kernel_version() -> tuple[int, int]:
 
 
 def drop_rights(walls: Walls) -> None:
-    """Give up every right, for good: root becomes a user of no account, anybody else loses what the namespace gave."""
+    """Give up every right, for good: root becomes a user of no account, anybody else loses what the
+    namespace gave.
+    """
     if os.geteuid() == 0:
         user = FIRST_USER + walls.place
         os.setgroups([])
@@ -208,7 +267,15 @@ def _show(path: str, root: str, writable: bool = False) -> None:
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    _call("mount", source.encode(), target.encode(), kind.encode() if kind else None, ctypes.c_ulong(flags), options.encode() or None, what=target)
+    _call(
+        "mount",
+        source.encode(),
+        target.encode(),
+        kind.encode() if kind else None,
+        ctypes.c_ulong(flags),
+        options.encode() or None,
+        what=target,
+    )
 
 
 def _call(name: str, *arguments: object, what: str = "") -> None:

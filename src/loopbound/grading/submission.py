@@ -1,6 +1,8 @@
-"""What a learner handed in: a notebook, however it was copied, renamed, re-ordered or saved, read as answers to the tasks of an assignment.
+"""What a learner handed in: a notebook, however it was copied, renamed, re-ordered or saved, read
+as answers to the tasks of an assignment.
 
-Only the learner's own code cells are kept. The given cells and the checks are the course's, whatever the file says.
+Only the learner's own code cells are kept. The given cells and the checks are the course's,
+whatever the file says.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from loopbound.problem import Problem
 
 __all__ = ["Submission", "Template", "read_submission", "template"]
 
-LARGEST_FILE = 64 * 2**20  # bytes; outputs of a long session fit, a file that only fills memory does not
+LARGEST_FILE = (
+    64 * 2**20
+)  # bytes; outputs of a long session fit, a file that only fills memory does not
 LARGEST_CELL = 100_000  # characters of source
 LARGEST_CODE = 500_000  # characters of source, of all of the learner's own cells together
 
@@ -39,8 +43,9 @@ _ASIDES = {"check", "hint", "show", "solution"}
 class Template:
     """An assignment as the course has it.
 
-    ``given`` are the sources of its own code cells that define something, ``shown`` those that only show something, ``stubs`` the answer
-    cells as they are handed out, by task; ``names`` says whose answer a function is.
+    ``given`` are the sources of its own code cells that define something, ``shown`` those that only
+    show something, ``stubs`` the answer cells as they are handed out, by task; ``names`` says whose
+    answer a function is.
     """
 
     assignment: Assignment
@@ -55,9 +60,9 @@ class Template:
 class Submission:
     """A learner's notebook, read.
 
-    ``answers``: the source of each task's answer cell, by task id; a task whose cell is gone is not among them.
-    ``cells``: per task, all of the learner's own code cells that belong to it, in order, the answer among them.
-    ``notes``: what was put right in reading it, a line each.
+    ``answers``: the source of each task's answer cell, by task id; a task whose cell is gone is not
+    among them. ``cells``: per task, all of the learner's own code cells that belong to it, in
+    order, the answer among them. ``notes``: what was put right in reading it, a line each.
     """
 
     path: Path
@@ -74,7 +79,10 @@ class Submission:
 
 @functools.cache
 def template(which: Assignment) -> Template:
-    """The assignment as it is written in ``solutions/``. Raises ``Problem`` where it cannot be read."""
+    """The assignment as it is written in ``solutions/``.
+
+    Raises ``Problem`` where it cannot be read.
+    """
     given: list[str] = []
     shown: list[str] = []
     stubs: dict[str, str] = {}
@@ -102,7 +110,11 @@ def read_submission(path: Path) -> Submission:
         Problem: it is no file that can be read, no notebook, or none of this course.
     """
     notes: list[str] = []
-    cells = [cell for cell in _cells(_notebook(_text(path, notes), path.name, notes), path.name) if _source(cell).strip()]
+    cells = [
+        cell
+        for cell in _cells(_notebook(_text(path, notes), path.name, notes), path.name)
+        if _source(cell).strip()
+    ]
     which = _assignment(cells, path)
     known = template(which)
     answers, belonging = _sorted_out(cells, known, notes)
@@ -117,14 +129,21 @@ def _text(path: Path, notes: list[str]) -> str:
         # What the name leads to is asked first: opening a pipe would wait for somebody who writes.
         found = os.lstat(path)
         if stat.S_ISLNK(found.st_mode):
-            raise Problem(f"{path.name} is a link. Hand in the notebook itself; links are not followed.")
+            raise Problem(
+                f"{path.name} is a link. Hand in the notebook itself; links are not followed."
+            )
         if not stat.S_ISREG(found.st_mode):
             raise Problem(f"{path.name} is not a file.")
         if found.st_size > LARGEST_FILE:
-            raise Problem(f"{path.name} has {found.st_size // 2**20} MB; {LARGEST_FILE // 2**20} are read at most.\nClear its outputs and save it again.")
+            raise Problem(
+                f"{path.name} has {found.st_size // 2**20} MB; {LARGEST_FILE // 2**20} are read at"
+                " most.\nClear its outputs and save it again."
+            )
         content = path.read_bytes()
     except OSError as error:
-        raise Problem(f"{path.name} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+        raise Problem(
+            f"{path.name} cannot be read: {(error.strerror or str(error)).lower()}."
+        ) from None
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         notes.append("The file was saved as UTF-16, not UTF-8.")
         encoding = "utf-16"
@@ -133,7 +152,9 @@ def _text(path: Path, notes: list[str]) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError:
-        raise Problem(f"{path.name} is not text in UTF-8.\nSave the notebook again from Jupyter.") from None
+        raise Problem(
+            f"{path.name} is not text in UTF-8.\nSave the notebook again from Jupyter."
+        ) from None
 
 
 def _notebook(text: str, name: str, notes: list[str]) -> dict[str, Any]:
@@ -144,7 +165,9 @@ def _notebook(text: str, name: str, notes: list[str]) -> dict[str, Any]:
     except RecursionError:
         raise Problem(f"{name} is not a notebook: its JSON is nested too deeply.") from None
     except ValueError as error:
-        raise Problem(f"{name} is not a notebook: its JSON ends or breaks early ({error}).") from None
+        raise Problem(
+            f"{name} is not a notebook: its JSON ends or breaks early ({error})."
+        ) from None
     if not isinstance(notebook, dict):
         raise Problem(f"{name} is not a notebook: it holds a JSON {type(notebook).__name__}.")
     version = notebook.get("nbformat")
@@ -158,7 +181,16 @@ def _cells(notebook: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
     found = notebook.get("cells")
     if found is None:  # format 3
         sheets = notebook.get("worksheets")
-        found = [cell for sheet in sheets if isinstance(sheet, dict) for cell in sheet.get("cells") or []] if isinstance(sheets, list) else None
+        found = (
+            [
+                cell
+                for sheet in sheets
+                if isinstance(sheet, dict)
+                for cell in sheet.get("cells") or []
+            ]
+            if isinstance(sheets, list)
+            else None
+        )
     if not isinstance(found, list) or not found:
         raise Problem(f"{name} is not a notebook: it has no cells.")
     return (cell for cell in found if isinstance(cell, dict))
@@ -169,7 +201,11 @@ def _source(cell: dict[str, Any]) -> str:
     if isinstance(source, list):
         source = "".join(line for line in source if isinstance(line, str))
     # JSON can write half of a character; nothing behind this line could store or send that.
-    return source.replace("\r\n", "\n").encode("utf-8", "replace").decode() if isinstance(source, str) else ""
+    return (
+        source.replace("\r\n", "\n").encode("utf-8", "replace").decode()
+        if isinstance(source, str)
+        else ""
+    )
 
 
 def _grade_id(cell: dict[str, Any]) -> str:
@@ -180,7 +216,9 @@ def _grade_id(cell: dict[str, Any]) -> str:
 
 
 def _assignment(cells: list[dict[str, Any]], path: Path) -> Assignment:
-    """The assignment that most of the cells speak of: by nbgrader's marks, by the checks that they call, by the functions that they define."""
+    """The assignment that most of the cells speak of: by nbgrader's marks, by the checks that they
+    call, by the functions that they define.
+    """
     votes: Counter[str] = Counter()
     room = 2 * LARGEST_CODE  # the course's own cells among them
     numbers = {which.number: which for which in assignments()}
@@ -190,13 +228,20 @@ def _assignment(cells: list[dict[str, Any]], path: Path) -> Assignment:
             votes[mark[1]] += 3
         for task in _CHECK.findall(source):
             votes[task[:2]] += 2
-        if cell.get("cell_type") == "code" and len(source) <= LARGEST_CELL and (room := room - len(source)) >= 0:
+        if (
+            cell.get("cell_type") == "code"
+            and len(source) <= LARGEST_CELL
+            and (room := room - len(source)) >= 0
+        ):
             for name in _defined(source):
                 votes.update(_wanted_by().get(name, ()))
     for number, _ in votes.most_common():
         if number in numbers:
             return numbers[number]
-    raise Problem(f"no exercise of this course is in {path.name}.\nAssignments: {', '.join(which.name for which in assignments())}")
+    raise Problem(
+        f"no exercise of this course is in {path.name}.\nAssignments:"
+        f" {', '.join(which.name for which in assignments())}"
+    )
 
 
 @functools.cache
@@ -209,10 +254,13 @@ def _wanted_by() -> dict[str, list[str]]:
     return found
 
 
-def _sorted_out(cells: list[dict[str, Any]], known: Template, notes: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+def _sorted_out(
+    cells: list[dict[str, Any]], known: Template, notes: list[str]
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """The answers, and the learner's own cells of each task.
 
-    A cell of the learner's belongs to the answer behind it, or to the one before it as long as that one's check has not come.
+    A cell of the learner's belongs to the answer behind it, or to the one before it as long as that
+    one's check has not come.
     """
     answer_marks = {grade_id_of(task, "answer"): task for task in known.stubs}
     ours = {_squeezed(source) for source in (*known.given, *known.shown)}
@@ -225,20 +273,35 @@ def _sorted_out(cells: list[dict[str, Any]], known: Template, notes: list[str]) 
         source, mark = _source(cell), _grade_id(cell)
         # nbgrader gives an answer's cell its type back, too.
         code = cell.get("cell_type") == "code" or mark in answer_marks
-        if mark.startswith("check-") or code and len(source) <= LARGEST_CELL and _CHECK.search(source) and _only_asides(source):
+        if mark.startswith("check-") or (
+            code and len(source) <= LARGEST_CELL and _CHECK.search(source) and _only_asides(source)
+        ):
             open_task = ""  # what comes now belongs to the next task
             continue
         if len(source) > LARGEST_CELL:
             if code:
-                notes.append(f"A cell of {len(source)} characters was left out; {LARGEST_CELL} are read at most.")
+                notes.append(
+                    f"A cell of {len(source)} characters was left out; {LARGEST_CELL} are read at"
+                    " most."
+                )
             continue
         if not code or mark in known.locked or _squeezed(source) in ours or _only_asides(source):
             continue
         room -= len(source)
         if room < 0:
-            notes.append(f"The cells from the {number}th on were left out; {LARGEST_CODE} characters of code are read at most.")
+            notes.append(
+                f"The cells from the {number}th on were left out; {LARGEST_CODE} characters of code"
+                " are read at most."
+            )
             break
-        task = answer_marks.get(mark) or next((known.names[name] for name in _defined(source) if known.names.get(name) not in (None, *marked)), "")
+        task = answer_marks.get(mark) or next(
+            (
+                known.names[name]
+                for name in _defined(source)
+                if known.names.get(name) not in (None, *marked)
+            ),
+            "",
+        )
         if not task:
             (belonging[open_task] if open_task else waiting).append(source)
             continue
@@ -250,7 +313,10 @@ def _sorted_out(cells: list[dict[str, Any]], known: Template, notes: list[str]) 
         belonging.setdefault(task, []).extend([*waiting, source])
         waiting, open_task = [], task
     if waiting:  # behind the last check: nothing asks for it
-        notes.append(f"{len(waiting)} {'cell' if len(waiting) == 1 else 'cells'} of your own behind the last task {'was' if len(waiting) == 1 else 'were'} not run.")
+        notes.append(
+            f"{len(waiting)} {'cell' if len(waiting) == 1 else 'cells'} of your own behind the last"
+            f" task {'was' if len(waiting) == 1 else 'were'} not run."
+        )
     return answers, {task: tuple(sources) for task, sources in belonging.items()}
 
 
@@ -282,8 +348,11 @@ def _defined(source: str) -> list[str]:
 
 
 def _only_asides(source: str) -> bool:
-    """Whether a cell holds nothing but calls of check, hint, show and solution, comments, and what installs packages."""
-    # Line by line: one expression for all of them takes exponential time over a cell with many blank lines.
+    """Whether a cell holds nothing but calls of check, hint, show and solution, comments, and what
+    installs packages.
+    """
+    # Line by line: one expression for all of them takes exponential time over a cell with many
+    # blank lines.
     if all(_ASIDE.match(line) for line in source.splitlines()):
         return True
     tree = _parsed(source)
@@ -292,7 +361,10 @@ def _only_asides(source: str) -> bool:
         and isinstance(node.value, ast.Call)
         and isinstance(node.value.func, ast.Name)
         and node.value.func.id in _ASIDES
-        and all(isinstance(part, ast.Constant) for part in [*node.value.args, *(word.value for word in node.value.keywords)])
+        and all(
+            isinstance(part, ast.Constant)
+            for part in [*node.value.args, *(word.value for word in node.value.keywords)]
+        )
         for node in tree.body
     )
 

@@ -1,4 +1,5 @@
-"""A process with everything imported, which forks when it is asked to: what it forks need not import anything again.
+"""A process with everything imported, which forks when it is asked to: what it forks need not
+import anything again.
 
 It has no threads, opens no connection and runs no learner's code itself.
 """
@@ -45,9 +46,13 @@ _IMPORTED = (
 
 
 def main() -> None:
-    """Serve orders that come over the descriptor which the command line names, until its other end is closed."""
+    """Serve orders that come over the descriptor which the command line names, until its other end
+    is closed.
+    """
     control = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal reaches the grader, which closes the line
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C at a terminal reaches the grader, which closes the line
     without_debugger()
     for name in _IMPORTED:
         importlib.import_module(name)
@@ -83,7 +88,11 @@ def main() -> None:
 def _end_strays(keepers: set[int]) -> None:
     """End those who came to us because a learner's code has killed its keeper, and then theirs."""
     for _ in range(100):
-        strays = [pid for pid in map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()) if pid not in keepers]
+        strays = [
+            pid
+            for pid in map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+            if pid not in keepers
+        ]
         if not strays:
             return
         for pid in strays:

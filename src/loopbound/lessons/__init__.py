@@ -1,1 +1,3 @@
-"""Notebook files: their normal form, running them, comparing what came out, and the rules for the whole set."""
+"""Notebook files: their normal form, running them, comparing what came out, and the rules for the
+whole set.
+"""

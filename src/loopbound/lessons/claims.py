@@ -1,6 +1,8 @@
-"""Which claims of the incident documents are settled: by which cell a reader sees it, by which test it is proved.
+"""Which claims of the incident documents are settled: by which cell a reader sees it, by which test
+it is proved.
 
-The tests are found by pytest's own collection, the cells by their metadata; nothing is listed by hand.
+The tests are found by pytest's own collection, the cells by their metadata; nothing is listed by
+hand.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from loopbound.problem import Problem
 
 @dataclass
 class Claim:
-    """One claim: ``tests`` and ``cells`` hold pytest node ids and ``notebook#cell``; ``verdicts`` what the tests say."""
+    """One claim: ``tests`` and ``cells`` hold pytest node ids and ``notebook#cell``; ``verdicts``
+    what the tests say.
+    """
 
     identity: str
     verdicts: list[str] = field(default_factory=list)
@@ -49,21 +53,31 @@ def settled(folder: Path, course: Course) -> dict[str, Claim]:
     for page in course.pages:
         for cell in page.cells:
             for identity in claims_of(cell):
-                found.setdefault(identity, Claim(identity)).cells.append(f"{page.file}#{cell['id']}")
+                found.setdefault(identity, Claim(identity)).cells.append(
+                    f"{page.file}#{cell['id']}"
+                )
     return dict(sorted(found.items()))
 
 
 def gaps(claims: dict[str, Claim], wanted: tuple[str, ...]) -> list[str]:
-    """What is missing or contradicts itself, a sentence each: a claim without test, without cell, with two verdicts."""
+    """What is missing or contradicts itself, a sentence each: a claim without test, without cell,
+    with two verdicts.
+    """
     wrong = []
     for identity in sorted({*claims, *wanted}):
         claim = claims.get(identity, Claim(identity))
         if not claim_exists(identity):
             wrong.append(f"{identity}: the incident documents make no such claim")
         if not claim.tests:
-            wrong.append(f"{identity}: has no test" + (f", yet {claim.cells[0]} carries it" if claim.cells else ""))
+            wrong.append(
+                f"{identity}: has no test"
+                + (f", yet {claim.cells[0]} carries it" if claim.cells else "")
+            )
         if not claim.cells:
-            wrong.append(f"{identity}: no cell carries it" + (f", yet {claim.tests[0]} settles it" if claim.tests else ""))
+            wrong.append(
+                f"{identity}: no cell carries it"
+                + (f", yet {claim.tests[0]} settles it" if claim.tests else "")
+            )
         if len(claim.verdicts) > 1:
             wrong.append(f"{identity}: tests disagree: {' / '.join(claim.verdicts)}")
     return wrong
@@ -91,14 +105,32 @@ def listing() -> tuple[list[str], bool]:
 
 def _marked_tests(folder: Path) -> list[tuple[str, str, dict[str, str | None]]]:
     if importlib.util.find_spec("pytest") is None:
-        raise Problem("the claims' tests need pytest, which is not installed.\nRun: python3 lab.py test")
+        raise Problem(
+            "the claims' tests need pytest, which is not installed.\nRun: python3 lab.py test"
+        )
     files = sorted(str(file) for file in folder.glob("test_claims_*.py"))
     if not files:
         return []
     # A process of its own: the same test files may be loaded in this one, by the pytest that asks.
-    options = ["--collect-only", "-q", "-p", "loopbound.lessons.collecting", "-p", "no:cacheprovider", "--rootdir", str(folder.parent)]
+    options = [
+        "--collect-only",
+        "-q",
+        "-p",
+        "loopbound.lessons.collecting",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(folder.parent),
+    ]
     options += ["-p", "no:asyncio", "-p", "no:anyio"]  # the lessons' plugins: not for these tests
-    options += ["-o", "addopts=--import-mode=importlib", "-o", f"pythonpath={folder.name} notebooks", "-o", "markers=claim: settles a claim"]
+    options += [
+        "-o",
+        "addopts=--import-mode=importlib",
+        "-o",
+        f"pythonpath={folder.name} notebooks",
+        "-o",
+        "markers=claim: settles a claim",
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         rows = Path(scratch, "claims.json")
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
@@ -109,6 +141,14 @@ def _marked_tests(folder: Path) -> list[tuple[str, str, dict[str, str | None]]]:
             encoding="utf-8",
         )
         if done.returncode or not rows.exists():
-            said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("E ")]
-            raise Problem("the claims' tests cannot be collected.\n" + (said[-1][1:].strip() if said else done.stderr.strip()[-300:]))
-        return [(node, identity, words) for node, identity, words in json.loads(rows.read_text(encoding="utf-8"))]
+            said = [
+                line for line in (done.stdout + done.stderr).splitlines() if line.startswith("E ")
+            ]
+            raise Problem(
+                "the claims' tests cannot be collected.\n"
+                + (said[-1][1:].strip() if said else done.stderr.strip()[-300:])
+            )
+        return [
+            (node, identity, words)
+            for node, identity, words in json.loads(rows.read_text(encoding="utf-8"))
+        ]

@@ -1,4 +1,6 @@
-"""A pytest plugin: writes the tests that carry ``claim`` marks to the file that LOOPBOUND_CLAIMS names, as JSON rows."""
+"""A pytest plugin: writes the tests that carry ``claim`` marks to the file that LOOPBOUND_CLAIMS
+names, as JSON rows.
+"""
 
 import json
 import os

@@ -1,6 +1,7 @@
 """The work behind ``loopbound run``, ``loopbound format`` and ``loopbound claims``.
 
-Each takes the parsed arguments and gives the exit code: 0 when all is well, 1 when something is wrong.
+Each takes the parsed arguments and gives the exit code: 0 when all is well, 1 when something is
+    wrong.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from loopbound.course.manifest import lesson, lessons, notebooks_folder
 from loopbound.files import replace_text
-from loopbound.lessons.finding import Finding
 from loopbound.lessons.changed import hint
+from loopbound.lessons.finding import Finding
 from loopbound.lessons.normal_form import form_differences, normal_form
 from loopbound.problem import Problem
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 
 def chosen(names: Sequence[str | Path]) -> list[Path]:
-    """The notebook files meant by paths, lesson names or numbers; all lessons that exist when there are none.
+    """The notebook files meant by paths, lesson names or numbers; all lessons that exist when there
+    are none.
 
     Raises ``Problem`` for a name that is neither a file nor a lesson.
     """
@@ -35,11 +37,15 @@ def chosen(names: Sequence[str | Path]) -> list[Path]:
         if not found:
             raise Problem(f"there is no lesson in {notebooks_folder()}.")
         return found
-    return [Path(name) if Path(name).is_file() else notebooks_folder() / lesson(str(name)).file for name in names]
+    return [
+        Path(name) if Path(name).is_file() else notebooks_folder() / lesson(str(name)).file
+        for name in names
+    ]
 
 
 def format_command(args: argparse.Namespace) -> int:
-    """``loopbound format [--check] [NOTEBOOK …]``: rewrites notebooks in normal form, or tells what is not.
+    """``loopbound format [--check] [NOTEBOOK …]``: rewrites notebooks in normal form, or tells what
+    is not.
 
     Without notebooks it looks after the README's picture too.
     """
@@ -52,19 +58,28 @@ def format_command(args: argparse.Namespace) -> int:
         wrong += 1
         if args.check:
             for cell, what in differences:
-                print(f"{path.name}: {what}" if cell is None else f"{path.name}, cell '{cell}': {what}")
+                print(
+                    f"{path.name}: {what}"
+                    if cell is None
+                    else f"{path.name}, cell '{cell}': {what}"
+                )
         else:
             replace_text(path, normal_form(text, path.name))
             print(f"{path.name}: written in normal form")
     if args.check and wrong:
-        print(f"{wrong} {'notebook is' if wrong == 1 else 'notebooks are'} not in normal form; run: python3 lab.py format")
+        print(
+            f"{wrong} {'notebook is' if wrong == 1 else 'notebooks are'} not in normal form; run:"
+            " python3 lab.py format"
+        )
     if not args.notebooks:
         wrong += _cover(args.check)
     return 1 if args.check and wrong else 0
 
 
 def _cover(check: bool) -> int:
-    """The README's picture, which is a part of lesson 00: written anew, or only looked at. 1 if it was stale."""
+    """The README's picture, which is a part of lesson 00: written anew, or only looked at. 1 if it
+    was stale.
+    """
     from loopbound.lessons.cover import COVER, cover
 
     path, svg = notebooks_folder() / COVER, cover()
@@ -80,14 +95,18 @@ def _cover(check: bool) -> int:
 
 
 def run_command(args: argparse.Namespace) -> int:
-    """``loopbound run [--write] [NOTEBOOK …]``: executes notebooks; compares them with their files, or writes them."""
+    """``loopbound run [--write] [NOTEBOOK …]``: executes notebooks; compares them with their files,
+    or writes them.
+    """
     from loopbound.lessons.compare import compare
     from loopbound.lessons.execute import run_notebooks
 
     paths = chosen(args.notebooks)
     committed = {path: _text(path) for path in paths}
     for path in paths:
-        normal_form(committed[path], path.name)  # refuses what is no notebook before a kernel starts
+        normal_form(
+            committed[path], path.name
+        )  # refuses what is no notebook before a kernel starts
     failed = 0
 
     def done(result: RunResult) -> None:
@@ -100,19 +119,35 @@ def run_command(args: argparse.Namespace) -> int:
             problems += [] if problems else compare(result.path.name, before, result.notebook)
         elif not problems:
             try:
-                verb = "written" if _write_run(result, committed[result.path]) else "ran, nothing to write"
+                verb = (
+                    "written"
+                    if _write_run(result, committed[result.path])
+                    else "ran, nothing to write"
+                )
             except Problem as problem:  # the other notebooks go on
                 problems.append(Finding(result.path.name, None, str(problem)))
         own = sum(result.cell_seconds.values())
-        state = f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}" if problems else verb
-        print(f"{result.path.name}: {state} ({len(result.cell_seconds)} cells, {own:.1f} s of {result.seconds:.1f} s)", flush=True)
+        state = (
+            f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
+            if problems
+            else verb
+        )
+        print(
+            f"{result.path.name}: {state} ({len(result.cell_seconds)} cells, {own:.1f} s of"
+            f" {result.seconds:.1f} s)",
+            flush=True,
+        )
         for problem in problems:
             print(problem, file=sys.stderr, flush=True)
         failed += bool(problems)
 
     run_notebooks(paths, done=done)
     if failed:
-        print(f"{failed} of {len(paths)} notebooks failed" + (" and were not written." if args.write else "."), file=sys.stderr)
+        print(
+            f"{failed} of {len(paths)} notebooks failed"
+            + (" and were not written." if args.write else "."),
+            file=sys.stderr,
+        )
         if not args.write and (said := hint(notebooks_folder().parent)):
             print(said, file=sys.stderr)
     return 1 if failed else 0
@@ -136,8 +171,14 @@ def _write_run(result: RunResult, committed: str) -> bool:
     before = {cell["id"]: cell for cell in _notebook(committed, result.path.name)["cells"]}
     for cell in result.notebook.cells:
         old = before.get(cell["id"])
-        # Where a run says nothing new, the committed text stays, so that measured times do not change at every run.
-        if cell["cell_type"] == "code" and old is not None and old.get("outputs") and same_outputs(old, cell):
+        # Where a run says nothing new, the committed text stays, so that measured times do not
+        # change at every run.
+        if (
+            cell["cell_type"] == "code"
+            and old is not None
+            and old.get("outputs")
+            and same_outputs(old, cell)
+        ):
             cell["outputs"] = old["outputs"]
     text = normal_form(nbformat.writes(result.notebook), result.path.name)
     if text == committed:

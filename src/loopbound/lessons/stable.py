@@ -1,9 +1,10 @@
 """Text that is the same on every run and every machine.
 
-A run's output carries parts that say nothing about what happened: memory addresses, task counters, ports, process ids,
-folders of this machine. ``stable`` replaces them by short placeholders that a reader can live with, and is what gets
-committed. ``comparable`` goes further, for comparing two runs only: measured times and line numbers inside libraries.
-Neither touches messages, counts, orders or names.
+A run's output carries parts that say nothing about what happened: memory addresses, task counters,
+ports, process ids, folders of this machine. ``stable`` replaces them by short placeholders that a
+reader can live with, and is what gets committed. ``comparable`` goes further, for comparing two
+runs only: measured times and line numbers inside libraries. Neither touches messages, counts,
+orders or names.
 """
 
 from __future__ import annotations
@@ -44,10 +45,14 @@ def _folders() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     found = {paths[key] for key in ("purelib", "platlib", "stdlib", "platstdlib")}
     found.update(site.getsitepackages() if hasattr(site, "getsitepackages") else ())
-    found.add(str(Path(__file__).resolve().parents[2]))  # the folder that holds the package: src, or site-packages
+    found.add(
+        str(Path(__file__).resolve().parents[2])
+    )  # the folder that holds the package: src, or site-packages
     found.update({os.path.realpath(folder) for folder in found})
     home = os.path.expanduser("~")
-    found.update({"~" + folder[len(home) :] for folder in found if folder.startswith(home + os.sep)})
+    found.update(
+        {"~" + folder[len(home) :] for folder in found if folder.startswith(home + os.sep)}
+    )
     return tuple(sorted((folder for folder in found if len(folder) > 4), key=len, reverse=True))
 
 
@@ -60,7 +65,9 @@ def _without_folders(text: str) -> str:
     # A temporary folder may hold spaces (Windows), so the known one goes first, then the pattern.
     for folder in _temporary_folders():
         for spelt in {folder, folder.replace("\\", "\\\\")}:
-            text = re.sub(re.escape(spelt) + r"[\\/]+ipykernel_\d+[\\/]+\d+\.py", "<this cell>", text)
+            text = re.sub(
+                re.escape(spelt) + r"[\\/]+ipykernel_\d+[\\/]+\d+\.py", "<this cell>", text
+            )
     text = _TEMPORARY_CELL_FILE.sub("<this cell>", text)
     for folder in _folders():
         for spelt in {folder, folder.replace("\\", "\\\\")}:
@@ -72,9 +79,10 @@ def _without_folders(text: str) -> str:
 def stable(text: str, tasks: dict[str, str] | None = None) -> str:
     """``text`` with the parts replaced that differ between two equal runs. Idempotent.
 
-    Memory addresses become ``0x…``, the file of a cell ``<this cell>``, folders of libraries ``…/``, ports ``<port>``,
-    process ids ``…``, the number of a cell ``In[…]``. Tasks are counted anew in order of appearance, so that two tasks
-    stay two; hand the same ``tasks`` dictionary to the texts of one cell to count over all of them.
+    Memory addresses become ``0x…``, the file of a cell ``<this cell>``, folders of libraries
+    ``…/``, ports ``<port>``, process ids ``…``, the number of a cell ``In[…]``. Tasks are counted
+    anew in order of appearance, so that two tasks stay two; hand the same ``tasks`` dictionary to
+    the texts of one cell to count over all of them.
     """
     tasks = {} if tasks is None else tasks
     text = _without_folders(text)
@@ -83,14 +91,20 @@ def stable(text: str, tasks: dict[str, str] | None = None) -> str:
     text = _CELL_NUMBER.sub("In[…]", text)
     text = _PROCESS.sub(r"\g<1>…", text)
     return _PORT.sub(
-        lambda found: f"{found['host']}{found['between']}<port>" if found["host"] else f"{found['word']}<port>", text
+        lambda found: (
+            f"{found['host']}{found['between']}<port>"
+            if found["host"]
+            else f"{found['word']}<port>"
+        ),
+        text,
     )
 
 
 def comparable(text: str, tasks: dict[str, str] | None = None) -> str:
     """``stable(text)`` without measured times, clock times and line numbers inside libraries.
 
-    Only for comparing: whole seconds stay (they are settings, such as a pool's time-out), fractions of a second go.
+    Only for comparing: whole seconds stay (they are settings, such as a pool's time-out), fractions
+        of a second go.
     """
     text = stable(text, tasks)
     text = _LIBRARY_LINE.sub(r"\1:…", text)

@@ -1,4 +1,7 @@
-"""What a reader reads in a Markdown text: words, links, headings, pictures. Parsed by mistune, never by hand."""
+"""What a reader reads in a Markdown text: words, links, headings, pictures.
+
+Parsed by mistune, never by hand.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from typing import Any
 
 @dataclass
 class Prose:
-    """The parts of one Markdown text. ``text`` and ``code`` (inline only) are what a reader reads; code blocks are left out."""
+    """The parts of one Markdown text.
+
+    ``text`` and ``code`` (inline only) are what a reader reads; code blocks are left out.
+    """
 
     text: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
@@ -26,7 +32,11 @@ class Prose:
     @property
     def words(self) -> int:
         """How many words a reader reads; inline code counts, signs alone do not."""
-        return sum(bool(re.search(r"\w", word)) for piece in (*self.text, *self.code) for word in piece.split())
+        return sum(
+            bool(re.search(r"\w", word))
+            for piece in (*self.text, *self.code)
+            for word in piece.split()
+        )
 
 
 @functools.lru_cache(maxsize=512)
@@ -35,7 +45,9 @@ def prose(markdown: str) -> Prose:
     import mistune
 
     found = Prose()
-    for token in mistune.create_markdown(renderer=None, plugins=["table", "strikethrough"])(markdown):
+    for token in mistune.create_markdown(renderer=None, plugins=["table", "strikethrough"])(
+        markdown
+    ):
         _collect(token, found)
     return found
 
@@ -92,12 +104,16 @@ def pictures_in_html(html: str) -> list[tuple[str, str]]:
 
 def comments(source: str) -> list[str]:
     """The comments in a cell's code, without their signs."""
-    return [piece.string.lstrip("# ") for piece in _pieces(source) if piece.type == tokenize.COMMENT]
+    return [
+        piece.string.lstrip("# ") for piece in _pieces(source) if piece.type == tokenize.COMMENT
+    ]
 
 
 def names(source: str) -> list[str]:
     """The names and texts in a cell's code."""
-    return [piece.string for piece in _pieces(source) if piece.type in (tokenize.NAME, tokenize.STRING)]
+    return [
+        piece.string for piece in _pieces(source) if piece.type in (tokenize.NAME, tokenize.STRING)
+    ]
 
 
 def _pieces(source: str) -> Iterator[tokenize.TokenInfo]:

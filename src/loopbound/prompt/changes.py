@@ -22,7 +22,10 @@ Signature = tuple[int, int, int]  # time of the last change, size, and which fil
 
 @dataclass(frozen=True)
 class Saved:
-    """A notebook that was saved: what it holds now, and the tasks whose answers have changed. ``problem`` instead, where it cannot be read."""
+    """A notebook that was saved: what it holds now, and the tasks whose answers have changed.
+
+    ``problem`` instead, where it cannot be read.
+    """
 
     path: Path
     submission: Submission | None
@@ -32,7 +35,9 @@ class Saved:
 
 @dataclass
 class _Known:
-    """What is remembered of a file: how it was when it was last read, what it held, and since when it cannot be read."""
+    """What is remembered of a file: how it was when it was last read, what it held, and since when
+    it cannot be read.
+    """
 
     signature: Signature | None = None
     submission: Submission | None = None
@@ -44,8 +49,8 @@ class _Known:
 class Saves:
     """Looks at one notebook, or at all below a folder, again and again.
 
-    A file that is half written is looked at again, and spoken of only when it stays so. One that vanishes is remembered: editors
-    put a new file in the old one's place.
+    A file that is half written is looked at again, and spoken of only when it stays so. One that
+    vanishes is remembered: editors put a new file in the old one's place.
     """
 
     def __init__(self, where: Path) -> None:
@@ -60,13 +65,17 @@ class Saves:
         return [path for path, known in sorted(self._known.items()) if known.exercise]
 
     def look(self) -> Iterator[Saved]:
-        """The notebooks that were saved since the last look, with the answers that changed, if any; and those that cannot be read."""
+        """The notebooks that were saved since the last look, with the answers that changed, if any;
+        and those that cannot be read.
+        """
         for path in [self.where] if self.one else list(exercises_below(self.where)):
             if saved := self._looked_at(path):
                 yield saved
 
     def forget_answers(self, path: Path) -> None:
-        """Let the next save of a notebook count as one that changed every answer: they could not be checked."""
+        """Let the next save of a notebook count as one that changed every answer: they could not be
+        checked.
+        """
         self._known[path].submission = None
 
     def _looked_at(self, path: Path) -> Saved | None:
@@ -80,11 +89,15 @@ class Saves:
         elif known.told:
             return None  # nothing about it has changed
         if signature is None:
-            return self._trouble(path, known, f"{path.name} is not there; it will be looked at when it comes back.")
+            return self._trouble(
+                path, known, f"{path.name} is not there; it will be looked at when it comes back."
+            )
         try:
             submission = read_submission(path)
         except Problem as problem:
-            if not self.one and not known.exercise:  # in a folder many a notebook is no exercise, and never was one
+            if (
+                not self.one and not known.exercise
+            ):  # in a folder many a notebook is no exercise, and never was one
                 known.signature, known.trouble = signature, None
                 return None
             return self._trouble(path, known, str(problem))
@@ -101,11 +114,20 @@ class Saves:
 
 
 def changed_tasks(before: Submission | None, now: Submission) -> set[str]:
-    """The tasks whose verdict may have changed: those with another cell of the learner's, and those that use a name such a cell defines."""
+    """The tasks whose verdict may have changed: those with another cell of the learner's, and those
+    that use a name such a cell defines.
+    """
     if before is None or before.assignment != now.assignment:
         return {task.id for task in now.assignment.tasks}
-    changed = {task.id for task in now.assignment.tasks if before.cells.get(task.id) != now.cells.get(task.id)}
-    names = {task: _names(*before.cells.get(task, ()), *now.cells.get(task, ())) for task in (task.id for task in now.assignment.tasks)}
+    changed = {
+        task.id
+        for task in now.assignment.tasks
+        if before.cells.get(task.id) != now.cells.get(task.id)
+    }
+    names = {
+        task: _names(*before.cells.get(task, ()), *now.cells.get(task, ()))
+        for task in (task.id for task in now.assignment.tasks)
+    }
     reached = set(changed)
     while True:
         defined = {name for task in reached for name in names[task][0]}
@@ -128,17 +150,33 @@ def _names(*sources: str) -> tuple[set[str], set[str]]:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 defined.add(node.name)
             elif isinstance(node, (ast.Import, ast.ImportFrom)):
-                defined.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+                defined.update(
+                    (alias.asname or alias.name).partition(".")[0] for alias in node.names
+                )
             else:
-                defined.update(name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store))
-        used |= {name.id for name in ast.walk(tree) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)}
+                defined.update(
+                    name.id
+                    for name in ast.walk(node)
+                    if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+                )
+        used |= {
+            name.id
+            for name in ast.walk(tree)
+            if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)
+        }
     return defined, used
 
 
 def exercises_below(folder: Path) -> Iterator[Path]:
-    """The notebooks below a folder, without hidden ones, Jupyter's own copies and those that a reset has kept."""
+    """The notebooks below a folder, without hidden ones, Jupyter's own copies and those that a
+    reset has kept.
+    """
     for here, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in ("__pycache__", "node_modules"))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and name not in ("__pycache__", "node_modules")
+        )
         for name in sorted(files):
             if name.endswith(".ipynb") and not name.startswith((".", "~")) and COPY not in name:
                 yield Path(here, name)

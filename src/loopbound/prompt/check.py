@@ -15,7 +15,8 @@ __all__ = ["check_command"]
 
 
 def check_command(word: str, executors: Executors) -> int:
-    """Check every task of a notebook (a path, or an assignment's number or name), or one task of an exercise; gives 0 when all of them passed, else 1.
+    """Check every task of a notebook (a path, or an assignment's number or name), or one task of an
+    exercise; gives 0 when all of them passed, else 1.
 
     Raises ``Problem`` for what is no exercise.
     """
@@ -32,8 +33,14 @@ def check_command(word: str, executors: Executors) -> int:
     which = submission.assignment
     asked = (wanted,) if wanted else which.tasks
     results = {task.id: results[task.id] for task in asked if task.id in results}
-    say_feedback(console, which, results, [task.id for task in which.tasks if submission.untouched(task.id)])
+    say_feedback(
+        console, which, results, [task.id for task in which.tasks if submission.untouched(task.id)]
+    )
     if not wanted:
         console.say(total(which, results))
     keep(results, set(results))
-    return 0 if all(task.id in results and results[task.id]["outcome"] == PASSED for task in asked) else 1
+    return (
+        0
+        if all(task.id in results and results[task.id]["outcome"] == PASSED for task in asked)
+        else 1
+    )

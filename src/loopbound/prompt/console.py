@@ -22,8 +22,12 @@ class Console:
     def __init__(self) -> None:
         # None: closed by the caller.
         terminal = sys.stdout is not None and sys.stdout.isatty()
-        self.colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        self.columns = max(20, min(_WIDEST, shutil.get_terminal_size().columns - 1)) if terminal else _WIDEST
+        self.colour = (
+            terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        )
+        self.columns = (
+            max(20, min(_WIDEST, shutil.get_terminal_size().columns - 1)) if terminal else _WIDEST
+        )
         self._encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         if self.colour and os.name == "nt":
             os.system("")  # switches escape sequences on in an older Windows console
@@ -35,7 +39,11 @@ class Console:
         try:
             text.encode(self._encoding)
         except UnicodeEncodeError:
-            text = text.translate(_PLAIN).encode(self._encoding, errors="replace").decode(self._encoding)
+            text = (
+                text.translate(_PLAIN)
+                .encode(self._encoding, errors="replace")
+                .decode(self._encoding)
+            )
         print(text, flush=True)
 
     def wrapped(self, text: str) -> None:

@@ -1,4 +1,6 @@
-"""Checks a learner's own notebook as the grader does: in kernels of its own, behind the same walls, forked from a warm process where that can be."""
+"""Checks a learner's own notebook as the grader does: in kernels of its own, behind the same walls,
+forked from a warm process where that can be.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,15 @@ __all__ = ["kernels"]
 
 @contextlib.contextmanager
 def kernels() -> Iterator[Executor]:
-    """An executor, as long as the block lasts; its processes end with it. Raises ``Problem`` where they cannot be started."""
+    """An executor, as long as the block lasts; its processes end with it.
+
+    Raises ``Problem`` where they cannot be started.
+    """
     house = House()
     try:
-        facts = Facts(house)  # an experiment that predictions are compared with is run once, however often one is checked
+        facts = Facts(
+            house
+        )  # an experiment that predictions are compared with is run once, however often one is checked
 
         def run(path: Path, tasks: set[str] | None) -> Results:
             results = asyncio.run(grade(house, facts, read_submission(path), only=tasks))

@@ -12,7 +12,10 @@ __all__ = ["hint_command"]
 
 
 def hint_command(word: str) -> int:
-    """Print the hints that have been given to a task and one more. Raises ``Problem`` for a task that there is not."""
+    """Print the hints that have been given to a task and one more.
+
+    Raises ``Problem`` for a task that there is not.
+    """
     task = task_meant(word)
     console = Console()
     hints = next_hints(task.id, say=complain)
@@ -23,5 +26,8 @@ def hint_command(word: str) -> int:
         console.wrapped(f"Hint {number} of {of}: {text}")
     if len(hints) < of and progress_path() is None:
         console.say()
-        console.wrapped(f'Progress is off, so this will be the first hint again. In the notebook, `hint("{task.id}")` gives one more each time.')
+        console.wrapped(
+            "Progress is off, so this will be the first hint again. In the notebook,"
+            f' `hint("{task.id}")` gives one more each time.'
+        )
     return 0

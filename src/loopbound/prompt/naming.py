@@ -23,7 +23,10 @@ def task_meant(word: str) -> Task:
 
 
 def notebook_meant(word: str) -> Path:
-    """The notebook file of this path, or the exercise of this number or name. Raises ``Problem`` for a folder and for what is neither."""
+    """The notebook file of this path, or the exercise of this number or name.
+
+    Raises ``Problem`` for a folder and for what is neither.
+    """
     path = Path(word)
     if path.is_dir():
         raise Problem(f"{word} is a folder. Name one notebook in it.")
@@ -34,7 +37,10 @@ def notebook_meant(word: str) -> Path:
     try:
         return handed_out_at(assignment(word))
     except Problem:
-        raise Problem(f"{word} is neither a file nor an assignment.\nAssignments: {', '.join(which.name for which in assignments())}") from None
+        raise Problem(
+            f"{word} is neither a file nor an assignment.\nAssignments:"
+            f" {', '.join(which.name for which in assignments())}"
+        ) from None
 
 
 def handed_out_at(which: Assignment) -> Path:
@@ -45,7 +51,11 @@ def handed_out_at(which: Assignment) -> Path:
 def own_place(path: Path) -> Assignment | None:
     """The assignment whose exercise has its place at this path, whatever lies there."""
     try:
-        here = [which for which in assignments() if os.path.realpath(handed_out_at(which)) == os.path.realpath(path)]
+        here = [
+            which
+            for which in assignments()
+            if os.path.realpath(handed_out_at(which)) == os.path.realpath(path)
+        ]
     except Problem:  # not in a clone
         return None
     return here[0] if here else None

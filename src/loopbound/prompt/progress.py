@@ -15,7 +15,9 @@ __all__ = ["progress_command"]
 
 _BAR = 16  # columns
 _SIGNS = dict(zip(OUTCOMES, ("·", "✗", "✗", "✓"), strict=True))
-_COLOURS = dict(zip(OUTCOMES, ("34", "31", "31", "32"), strict=True))  # as the checks' feedback has them
+_COLOURS = dict(
+    zip(OUTCOMES, ("34", "31", "31", "32"), strict=True)
+)  # as the checks' feedback has them
 
 
 def progress_command() -> int:
@@ -28,7 +30,10 @@ def progress_command() -> int:
         console.say(_row(console, which, entries, width))
     every = [task for which in assignments() for task in which.tasks]
     passed = sum(entries[task.id].passed for task in every if task.id in entries)
-    console.say(f"{passed} of {len(every)} tasks passed, {_points(every, entries)} of {sum(task.points for task in every)} points.")
+    console.say(
+        f"{passed} of {len(every)} tasks passed, {_points(every, entries)} of"
+        f" {sum(task.points for task in every)} points."
+    )
     console.say()
     for line in _next(entries):
         console.say(line)
@@ -40,12 +45,18 @@ def _row(console: Console, which: Assignment, entries: Mapping[str, Entry], widt
     earned = _points(which.tasks, entries)
     # Full only when everything is earned.
     full = _BAR * earned // which.points
-    signs = [console.painted(_SIGNS[outcome], _COLOURS[outcome]) for outcome in (entries.get(task.id, Entry(task.id)).outcome for task in which.tasks)]
+    signs = [
+        console.painted(_SIGNS[outcome], _COLOURS[outcome])
+        for outcome in (entries.get(task.id, Entry(task.id)).outcome for task in which.tasks)
+    ]
     if console.colour:
         bar = console.painted("█" * full, "32") + console.painted("░" * (_BAR - full), "2")
     else:
         bar = f"[{'#' * full}{'-' * (_BAR - full)}]"
-    return f"{which.number}  {which.title:{width}}  {bar}  {earned:2} of {which.points:2} points  {' '.join(signs)}"
+    return (
+        f"{which.number}  {which.title:{width}}  {bar}  {earned:2} of {which.points:2} points "
+        f" {' '.join(signs)}"
+    )
 
 
 def _points(tasks: list[Task] | tuple[Task, ...], entries: Mapping[str, Entry]) -> int:
@@ -59,7 +70,10 @@ def _next(entries: Mapping[str, Entry]) -> list[str]:
         for task in which.tasks:
             if task.id not in entries or not entries[task.id].passed:
                 minutes = "1 minute" if task.minutes == 1 else f"{task.minutes} minutes"
-                return [f"Next: {task.id} {task.title} ({task.kind}, about {minutes})", f"      in {_place(which)}"]
+                return [
+                    f"Next: {task.id} {task.title} ({task.kind}, about {minutes})",
+                    f"      in {_place(which)}",
+                ]
     return ["Next: nothing. Every task has passed."]
 
 

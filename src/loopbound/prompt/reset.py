@@ -1,4 +1,6 @@
-"""``loopbound reset FILE|TASK``: an exercise, or one answer in it, as it was handed out; what it held is kept beside it."""
+"""``loopbound reset FILE|TASK``: an exercise, or one answer in it, as it was handed out; what it
+held is kept beside it.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,16 @@ from loopbound.prompt.naming import handed_out_at, is_task, notebook_meant, own_
 
 __all__ = ["reset_command"]
 
+
 def reset_command(what: str, task: str | None = None) -> int:
-    """Put a notebook (a path, or an assignment's number or name) back as it was handed out; or one task's answer cell.
+    """Put a notebook (a path, or an assignment's number or name) back as it was handed out; or one
+    task's answer cell.
 
-    ``what`` may be a task, whose notebook in ``exercises/`` is meant, or a notebook with ``task`` naming the one in it.
+    ``what`` may be a task, whose notebook in ``exercises/`` is meant, or a notebook with ``task``
+    naming the one in it.
 
-    Raises ``Problem`` for what is no exercise, and where a file cannot be written; then nothing was changed.
+    Raises ``Problem`` for what is no exercise, and where a file cannot be written; then nothing was
+    changed.
     """
     console = Console()
     if is_task(what) and task is None and not Path(what).exists():
@@ -40,7 +46,7 @@ def reset_command(what: str, task: str | None = None) -> int:
         raise Problem(f"{path.name} has no task {wanted.id}: it is assignment {which.name}.")
     new, aside = _without_answer(path, wanted) if wanted else (_handed_out(which), "")
     named = f"{wanted.id} in {path.name}" if wanted else path.name
-    if new is None or path.exists() and path.read_bytes() == new.encode():
+    if new is None or (path.exists() and path.read_bytes() == new.encode()):
         console.say(f"{named} is as it was handed out already.")
         return 0
     copy = _copied(path) if path.exists() else None
@@ -55,17 +61,31 @@ def reset_command(what: str, task: str | None = None) -> int:
 
 
 def _exercise(path: Path) -> Assignment:
-    """Whose exercise a file is. An exercise in its own place may be damaged or gone: then a reset is what helps."""
+    """Whose exercise a file is.
+
+    An exercise in its own place may be damaged or gone: then a reset is what helps.
+    """
     if which := own_place(path):
         return which
-    for folder, what in (("solutions", "where the exercises are written"), ("notebooks", "a lesson; `git restore notebooks` brings the lessons back")):
+    for folder, what in (
+        ("solutions", "where the exercises are written"),
+        ("notebooks", "a lesson; `git restore notebooks` brings the lessons back"),
+    ):
         if path.is_relative_to(os.path.realpath(repository() / folder)):
-            raise Problem(f"{path.name} in {folder}/ is no exercise but {what}.\nNothing was changed.")
+            raise Problem(
+                f"{path.name} in {folder}/ is no exercise but {what}.\nNothing was changed."
+            )
     submission = read_submission(path)
     number = submission.assignment.number
     # A notebook may define a function of the same name and be something else altogether.
-    if not re.search(rf"""check\(\s*\\?["']{number}\.\d|(answer|check)-{number}-\d""", path.read_bytes().replace(b"\0", b"").decode("utf-8", "replace")):
-        raise Problem(f"{path.name} has none of the checks of assignment {submission.assignment.name}, so it is no exercise.\nNothing was changed.")
+    if not re.search(
+        rf"""check\(\s*\\?["']{number}\.\d|(answer|check)-{number}-\d""",
+        path.read_bytes().replace(b"\0", b"").decode("utf-8", "replace"),
+    ):
+        raise Problem(
+            f"{path.name} has none of the checks of assignment {submission.assignment.name}, so it"
+            " is no exercise.\nNothing was changed."
+        )
     return submission.assignment
 
 
@@ -74,11 +94,16 @@ def _handed_out(which: Assignment) -> str:
     try:
         return released(source.read_bytes().decode("utf-8"), source.name)
     except OSError as error:
-        raise Problem(f"an exercise is made from its solution, and {source} cannot be read ({error.strerror}).") from None
+        raise Problem(
+            f"an exercise is made from its solution, and {source} cannot be read"
+            f" ({error.strerror})."
+        ) from None
 
 
 def _without_answer(path: Path, task: Task) -> tuple[str | None, str]:
-    """The notebook's text with the task's answer cell as handed out (None: it is so already), and what else is to be said."""
+    """The notebook's text with the task's answer cell as handed out (None: it is so already), and
+    what else is to be said.
+    """
     submission = read_submission(path)
     whole = f"Reset the whole notebook instead: python3 lab.py reset {path.name}"
     try:
@@ -88,18 +113,36 @@ def _without_answer(path: Path, task: Task) -> tuple[str | None, str]:
     cells = notebook.get("cells")
     if not isinstance(cells, list):
         raise Problem(f"{path.name} is in an old format of notebooks.\n{whole}")
-    original = {cell["id"]: cell for cell in json.loads(_handed_out(submission.assignment))["cells"]}
+    original = {
+        cell["id"]: cell for cell in json.loads(_handed_out(submission.assignment))["cells"]
+    }
     answer = original[grade_id_of(task.id, "answer")]
-    found = [number for number, cell in enumerate(cells) if isinstance(cell, dict) and _answers(cell, task, submission)]
-    checks = [number for number, cell in enumerate(cells) if isinstance(cell, dict) and _checks(cell, task)]
-    if len(found) == 1 and cells[found[0]].get("cell_type") == "code" and _source(cells[found[0]]).rstrip() == _source(answer):
+    found = [
+        number
+        for number, cell in enumerate(cells)
+        if isinstance(cell, dict) and _answers(cell, task, submission)
+    ]
+    checks = [
+        number
+        for number, cell in enumerate(cells)
+        if isinstance(cell, dict) and _checks(cell, task)
+    ]
+    if (
+        len(found) == 1
+        and cells[found[0]].get("cell_type") == "code"
+        and _source(cells[found[0]]).rstrip() == _source(answer)
+    ):
         return None, ""
     for number in checks:  # what it says is about an answer that is gone
         if cells[number].get("cell_type") == "code":
             cells[number] |= {"outputs": [], "execution_count": None}
     place = found[0] if found else checks[0] if checks else len(cells)
     kept = cells[place].get("id") if found else None
-    ids = {cell.get("id") for number, cell in enumerate(cells) if isinstance(cell, dict) and number not in found}
+    ids = {
+        cell.get("id")
+        for number, cell in enumerate(cells)
+        if isinstance(cell, dict) and number not in found
+    }
     new = dict(answer)
     if not _has_ids(notebook):
         del new["id"]
@@ -109,7 +152,12 @@ def _without_answer(path: Path, task: Task) -> tuple[str | None, str]:
         del cells[number]
     cells.insert(place, new)
     more = len(found) - 1
-    aside = f" {more} further {'cell' if more == 1 else 'cells'} with an answer to it {'was' if more == 1 else 'were'} taken out." if more > 0 else ""
+    aside = (
+        f" {more} further {'cell' if more == 1 else 'cells'} with an answer to it"
+        f" {'was' if more == 1 else 'were'} taken out."
+        if more > 0
+        else ""
+    )
     return _dumped(notebook), aside
 
 
@@ -118,16 +166,26 @@ def _answers(cell: dict[str, Any], task: Task, submission: Submission) -> bool:
     mark = _mark(cell)
     if mark == grade_id_of(task.id, "answer"):
         return True
-    if mark and (mark in template(submission.assignment).locked or mark.startswith(("answer-", "check-"))):
+    if mark and (
+        mark in template(submission.assignment).locked or mark.startswith(("answer-", "check-"))
+    ):
         return False
     source = _source(cell)
     names = "|".join(map(re.escape, task_check(task.id).answers))
-    return cell.get("cell_type") == "code" and re.search(rf"^(?:(?:async\s+)?def\s+(?:{names})\b|(?:{names})\s*=)", source, re.MULTILINE) is not None
+    return (
+        cell.get("cell_type") == "code"
+        and re.search(
+            rf"^(?:(?:async\s+)?def\s+(?:{names})\b|(?:{names})\s*=)", source, re.MULTILINE
+        )
+        is not None
+    )
 
 
 def _checks(cell: dict[str, Any], task: Task) -> bool:
     called = re.search(rf"""^check\(\s*["']{re.escape(task.id)}["']""", _source(cell), re.MULTILINE)
-    return _mark(cell) == grade_id_of(task.id, "check") or cell.get("cell_type") == "code" and called is not None
+    return _mark(cell) == grade_id_of(task.id, "check") or (
+        cell.get("cell_type") == "code" and called is not None
+    )
 
 
 def _mark(cell: dict[str, Any]) -> str:
@@ -164,7 +222,9 @@ def _copied(path: Path) -> Path:
     try:
         content = path.read_bytes()
         for number in range(1, 100):
-            copy = path.with_name(f"{path.stem}{COPY}{stamp}{'' if number == 1 else f'-{number}'}{path.suffix}")
+            copy = path.with_name(
+                f"{path.stem}{COPY}{stamp}{'' if number == 1 else f'-{number}'}{path.suffix}"
+            )
             try:
                 with open(copy, "xb") as file:
                     file.write(content)
@@ -172,8 +232,14 @@ def _copied(path: Path) -> Path:
                 continue
             return copy
     except OSError as error:
-        raise Problem(f"no copy of {path} could be kept beside it ({(error.strerror or str(error)).lower()}).\nNothing was changed.") from None
-    raise Problem(f"no copy of {path} could be kept beside it: there are too many of this second.\nNothing was changed.")
+        raise Problem(
+            f"no copy of {path} could be kept beside it"
+            f" ({(error.strerror or str(error)).lower()}).\nNothing was changed."
+        ) from None
+    raise Problem(
+        f"no copy of {path} could be kept beside it: there are too many of this second.\nNothing"
+        " was changed."
+    )
 
 
 def _near(path: Path) -> bool:

@@ -1,4 +1,6 @@
-"""``loopbound watch [FILE|FOLDER]``: checks a notebook again whenever it is saved, and of it only what changed."""
+"""``loopbound watch [FILE|FOLDER]``: checks a notebook again whenever it is saved, and of it only
+what changed.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,11 @@ PAUSE = 0.2  # seconds between two looks
 
 
 def watch_command(word: str | None, executors: Executors) -> int:
-    """Watch a notebook (a path, or an assignment's number or name), or every notebook below a folder; without one, the exercises.
+    """Watch a notebook (a path, or an assignment's number or name), or every notebook below a
+    folder; without one, the exercises.
 
-    A single notebook is checked at once. Does not return: Ctrl-C ends it, as a ``KeyboardInterrupt`` that goes up.
+    A single notebook is checked at once. Does not return: Ctrl-C ends it, as a
+    ``KeyboardInterrupt`` that goes up.
 
     Raises ``Problem`` for what is no exercise, and where there is nothing to watch.
     """
@@ -34,7 +38,8 @@ def watch_command(word: str | None, executors: Executors) -> int:
         while True:
             began = time.monotonic()
             watch.look()
-            # A large folder takes its time to look through; the machine is there for other things too.
+            # A large folder takes its time to look through; the machine is there for other things
+            # too.
             time.sleep(max(PAUSE, 4 * (time.monotonic() - began) if watch.idle else 0))
 
 
@@ -58,13 +63,19 @@ class _Watch:
         where = self.saves.where
         if self.saves.one:
             read_submission(where)  # what is no exercise is said at once
-            self.console.say(f"Watching {where.name}: each time you save it, the answers that changed are checked. Ctrl-C ends this.")
+            self.console.say(
+                f"Watching {where.name}: each time you save it, the answers that changed are"
+                " checked. Ctrl-C ends this."
+            )
             return
         found = self.saves.remember()
         if not found:
             raise Problem(f"there is no exercise in {where}.")
         notebooks = "1 notebook" if len(found) == 1 else f"{len(found)} notebooks"
-        self.console.say(f"Watching {notebooks} in {where}: each time you save one, the answers that changed are checked. Ctrl-C ends this.")
+        self.console.say(
+            f"Watching {notebooks} in {where}: each time you save one, the answers that changed are"
+            " checked. Ctrl-C ends this."
+        )
 
     def look(self) -> None:
         self.idle = True
@@ -88,17 +99,30 @@ class _Watch:
             self.results.pop(path, None)
             return
         # A task that was asked for and got no answer is not known any more.
-        kept = {task: result for task, result in self.results.get(path, {}).items() if task not in saved.tasks}
+        kept = {
+            task: result
+            for task, result in self.results.get(path, {}).items()
+            if task not in saved.tasks
+        }
         asked = {task: result for task, result in found.items() if task in saved.tasks}
         self.results[path] = kept | asked
         console = self.console
         console.say()
-        console.say(console.painted(f"{datetime.now():%H:%M:%S} {path.name} ({time.monotonic() - began:.1f} s)", "2"))
+        console.say(
+            console.painted(
+                f"{datetime.now():%H:%M:%S} {path.name} ({time.monotonic() - began:.1f} s)", "2"
+            )
+        )
         console.say()
         if submission.notes != self.notes.get(path):
             for note in submission.notes:
                 console.wrapped(note)
         self.notes[path] = submission.notes
-        say_feedback(console, which, asked, [task.id for task in which.tasks if submission.untouched(task.id)])
+        say_feedback(
+            console,
+            which,
+            asked,
+            [task.id for task in which.tasks if submission.untouched(task.id)],
+        )
         console.say(total(which, self.results[path]))
         keep(asked, saved.tasks)

@@ -1,4 +1,6 @@
-"""The facilitator's page: learners and tasks at a glance, where people got stuck, and what to say to the mistakes that were made."""
+"""The facilitator's page: learners and tasks at a glance, where people got stuck, and what to say
+to the mistakes that were made.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,16 @@ from loopbound.report.learner_page import anchor
 from loopbound.report.markup import Content, Html, prose, shortened, spoken, tag
 from loopbound.report.naming import Naming
 from loopbound.report.page import badge, block, counted, page
-from loopbound.report.standing import OUTCOMES, Cohort, Diagnosis, Learner, Phrase, Stuck, known_task, title_of
+from loopbound.report.standing import (
+    OUTCOMES,
+    Cohort,
+    Diagnosis,
+    Learner,
+    Phrase,
+    Stuck,
+    known_task,
+    title_of,
+)
 from loopbound.report.style import CLASSES
 
 __all__ = ["cohort_page"]
@@ -26,20 +37,37 @@ _PARTS = {
 }
 
 
-def cohort_page(everybody: Cohort, naming: Naming, phrases: Mapping[tuple[str, str], Phrase]) -> str:
+def cohort_page(
+    everybody: Cohort, naming: Naming, phrases: Mapping[tuple[str, str], Phrase]
+) -> str:
     """The page of the whole cohort."""
     parts = {
         "tasks": _heat_map(everybody) if everybody.tasks else None,
         "stuck": _stuck(everybody) if everybody.tasks else None,
         "mistakes": _mistakes(everybody, naming, phrases) if everybody.tasks else None,
-        "unreadable": _unreadable(everybody, naming) if any(learner.unreadable for learner in everybody.learners) else None,
+        "unreadable": (
+            _unreadable(everybody, naming)
+            if any(learner.unreadable for learner in everybody.learners)
+            else None
+        ),
     }
     shown = {name: part for name, part in parts.items() if part}
     return page(
         "Cohort",
         tag("header", "\n", tag("h1", "Everybody's exercises"), tag("p", _sum(everybody))),
-        tag("nav", tag("ul", [tag("li", tag("a", _PARTS[name], href=f"#{name}")) for name in shown]), aria_label="On this page") if shown else None,
-        [tag("section", "\n", tag("h2", _PARTS[name], id=name), part) for name, part in shown.items()],
+        (
+            tag(
+                "nav",
+                tag("ul", [tag("li", tag("a", _PARTS[name], href=f"#{name}")) for name in shown]),
+                aria_label="On this page",
+            )
+            if shown
+            else None
+        ),
+        [
+            tag("section", "\n", tag("h2", _PARTS[name], id=name), part)
+            for name, part in shown.items()
+        ],
         sheet="@page { size: A4 landscape; margin: 12mm; }\n",
     )
 
@@ -47,9 +75,13 @@ def cohort_page(everybody: Cohort, naming: Naming, phrases: Mapping[tuple[str, s
 def _sum(everybody: Cohort) -> str:
     if not everybody.learners:
         return "Nothing was graded."
-    handed = sum(1 + len(each.others) for learner in everybody.learners for each in learner.counted.values())
+    handed = sum(
+        1 + len(each.others) for learner in everybody.learners for each in learner.counted.values()
+    )
     unreadable = sum(len(learner.unreadable) for learner in everybody.learners)
-    text = f"{counted(len(everybody.learners), 'learner')}, {counted(handed + unreadable, 'notebook')}"
+    text = (
+        f"{counted(len(everybody.learners), 'learner')}, {counted(handed + unreadable, 'notebook')}"
+    )
     return f"{text}, of which {unreadable} could not be read." if unreadable else f"{text}."
 
 
@@ -59,7 +91,8 @@ def _percent(part: int, whole: int) -> str:
     return f"{min(max(rounded, 1 if part else 0), 100 if part == whole else 99)} %"
 
 
-# Learners and tasks -----------------------------------------------------------------------------------------------
+# Learners and tasks
+# -----------------------------------------------------------------------------------------------
 
 
 def _heat_map(everybody: Cohort) -> list[Content]:
@@ -72,16 +105,31 @@ def _heat_map(everybody: Cohort) -> list[Content]:
             "tr",
             tag("th", "Learner", scope="col", rowspan=2, class_="name"),
             tag("th", "Points", scope="col", rowspan=2, class_="points"),
-            [_assignment_head(name, len(tasks)) for name, tasks in everybody.tasks.items() if tasks],
+            [
+                _assignment_head(name, len(tasks))
+                for name, tasks in everybody.tasks.items()
+                if tasks
+            ],
         ),
-        tag("tr", [_task_head(task, place) for tasks in everybody.tasks.values() for place, task in enumerate(tasks)]),
+        tag(
+            "tr",
+            [
+                _task_head(task, place)
+                for tasks in everybody.tasks.values()
+                for place, task in enumerate(tasks)
+            ],
+        ),
     )
     went = everybody.went()
     foot = tag(
         "tr",
         tag("th", "Passed", scope="row", class_="name"),
         tag("td"),
-        [_share(went[task], place) for tasks in everybody.tasks.values() for place, task in enumerate(tasks)],
+        [
+            _share(went[task], place)
+            for tasks in everybody.tasks.values()
+            for place, task in enumerate(tasks)
+        ],
     )
     table = tag(
         "table",
@@ -91,13 +139,26 @@ def _heat_map(everybody: Cohort) -> list[Content]:
         tag("tfoot", "\n", foot),
         class_="heat",
     )
-    how = "A row for each learner, a column for each task. A sign leads to what the check said. The last row: how many passed, of those who handed it in."
-    return [tag("p", how, class_="quiet"), tag("ul", legend, nothing, class_="legend", aria_label="Signs"), block(_PARTS["tasks"], table)]
+    how = (
+        "A row for each learner, a column for each task. A sign leads to what the check said. The"
+        " last row: how many passed, of those who handed it in."
+    )
+    return [
+        tag("p", how, class_="quiet"),
+        tag("ul", legend, nothing, class_="legend", aria_label="Signs"),
+        block(_PARTS["tasks"], table),
+    ]
 
 
 def _assignment_head(name: str, tasks: int) -> Html:
     # As wide as its columns: a long title wraps, and does not pull them apart.
-    return tag("th", tag("span", title_of(name), style=f"display: block; width: {tasks * 2.5}rem"), scope="colgroup", colspan=tasks, class_="first")
+    return tag(
+        "th",
+        tag("span", title_of(name), style=f"display: block; width: {tasks * 2.5}rem"),
+        scope="colgroup",
+        colspan=tasks,
+        class_="first",
+    )
 
 
 def _task_head(task: str, place: int) -> Html:
@@ -107,21 +168,43 @@ def _task_head(task: str, place: int) -> Html:
 
 
 def _row(everybody: Cohort, learner: Learner) -> Html:
-    cells = [_cell(learner, name, task, place) for name, tasks in everybody.tasks.items() for place, task in enumerate(tasks)]
+    cells = [
+        _cell(learner, name, task, place)
+        for name, tasks in everybody.tasks.items()
+        for place, task in enumerate(tasks)
+    ]
     points = f"{learner.points} of {learner.of}" if learner.counted else "–"
-    return tag("tr", tag("th", _link(learner), scope="row", class_="name"), tag("td", points, class_="points"), cells)
+    return tag(
+        "tr",
+        tag("th", _link(learner), scope="row", class_="name"),
+        tag("td", points, class_="points"),
+        cells,
+    )
 
 
 def _cell(learner: Learner, assignment: str, task: str, place: int) -> Html:
     result = learner.result(assignment, task)
     first = "" if place else " first"
     if result is None:
-        return tag("td", tag("span", "–", aria_hidden="true"), tag("span", "nothing handed in", class_="hidden"), class_=f"absent{first}")
+        return tag(
+            "td",
+            tag("span", "–", aria_hidden="true"),
+            tag("span", "nothing handed in", class_="hidden"),
+            class_=f"absent{first}",
+        )
     known = known_task(task)
     says = f"{task} {known.title if known else ''}".strip()
     sign = tag("span", SIGNS[result.outcome], aria_hidden="true")
-    # Not a stop of the Tab key: a class of thirty has hundreds of these, and the learner's name leads to the same page.
-    inside = tag("a", sign, tag("span", result.outcome, class_="hidden"), href=f"{learner.page}#{anchor(task)}", tabindex=-1, title=f"{says}: {result.outcome}")
+    # Not a stop of the Tab key: a class of thirty has hundreds of these, and the learner's name
+    # leads to the same page.
+    inside = tag(
+        "a",
+        sign,
+        tag("span", result.outcome, class_="hidden"),
+        href=f"{learner.page}#{anchor(task)}",
+        tabindex=-1,
+        title=f"{says}: {result.outcome}",
+    )
     return tag("td", inside, class_=f"{CLASSES[result.outcome]}{first}")
 
 
@@ -134,62 +217,104 @@ def _link(learner: Learner) -> Html:
     return tag("a", tag("bdi", learner.label), href=learner.page)
 
 
-# Where people got stuck -------------------------------------------------------------------------------------------
+# Where people got stuck
+# -------------------------------------------------------------------------------------------
 
 
 def _stuck(everybody: Cohort) -> list[Content]:
     # Sorting is stable: tasks with the same share stay in teaching order.
-    stuck = sorted((each for each in everybody.went().values() if each.not_passed), key=lambda each: -each.share)
+    stuck = sorted(
+        (each for each in everybody.went().values() if each.not_passed),
+        key=lambda each: -each.share,
+    )
     if not stuck:
         return [tag("p", "Nowhere: every task that was handed in has passed.")]
-    heads = [("Task", None), ("Did not pass", "number"), ("Share", None), *((outcome.capitalize(), "number") for outcome in (WRONG, RAISED, NOT_ATTEMPTED))]
+    heads = [
+        ("Task", None),
+        ("Did not pass", "number"),
+        ("Share", None),
+        *((outcome.capitalize(), "number") for outcome in (WRONG, RAISED, NOT_ATTEMPTED)),
+    ]
     heads += [("Minutes planned", "number"), ("Kind", None)]
     table = tag(
         "table",
         tag("caption", _PARTS["stuck"], class_="hidden"),
-        tag("thead", tag("tr", [tag("th", text, scope="col", class_=kind) for text, kind in heads])),
+        tag(
+            "thead", tag("tr", [tag("th", text, scope="col", class_=kind) for text, kind in heads])
+        ),
         tag("tbody", "\n", [_stuck_row(each) for each in stuck]),
     )
-    how = "Tasks that somebody did not pass, of those who handed the assignment in; the largest share first."
+    how = (
+        "Tasks that somebody did not pass, of those who handed the assignment in; the largest share"
+        " first."
+    )
     return [tag("p", how, class_="quiet"), block(_PARTS["stuck"], table)]
 
 
 def _stuck_row(each: Stuck) -> Html:
     known = known_task(each.task)
     share = _percent(each.not_passed, each.people)
-    bar = tag("span", tag("span", style=f"width: {share.replace(' ', '')}"), class_="bar", aria_hidden="true")
+    bar = tag(
+        "span",
+        tag("span", style=f"width: {share.replace(' ', '')}"),
+        class_="bar",
+        aria_hidden="true",
+    )
     return tag(
         "tr",
         tag("th", f"{each.task} {known.title}" if known else each.task, scope="row", class_="name"),
         tag("td", f"{each.not_passed} of {each.people}", class_="number"),
         tag("td", bar, f" {share}", class_="points"),
-        [tag("td", str(each.counts[outcome] or "–"), class_="number") for outcome in (WRONG, RAISED, NOT_ATTEMPTED)],
+        [
+            tag("td", str(each.counts[outcome] or "–"), class_="number")
+            for outcome in (WRONG, RAISED, NOT_ATTEMPTED)
+        ],
         tag("td", str(known.minutes) if known else "–", class_="number"),
         tag("td", known.kind if known else "–"),
     )
 
 
-# Which mistakes were made -----------------------------------------------------------------------------------------
+# Which mistakes were made
+# -----------------------------------------------------------------------------------------
 
 
-def _mistakes(everybody: Cohort, naming: Naming, phrases: Mapping[tuple[str, str], Phrase]) -> list[Content]:
+def _mistakes(
+    everybody: Cohort, naming: Naming, phrases: Mapping[tuple[str, str], Phrase]
+) -> list[Content]:
     found = everybody.diagnoses()
     if not found:
         return [tag("p", "None that a check could name.")]
     how = (
-        "The words in quotation marks are the check's, to the first learner who is named beside them. They give no answer away, so you may say them, too. "
-        "“Typical” are the wrong answers that the course expects there."
+        "The words in quotation marks are the check's, to the first learner who is named beside"
+        " them. They give no answer away, so you may say them, too. “Typical” are the wrong answers"
+        " that the course expects there."
     )
     intro = tag("p", how, class_="quiet")
-    return [intro, *(part for task, mistakes in found.items() for part in _of_task(task, mistakes, naming, phrases))]
+    return [
+        intro,
+        *(
+            part
+            for task, mistakes in found.items()
+            for part in _of_task(task, mistakes, naming, phrases)
+        ),
+    ]
 
 
-def _of_task(task: str, mistakes: list[Diagnosis], naming: Naming, phrases: Mapping[tuple[str, str], Phrase]) -> Iterator[Content]:
+def _of_task(
+    task: str, mistakes: list[Diagnosis], naming: Naming, phrases: Mapping[tuple[str, str], Phrase]
+) -> Iterator[Content]:
     known = known_task(task)
     yield tag("h3", f"{task} {known.title}" if known else task)
     if (task, "") in phrases:
         yield tag("p", "To all, first: ", spoken(phrases[task, ""].says[0]))
-    yield tag("ul", [_mistake(each, naming, phrases.get((task, each.name)) if each.name else None) for each in mistakes], class_="mistakes")
+    yield tag(
+        "ul",
+        [
+            _mistake(each, naming, phrases.get((task, each.name)) if each.name else None)
+            for each in mistakes
+        ],
+        class_="mistakes",
+    )
 
 
 def _mistake(each: Diagnosis, naming: Naming, phrase: Phrase | None) -> Html:
@@ -197,14 +322,29 @@ def _mistake(each: Diagnosis, naming: Naming, phrase: Phrase | None) -> Html:
     typical = [tag("p", "Typical: ", "; ".join(phrase.answers), class_="quiet")] if phrase else None
     return tag(
         "li",
-        tag("div", tag("p", tag("span", f"{len(each.learners)} ×", class_="times"), " ", tag("strong", name)), typical),
-        tag("div", tag("p", "“", spoken(_to_say(each, naming, phrase)), "”"), tag("p", _who(each.learners), class_="quiet")),
+        tag(
+            "div",
+            tag(
+                "p",
+                tag("span", f"{len(each.learners)} ×", class_="times"),
+                " ",
+                tag("strong", name),
+            ),
+            typical,
+        ),
+        tag(
+            "div",
+            tag("p", "“", spoken(_to_say(each, naming, phrase)), "”"),
+            tag("p", _who(each.learners), class_="quiet"),
+        ),
         class_="keep",
     )
 
 
 def _to_say(each: Diagnosis, naming: Naming, phrase: Phrase | None) -> str:
-    """The paragraph of the check's feedback that carries the words which the course expects; all of it where none does."""
+    """The paragraph of the check's feedback that carries the words which the course expects; all of
+    it where none does.
+    """
     lines = [line for line in each.said.split("\n") if line.strip()]
     telling = [line for line in lines if phrase and any(words in line for words in phrase.says)]
     return shortened(naming.said(telling[-1] if telling else " ".join(lines)), _EXAMPLE)
@@ -218,7 +358,8 @@ def _who(learners: tuple[Learner, ...]) -> list[Content]:
     return [*named, f" and {more} more" if more > 0 else None]
 
 
-# What could not be read -------------------------------------------------------------------------------------------
+# What could not be read
+# -------------------------------------------------------------------------------------------
 
 
 def _unreadable(everybody: Cohort, naming: Naming) -> list[Content]:
@@ -234,5 +375,10 @@ def _unreadable(everybody: Cohort, naming: Naming) -> list[Content]:
     ]
     heads = ["Learner", *(["File"] if naming.names else []), "Why"]
     head = tag("thead", tag("tr", [tag("th", text, scope="col") for text in heads]))
-    table = tag("table", tag("caption", _PARTS["unreadable"], class_="hidden"), head, tag("tbody", "\n", rows))
+    table = tag(
+        "table",
+        tag("caption", _PARTS["unreadable"], class_="hidden"),
+        head,
+        tag("tbody", "\n", rows),
+    )
     return [block(_PARTS["unreadable"], table)]

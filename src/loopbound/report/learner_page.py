@@ -1,4 +1,6 @@
-"""A learner's own page: points, and for each task what the check said and the code that it spoke of. No hidden test, no solution, nobody else."""
+"""A learner's own page: points, and for each task what the check said and the code that it spoke
+of. No hidden test, no solution, nobody else.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ LessonLink = Callable[[Lesson], str | None]
 def learner_page(learner: Learner, naming: Naming, link: LessonLink) -> str:
     """The page of one learner."""
     results = [result for each in learner.counted.values() for result in each.graded.tasks]
-    counts = [(outcome, sum(result.outcome == outcome for result in results)) for outcome in OUTCOMES]
+    counts = [
+        (outcome, sum(result.outcome == outcome for result in results)) for outcome in OUTCOMES
+    ]
     legend = [tag("li", badge(outcome), f" {number}") for outcome, number in counts if number]
     return page(
         learner.label,
@@ -52,7 +56,11 @@ def _sum(learner: Learner) -> Html:
 
 def _contents(learner: Learner) -> Html:
     entries = [
-        tag("li", tag("a", title_of(name), href=f"#{anchor(name)}"), tag("span", f" {each.graded.points} of {each.graded.of}", class_="quiet points"))
+        tag(
+            "li",
+            tag("a", title_of(name), href=f"#{anchor(name)}"),
+            tag("span", f" {each.graded.points} of {each.graded.of}", class_="quiet points"),
+        )
         for name, each in learner.counted.items()
     ]
     return tag("nav", tag("ul", entries), aria_label="Assignments")
@@ -64,7 +72,12 @@ def _unreadable(learner: Learner, naming: Naming) -> Html:
         "\n",
         tag("h2", "Could not be read"),
         [
-            tag("div", tag("h3", file) if (file := naming.file(graded)) else None, prose(naming.said(graded.problem)), class_="keep")
+            tag(
+                "div",
+                tag("h3", file) if (file := naming.file(graded)) else None,
+                prose(naming.said(graded.problem)),
+                class_="keep",
+            )
             for graded in learner.unreadable
         ],
     )
@@ -74,13 +87,29 @@ def _assignment(name: str, each: Counted, naming: Naming, link: LessonLink) -> H
     graded = each.graded
     file = naming.file(graded)
     points = tag("strong", f"{graded.points} of {counted(graded.of, 'point')}", class_="points")
-    remarks = [*(_other(other, naming) for other in each.others), *(naming.said(note) for note in graded.notes)]
+    remarks = [
+        *(_other(other, naming) for other in each.others),
+        *(naming.said(note) for note in graded.notes),
+    ]
     return tag(
         "section",
         "\n",
         tag("h2", title_of(name), id=anchor(name)),
-        tag("p", points, [" · ", tag("span", file, class_="quiet")] if file else None, _lesson(name, link)),
-        tag("ul", [tag("li", spoken(shortened(remark, LONGEST_FEEDBACK))) for remark in remarks], class_="quiet") if remarks else None,
+        tag(
+            "p",
+            points,
+            [" · ", tag("span", file, class_="quiet")] if file else None,
+            _lesson(name, link),
+        ),
+        (
+            tag(
+                "ul",
+                [tag("li", spoken(shortened(remark, LONGEST_FEEDBACK))) for remark in remarks],
+                class_="quiet",
+            )
+            if remarks
+            else None
+        ),
         [_task(result, naming) for result in graded.tasks],
     )
 
@@ -97,7 +126,14 @@ def _lesson(name: str, link: LessonLink) -> list[Content]:
     except Problem:
         return []
     title, address = f"lesson {which.number}, {which.title}", link(which)
-    return [" · ", tag("a", title, href=address) if address else [f"{title}: ", tag("code", f"notebooks/{which.file}")]]
+    return [
+        " · ",
+        (
+            tag("a", title, href=address)
+            if address
+            else [f"{title}: ", tag("code", f"notebooks/{which.file}")]
+        ),
+    ]
 
 
 def _task(result: TaskResult, naming: Naming) -> Html:
@@ -107,9 +143,19 @@ def _task(result: TaskResult, naming: Naming) -> Html:
     return tag(
         "article",
         "\n",
-        tag("h3", tag("span", title), badge(result.outcome), tag("span", f"{result.points} of {of}", class_="quiet points"), id=anchor(result.task)),
+        tag(
+            "h3",
+            tag("span", title),
+            badge(result.outcome),
+            tag("span", f"{result.points} of {of}", class_="quiet points"),
+            id=anchor(result.task),
+        ),
         prose(shortened(naming.said(result.says), LONGEST_FEEDBACK)),
-        tag("p", "Diagnosis: ", tag("strong", naming.said(result.diagnosis)), class_="quiet") if result.diagnosis and result.outcome != PASSED else None,
+        (
+            tag("p", "Diagnosis: ", tag("strong", naming.said(result.diagnosis)), class_="quiet")
+            if result.diagnosis and result.outcome != PASSED
+            else None
+        ),
         _answer(result, naming),
     )
 
@@ -120,4 +166,10 @@ def _answer(result: TaskResult, naming: Naming) -> Html | None:
     if handed_out or not result.answer.strip():
         return None
     code = shortened(naming.code(result.answer.strip("\r\n")), LONGEST_ANSWER)
-    return tag("pre", tag("code", code), tabindex=0, role="region", aria_label=f"Your answer to {result.task}")
+    return tag(
+        "pre",
+        tag("code", code),
+        tabindex=0,
+        role="region",
+        aria_label=f"Your answer to {result.task}",
+    )

@@ -1,4 +1,6 @@
-"""HTML from text of any kind: what is not markup of ours is escaped, and characters that nobody could see are made visible."""
+"""HTML from text of any kind: what is not markup of ours is escaped, and characters that nobody
+could see are made visible.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,37 @@ Content = str | None | Iterable["Content"]
 """What can stand inside an element: markup, text, nothing, or several of them."""
 
 # A line's end after these, so that the files can be read and compared.
-_BLOCKS = frozenset("article body dd dl dt footer h1 h2 h3 head header html li main nav ol p pre section style table tbody tfoot thead title tr ul".split())
+_BLOCKS = frozenset(
+    [
+        "article",
+        "body",
+        "dd",
+        "dl",
+        "dt",
+        "footer",
+        "h1",
+        "h2",
+        "h3",
+        "head",
+        "header",
+        "html",
+        "li",
+        "main",
+        "nav",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "style",
+        "table",
+        "tbody",
+        "tfoot",
+        "thead",
+        "title",
+        "tr",
+        "ul",
+    ]
+)
 _VOID = frozenset({"meta"})
 
 
@@ -30,9 +62,14 @@ def tag(name: str, /, *content: Content, **attributes: str | int | bool | None) 
     Args:
         name: of the element.
         content: text is escaped; ``Html`` stays as it is.
-        attributes: ``class_`` and ``aria_label`` stand for ``class`` and ``aria-label``. False and None leave one out.
+        attributes: ``class_`` and ``aria_label`` stand for ``class`` and ``aria-label``. False and
+            None leave one out.
     """
-    given = "".join(_attribute(key, value) for key, value in attributes.items() if value is not None and value is not False)
+    given = "".join(
+        _attribute(key, value)
+        for key, value in attributes.items()
+        if value is not None and value is not False
+    )
     end = "\n" if name in _BLOCKS or name in _VOID else ""
     if name in _VOID:
         return Html(f"<{name}{given}>{end}")
@@ -55,9 +92,11 @@ def _flat(content: Content) -> Iterator[str]:
 
 
 def shown(text: str) -> str:
-    """A text with line ends of one kind, in which everything that would not be seen, or would turn the text around, has a sign.
+    """A text with line ends of one kind, in which everything that would not be seen, or would turn
+    the text around, has a sign.
 
-    Control characters get their pictures (``␛``), others their number (``⟨U+202E⟩``). What comes out can be written as UTF-8.
+    Control characters get their pictures (``␛``), others their number (``⟨U+202E⟩``). What comes
+    out can be written as UTF-8.
     """
     text = text.replace("\r\n", "\n")
     if text.isascii() and text.isprintable():
@@ -75,13 +114,20 @@ def _seen(sign: str) -> str:
     if code == 0x7F:
         return "\u2421"
     kind = unicodedata.category(sign)
-    # Spaces are not printable in Python's sense either. What has no meaning yet in one version of Unicode may get one in the next.
-    return f"⟨U+{code:04X}⟩" if kind in ("Cc", "Cf", "Cs", "Zl", "Zp") or 0xFFFE <= code & 0xFFFF else sign
+    # Spaces are not printable in Python's sense either. What has no meaning yet in one version of
+    # Unicode may get one in the next.
+    return (
+        f"⟨U+{code:04X}⟩"
+        if kind in ("Cc", "Cf", "Cs", "Zl", "Zp") or code & 0xFFFF >= 0xFFFE
+        else sign
+    )
 
 
 def prose(text: str, **attributes: str) -> Html:
     """Paragraphs, one a line, with `code` where the text has backticks."""
-    return Html("".join(tag("p", spoken(line), **attributes) for line in text.split("\n") if line.strip()))
+    return Html(
+        "".join(tag("p", spoken(line), **attributes) for line in text.split("\n") if line.strip())
+    )
 
 
 def spoken(text: str) -> list[Content]:

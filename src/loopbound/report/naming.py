@@ -1,4 +1,6 @@
-"""How learners are called in the pages: by name, or by a number behind which no name, path or file name is left."""
+"""How learners are called in the pages: by name, or by a number behind which no name, path or file
+name is left.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,26 @@ __all__ = ["Naming"]
 _SLUG = 40  # characters of a name in a file's name
 _LABEL = 60  # characters of a name in a page
 _NUMBER = 4  # digits that a number has to have to be somebody's
-_SUBSTRING = 6  # from so many letters on, a name is found inside a word too; Ines is in every "lines"
-_NOBODY = frozenset("group learner participant person student team user users".split())
+_SUBSTRING = (
+    6  # from so many letters on, a name is found inside a word too; Ines is in every "lines"
+)
+_NOBODY = frozenset(
+    ["group", "learner", "participant", "person", "student", "team", "user", "users"]
+)
 
-# Tracebacks and tasks carry the places of the grader's own files; a learner has no use for the folders.
-_FILE_OF_PYTHON = re.compile(r"""(?<![\w:/\\.])(?:[A-Za-z]:)?(?:[\\/]+[^\s\\/:'"<>|*?]+)+[\\/]+([^\s\\/:'"<>|*?]+\.\w+)""")
+# Tracebacks and tasks carry the places of the grader's own files; a learner has no use for the
+# folders.
+_FILE_OF_PYTHON = re.compile(
+    r"""(?<![\w:/\\.])(?:[A-Za-z]:)?(?:[\\/]+[^\s\\/:'"<>|*?]+)+[\\/]+([^\s\\/:'"<>|*?]+\.\w+)"""
+)
 _HOME = re.compile(r"""(?:[A-Za-z]:)?[\\/]+(?:home|[Uu]sers|root)(?:[\\/]+[^\s\\/:'"<>|*?]+)+""")
 
 
 class Naming:
     """The learners of these results, in the order of the pages, and what text may say of them.
 
-    ``names=False`` numbers them. Their order comes from the notebooks' digests: the same for the same results, and nothing that a list of the
-    class would tell.
+    ``names=False`` numbers them. Their order comes from the notebooks' digests: the same for the
+    same results, and nothing that a list of the class would tell.
     """
 
     def __init__(self, results: Sequence[Graded], names: bool) -> None:
@@ -42,8 +51,13 @@ class Naming:
             salt = "\n".join(sorted(f"{graded.digest} {graded.learner}" for graded in results))
             self.order = sorted(learners, key=lambda name: _digest(f"{salt}\n\n{name}"))
             wide = max(2, len(str(len(learners))))
-            self._labels = {name: f"learner {number}" for number, name in enumerate(self.order, start=1)}
-            self._pages = {name: f"learner-{number:0{wide}}.html" for number, name in enumerate(self.order, start=1)}
+            self._labels = {
+                name: f"learner {number}" for number, name in enumerate(self.order, start=1)
+            }
+            self._pages = {
+                name: f"learner-{number:0{wide}}.html"
+                for number, name in enumerate(self.order, start=1)
+            }
             self._told = _traces(results)
 
     def label(self, learner: str) -> str:
@@ -59,7 +73,9 @@ class Naming:
         return _name(graded.file) if self.names else ""
 
     def said(self, text: str) -> str:
-        """What the grader says: without the folders of its own machine, and without names where they are left out."""
+        """What the grader says: without the folders of its own machine, and without names where
+        they are left out.
+        """
         return self._unnamed(_FILE_OF_PYTHON.sub(r"…/\1", text))
 
     def code(self, text: str) -> str:
@@ -88,11 +104,15 @@ def _label(name: str) -> str:
 
 def _alphabetical(name: str) -> str:
     # Letters with accents stand with those without.
-    return "".join(sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign)).casefold()
+    return "".join(
+        sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign)
+    ).casefold()
 
 
 def _slug(name: str) -> str:
-    """A file name for a learner: readable, and no other learner's, also where file names ignore case."""
+    """A file name for a learner: readable, and no other learner's, also where file names ignore
+    case.
+    """
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG].strip("-")
     if slug and slug == name and not re.search(r"(?:^|-)[0-9a-f]{8}$", slug):
@@ -105,17 +125,43 @@ def _digest(text: str) -> str:
 
 
 def _traces(results: Sequence[Graded]) -> list[tuple[str, re.Pattern[str], str]]:
-    """What would give a learner away: a text that must occur for it to be there at all, what to look for, and what to write instead."""
-    paths = {path: instead for graded in results if graded.file for path, instead in _path_traces(graded.file)}
-    found = [(path, re.escape(path), instead) for path, instead in sorted(paths.items(), key=lambda pair: (-len(pair[0]), pair[0]))]
-    names = {unicodedata.normalize("NFC", graded.learner) for graded in results} - {which.name for which in assignments()}
+    """What would give a learner away: a text that must occur for it to be there at all, what to
+    look for, and what to write instead.
+    """
+    paths = {
+        path: instead
+        for graded in results
+        if graded.file
+        for path, instead in _path_traces(graded.file)
+    }
+    found = [
+        (path, re.escape(path), instead)
+        for path, instead in sorted(paths.items(), key=lambda pair: (-len(pair[0]), pair[0]))
+    ]
+    names = {unicodedata.normalize("NFC", graded.learner) for graded in results} - {
+        which.name for which in assignments()
+    }
     for name in sorted(names, key=lambda name: (-len(name), name)):
         found += [(key, pattern, "[name]") for key, pattern in _name_traces(name)]
-    # A part of a name that is a word of the course too, such as "loop", is nobody's, and would make holes in every page.
-    course = {word.casefold() for which in assignments() for title in (which.name, which.title, *(task.title for task in which.tasks)) for word in _words(title)}
-    parts = {part for name in names for part in _words(name) if len(part) > 2 and not part.isdigit() and part.casefold() not in course | _NOBODY} - names
+    # A part of a name that is a word of the course too, such as "loop", is nobody's, and would make
+    # holes in every page.
+    course = {
+        word.casefold()
+        for which in assignments()
+        for title in (which.name, which.title, *(task.title for task in which.tasks))
+        for word in _words(title)
+    }
+    parts = {
+        part
+        for name in names
+        for part in _words(name)
+        if len(part) > 2 and not part.isdigit() and part.casefold() not in course | _NOBODY
+    } - names
     found += [(part, _whole(re.escape(part)), "[name]") for part in sorted(parts)]
-    return [(key.casefold(), re.compile(pattern, re.IGNORECASE), instead) for key, pattern, instead in found]
+    return [
+        (key.casefold(), re.compile(pattern, re.IGNORECASE), instead)
+        for key, pattern, instead in found
+    ]
 
 
 def _path_traces(file: str) -> Iterator[tuple[str, str]]:
@@ -143,9 +189,12 @@ def _spellings(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _name_traces(name: str) -> Iterator[tuple[str, str]]:
-    """A learner's whole name, whatever stands between its parts. One letter, or a short number, is nobody's name."""
+    """A learner's whole name, whatever stands between its parts.
+
+    One letter, or a short number, is nobody's name.
+    """
     words = _words(name)
-    if len(name) < 2 or name.isdigit() and len(name) < _NUMBER:
+    if len(name) < 2 or (name.isdigit() and len(name) < _NUMBER):
         return
     # Someone's folder may be called anna-schmidt, and the code say "Anna Schmidt".
     pattern = r"[\W_]*".join(map(re.escape, words)) if words else re.escape(name)
@@ -158,7 +207,9 @@ def _words(name: str) -> list[str]:
 
 
 def _whole(pattern: str) -> str:
-    """The pattern as a word of its own; an underscore, a digit and a hump, as in annaEngine, end a word too."""
+    """The pattern as a word of its own; an underscore, a digit and a hump, as in annaEngine, end a
+    word too.
+    """
     begins = r"(?:(?<![^\W\d_])|(?<=(?-i:[a-z]))(?=(?-i:[A-Z])))"
     ends = r"(?:(?![^\W\d_])|(?<=(?-i:[a-z]))(?=(?-i:[A-Z])))"
     return rf"{begins}(?:{pattern}){ends}"

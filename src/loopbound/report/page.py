@@ -8,8 +8,12 @@ from loopbound.report.style import CLASSES, SHEET
 
 __all__ = ["OPENING", "badge", "block", "counted", "page"]
 
-# By these first lines a later run knows that it may replace a page, or take it away. Nothing that a learner wrote can come before them.
-OPENING = "<!DOCTYPE html>\n<!-- written by loopbound grade; the next report replaces or removes this page -->\n"
+# By these first lines a later run knows that it may replace a page, or take it away. Nothing that a
+# learner wrote can come before them.
+OPENING = (
+    "<!DOCTYPE html>\n<!-- written by loopbound grade; the next report replaces or removes this"
+    " page -->\n"
+)
 
 # A page runs nothing and fetches nothing, whatever was written into an answer.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -27,12 +31,19 @@ def page(title: str, *content: Content, sheet: str = "", width: str | None = Non
         tag("title", f"{title} · Loopbound"),
         tag("style", Html(SHEET + sheet)),
     )
-    return OPENING + tag("html", "\n", head, tag("body", "\n", tag("main", "\n", *content, class_=width)), lang="en")
+    return OPENING + tag(
+        "html", "\n", head, tag("body", "\n", tag("main", "\n", *content, class_=width)), lang="en"
+    )
 
 
 def badge(outcome: str) -> Html:
     """An outcome by colour, sign and word."""
-    return tag("span", tag("span", SIGNS[outcome], aria_hidden="true"), f" {outcome}", class_=f"badge {CLASSES[outcome]}")
+    return tag(
+        "span",
+        tag("span", SIGNS[outcome], aria_hidden="true"),
+        f" {outcome}",
+        class_=f"badge {CLASSES[outcome]}",
+    )
 
 
 def block(label: str, *content: Content) -> Html:

@@ -1,4 +1,7 @@
-"""From graded submissions to what the pages show: who stands where, and where people got stuck. Plain data, no HTML."""
+"""From graded submissions to what the pages show: who stands where, and where people got stuck.
+
+Plain data, no HTML.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,19 @@ from loopbound.grading.results import Graded, TaskResult
 from loopbound.problem import Problem
 from loopbound.report.naming import Naming
 
-__all__ = ["OUTCOMES", "Cohort", "Counted", "Diagnosis", "Learner", "Phrase", "Stuck", "cohort", "known_task", "phrases", "title_of"]
+__all__ = [
+    "OUTCOMES",
+    "Cohort",
+    "Counted",
+    "Diagnosis",
+    "Learner",
+    "Phrase",
+    "Stuck",
+    "cohort",
+    "known_task",
+    "phrases",
+    "title_of",
+]
 
 _TELLING = 12  # characters
 
@@ -35,7 +50,9 @@ class Counted:
 
 @dataclass(frozen=True)
 class Learner:
-    """A learner's results: by assignment, in teaching order, and the submissions that could not be read."""
+    """A learner's results: by assignment, in teaching order, and the submissions that could not be
+    read.
+    """
 
     label: str
     page: str
@@ -78,7 +95,9 @@ class Stuck:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A mistake that was made in a task: its ``name`` ("" where the check has none), the ``learners`` who made it, and what the check ``said`` to the first."""
+    """A mistake that was made in a task: its ``name`` ("" where the check has none), the
+    ``learners`` who made it, and what the check ``said`` to the first.
+    """
 
     task: str
     outcome: str
@@ -89,7 +108,9 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Phrase:
-    """What a facilitator knows of a mistake beforehand: the typical ``answers`` by name, and words that feedback on it contains (``says``)."""
+    """What a facilitator knows of a mistake beforehand: the typical ``answers`` by name, and words
+    that feedback on it contains (``says``).
+    """
 
     answers: tuple[str, ...]
     says: tuple[str, ...]
@@ -97,22 +118,41 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Everybody's results. ``tasks``: for each assignment that somebody handed in, its tasks' ids; both in teaching order."""
+    """Everybody's results.
+
+    ``tasks``: for each assignment that somebody handed in, its tasks' ids; both in teaching order.
+    """
 
     learners: tuple[Learner, ...]
     tasks: Mapping[str, tuple[str, ...]]
 
     def went(self) -> dict[str, Stuck]:
         """How each task went, in teaching order."""
-        return {each: Stuck(each, self._counts(name, each)) for name, tasks in self.tasks.items() for each in tasks}
+        return {
+            each: Stuck(each, self._counts(name, each))
+            for name, tasks in self.tasks.items()
+            for each in tasks
+        }
 
     def _counts(self, assignment: str, task: str) -> dict[str, int]:
-        found = [result.outcome for learner in self.learners if (result := learner.result(assignment, task))]
+        found = [
+            result.outcome
+            for learner in self.learners
+            if (result := learner.result(assignment, task))
+        ]
         return {outcome: found.count(outcome) for outcome in OUTCOMES}
 
     def diagnoses(self) -> dict[str, list[Diagnosis]]:
-        """For each task, its mistakes, the most common ones first. Tasks without one are left out."""
-        return {each: found for name, tasks in self.tasks.items() for each in tasks if (found := list(self._mistakes(name, each)))}
+        """For each task, its mistakes, the most common ones first.
+
+        Tasks without one are left out.
+        """
+        return {
+            each: found
+            for name, tasks in self.tasks.items()
+            for each in tasks
+            if (found := list(self._mistakes(name, each)))
+        }
 
     def _mistakes(self, assignment: str, task: str) -> Iterator[Diagnosis]:
         made: dict[tuple[str, str], list[tuple[Learner, str]]] = {}
@@ -122,7 +162,9 @@ class Cohort:
                 # A mistake with a name is the same one, whichever way the check met it.
                 key = (result.diagnosis, "" if result.diagnosis else result.outcome)
                 made.setdefault(key, []).append((learner, result.says))
-        for (name, outcome), whom in sorted(made.items(), key=lambda item: (-len(item[1]), item[0])):
+        for (name, outcome), whom in sorted(
+            made.items(), key=lambda item: (-len(item[1]), item[0])
+        ):
             yield Diagnosis(task, outcome, name, tuple(learner for learner, _ in whom), whom[0][1])
 
 
@@ -132,22 +174,39 @@ def cohort(results: Sequence[Graded], naming: Naming) -> Cohort:
     teaching = [which.name for which in assignments()]
     handed_in = {graded.assignment for graded in ordered if not graded.problem}
     names = [name for name in teaching if name in handed_in] + sorted(handed_in - set(teaching))
-    learners = tuple(_learner(name, [graded for graded in ordered if graded.learner == name], names, naming) for name in naming.order)
+    learners = tuple(
+        _learner(name, [graded for graded in ordered if graded.learner == name], names, naming)
+        for name in naming.order
+    )
     return Cohort(learners, {name: _tasks(name, ordered) for name in names})
 
 
 def _learner(name: str, own: list[Graded], names: list[str], naming: Naming) -> Learner:
     counted = {}
     for assignment_name in names:
-        several = [graded for graded in own if graded.assignment == assignment_name and not graded.problem]
+        several = [
+            graded for graded in own if graded.assignment == assignment_name and not graded.problem
+        ]
         if several:
             best = max(several, key=lambda graded: graded.points)  # the first of equals
-            counted[assignment_name] = Counted(best, tuple(graded for graded in several if graded is not best))
-    return Learner(naming.label(name), naming.page(name), counted, tuple(graded for graded in own if graded.problem))
+            counted[assignment_name] = Counted(
+                best, tuple(graded for graded in several if graded is not best)
+            )
+    return Learner(
+        naming.label(name),
+        naming.page(name),
+        counted,
+        tuple(graded for graded in own if graded.problem),
+    )
 
 
 def _tasks(name: str, ordered: list[Graded]) -> tuple[str, ...]:
-    seen = {result.task for graded in ordered if graded.assignment == name and not graded.problem for result in graded.tasks}
+    seen = {
+        result.task
+        for graded in ordered
+        if graded.assignment == name and not graded.problem
+        for result in graded.tasks
+    }
     known = [each.id for which in assignments() if which.name == name for each in which.tasks]
     return tuple([each for each in known if each in seen] + sorted(seen - set(known)))
 
@@ -170,7 +229,8 @@ def title_of(name: str) -> str:
 
 
 def phrases(root: Path, names: Sequence[str]) -> dict[tuple[str, str], Phrase]:
-    """What there is to say to the mistakes in these assignments, by task and diagnosis; with diagnosis "", the task's first hint.
+    """What there is to say to the mistakes in these assignments, by task and diagnosis; with
+    diagnosis "", the task's first hint.
 
     Raises ``Problem`` where an assignment's wrong answers cannot be read.
     """

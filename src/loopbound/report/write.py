@@ -1,4 +1,6 @@
-"""Writes the pages into a folder, and takes away those of an earlier report; what others put there stays."""
+"""Writes the pages into a folder, and takes away those of an earlier report; what others put there
+stays.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ INDEX = "index.html"
 
 
 def check_folder(folder: Path) -> None:
-    """Find out, before any work is done for it, whether a report can be written there; makes the folder.
+    """Find out, before any work is done for it, whether a report can be written there; makes the
+    folder.
 
     Raises:
         Problem: it cannot, or the folder has an ``index.html`` that no report of ours wrote.
@@ -30,17 +33,22 @@ def check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Problem(f"{folder} cannot hold the pages: {(error.strerror or str(error)).lower()}.") from None
+        raise Problem(
+            f"{folder} cannot hold the pages: {(error.strerror or str(error)).lower()}."
+        ) from None
     _check_page(folder / INDEX)
 
 
 def write_report(folder: Path, results: Sequence[Graded], *, names: bool) -> Path:
-    """Write a page for each learner and one for the cohort. The same results give the same bytes, in whatever order they come.
+    """Write a page for each learner and one for the cohort. The same results give the same bytes,
+    in whatever order they come.
 
     Args:
-        folder: made where there is none. Pages of an earlier report are replaced or removed; other files are left alone.
+        folder: made where there is none. Pages of an earlier report are replaced or removed; other
+            files are left alone.
         results: of any number of learners and assignments.
-        names: whether learners are named. Without, neither pages nor file names hold a name, a path or the name of a file.
+        names: whether learners are named. Without, neither pages nor file names hold a name, a path
+            or the name of a file.
 
     Returns:
         The cohort's page.
@@ -51,7 +59,10 @@ def write_report(folder: Path, results: Sequence[Graded], *, names: bool) -> Pat
     check_folder(folder)
     naming = Naming(results, names)
     everybody = cohort(results, naming)
-    pages = {learner.page: learner_page(learner, naming, lambda lesson: _lesson_link(folder, lesson)) for learner in everybody.learners}
+    pages = {
+        learner.page: learner_page(learner, naming, lambda lesson: _lesson_link(folder, lesson))
+        for learner in everybody.learners
+    }
     pages[INDEX] = cohort_page(everybody, naming, phrases(repository(), list(everybody.tasks)))
     for name in pages:
         _check_page(folder / name)
@@ -66,7 +77,10 @@ def write_report(folder: Path, results: Sequence[Graded], *, names: bool) -> Pat
 def _check_page(path: Path) -> None:
     check_writable(path)
     if os.path.lexists(path) and not _is_ours(path):
-        raise Problem(f"{path} was not written by this command, and is not replaced.\nName another folder for the pages: --html DIR.")
+        raise Problem(
+            f"{path} was not written by this command, and is not replaced.\nName another folder for"
+            " the pages: --html DIR."
+        )
 
 
 def _is_ours(path: Path) -> bool:
@@ -84,11 +98,17 @@ def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise Problem(f"{path} is of an earlier report and cannot be removed: {(error.strerror or str(error)).lower()}.") from None
+        raise Problem(
+            f"{path} is of an earlier report and cannot be removed:"
+            f" {(error.strerror or str(error)).lower()}."
+        ) from None
 
 
 def _lesson_link(folder: Path, lesson: Lesson) -> str | None:
-    """A lesson's address as seen from a folder inside the clone. From elsewhere it would carry this machine's folders along, and lead nowhere else."""
+    """A lesson's address as seen from a folder inside the clone.
+
+    From elsewhere it would carry this machine's folders along, and lead nowhere else.
+    """
     root = Path(os.path.realpath(repository()))
     here = Path(os.path.realpath(folder))
     if not here.is_relative_to(root):

@@ -12,9 +12,14 @@ from .run import run_suite, run_suites
 
 
 def run_alone(
-    project: Project, *, at_once: int = 2, done: Callable[[SuiteRun], None] = lambda run: None, **more: Any
+    project: Project,
+    *,
+    at_once: int = 2,
+    done: Callable[[SuiteRun], None] = lambda run: None,
+    **more: Any,
 ) -> SuiteRun:
-    """Run each test of a project in a process and on a database of its own, and put the results together.
+    """Run each test of a project in a process and on a database of its own, and put the results
+    together.
 
     Args:
         project: as in `run_suite`, and so are `more`.
@@ -22,12 +27,17 @@ def run_alone(
         done: called with each test's run when it is there, in a thread.
 
     Returns:
-        All tests in the default order. ``seconds`` is the whole time, from the first start to the last end;
-        ``hung_test`` the first that hung, with its evidence; ``exit_code`` the first that is not 0.
+        All tests in the default order. ``seconds`` is the whole time, from the first start to the
+        last end; ``hung_test`` the first that hung, with its evidence; ``exit_code`` the first that
+        is not 0.
     """
     began = time.perf_counter()
-    listing = run_suite(project, **{**more, "options": [*more.get("options", ()), "--collect-only"]})
-    runs = run_suites([{**more, "project": project, "tests": [id]} for id in listing.not_run], at_once, done)
+    listing = run_suite(
+        project, **{**more, "options": [*more.get("options", ()), "--collect-only"]}
+    )
+    runs = run_suites(
+        [{**more, "project": project, "tests": [id]} for id in listing.not_run], at_once, done
+    )
     hung = next((run for run in runs if run.hung), None)
     return SuiteRun(
         tests=tuple(test for run in [listing, *runs] for test in run.tests),

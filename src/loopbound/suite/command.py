@@ -76,8 +76,14 @@ def table(runs: Sequence[SuiteRun]) -> Iterator[str]:
         if not mixed and _file(id) != file:
             file = _file(id)
             yield f"\n{file}"
-        said = Counter(test.outcome if test.outcome == "passed" else f"{test.outcome}: {test.symptom}" for test in tests)
-        told = ", ".join(text if count == len(runs) else f"{text} ({count} of {len(runs)})" for text, count in said.items())
+        said = Counter(
+            test.outcome if test.outcome == "passed" else f"{test.outcome}: {test.symptom}"
+            for test in tests
+        )
+        told = ", ".join(
+            text if count == len(runs) else f"{text} ({count} of {len(runs)})"
+            for text, count in said.items()
+        )
         seconds = sum(test.seconds for test in tests) / len(tests)
         yield f"  {names[id]:<{wide}}  {seconds:6.2f} s  {told}"
     yield ""
@@ -95,7 +101,13 @@ def _file(id: str) -> str:
 def summary(run: SuiteRun) -> str:
     """One line without times: "28 passed, 5 failed"."""
     skipped = [test for test in run.tests if test.outcome == "skipped"]
-    counted = {"passed": run.passed, "failed": run.failed, "errors": run.errors, "skipped": skipped, "not run": run.not_run}
+    counted = {
+        "passed": run.passed,
+        "failed": run.failed,
+        "errors": run.errors,
+        "skipped": skipped,
+        "not run": run.not_run,
+    }
     words = [f"{len(some)} {word}" for word, some in counted.items() if some or word == "passed"]
     return ", ".join([*words, f"hung in {run.hung_test or 'no test'}"] if run.hung else words)
 
@@ -113,9 +125,13 @@ def _runs(fix: str | None, order: str, repeat: int) -> list[SuiteRun]:
             runs = []
             for number in range(1, repeat + 1):
                 tests = itertools.count(1)
-                run = incident(fix, order, done=lambda one: progress.pass_by(f"test {next(tests)} …"))
+                run = incident(
+                    fix, order, done=lambda one: progress.pass_by(f"test {next(tests)} …")
+                )
                 runs.append(run)
                 tell(run, number)
             return runs
         numbers = itertools.count(1)
-        return run_suites([incident_job(fix, order)] * repeat, done=lambda run: tell(run, next(numbers)))
+        return run_suites(
+            [incident_job(fix, order)] * repeat, done=lambda run: tell(run, next(numbers))
+        )

@@ -18,7 +18,11 @@ BACKEND = Path(__file__).resolve().parents[3] / "notebooks" / "signal_scanner"
 def fixes() -> list[str]:
     """Names of the fixes."""
     folder = BACKEND / "fixes"
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._") if folder.is_dir() else []
+    return (
+        sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
+        if folder.is_dir()
+        else []
+    )
 
 
 def incident_job(fix: str | None = None, order: str = "default", **more: Any) -> dict[str, Any]:
@@ -28,7 +32,10 @@ def incident_job(fix: str | None = None, order: str = "default", **more: Any) ->
         Problem: no fix has that name, or there is no backend.
     """
     if not (BACKEND / "tests").is_dir():
-        raise Problem(f"The incident's backend is missing: {BACKEND}.\nGet it back: git checkout -- notebooks/signal_scanner")
+        raise Problem(
+            f"The incident's backend is missing: {BACKEND}.\nGet it back: git checkout --"
+            " notebooks/signal_scanner"
+        )
     if fix is not None and fix not in fixes():
         raise Problem(f"There is no fix {fix!r}; there are: {', '.join(fixes()) or 'none'}.")
     return {"project": BACKEND, "overlay": fix and BACKEND / "fixes" / fix, "order": order, **more}
@@ -46,5 +53,7 @@ def incident(fix: str | None = None, order: str = "default", **more: Any) -> Sui
         Problem: no fix has that name; and as `run_suite`.
     """
     if order == "alone":
-        return run_alone(**{key: value for key, value in incident_job(fix, **more).items() if key != "order"})
+        return run_alone(
+            **{key: value for key, value in incident_job(fix, **more).items() if key != "order"}
+        )
     return run_suite(**incident_job(fix, order, **more))

@@ -1,4 +1,6 @@
-"""The process that a suite runs in: started, listened to, bounded, ended with everything that it has started."""
+"""The process that a suite runs in: started, listened to, bounded, ended with everything that it
+has started.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,12 @@ class Child:
     """
 
     def __init__(
-        self, python: str, folder: Path, given: Mapping[str, Any], variables: Mapping[str, str], scratch: ScratchDatabase
+        self,
+        python: str,
+        folder: Path,
+        given: Mapping[str, Any],
+        variables: Mapping[str, str],
+        scratch: ScratchDatabase,
     ) -> None:
         self.lines: list[dict[str, Any]] = []
         self.leftovers: list[Session] = []
@@ -56,7 +63,11 @@ class Child:
         orders = folder.parent / "given.json"
         orders.write_text(json.dumps({**given, "stacks": str(self.stacks)}), encoding="utf-8")
         # A group of its own: Ctrl-C reaches the caller alone, who ends it in good order.
-        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
+        apart = (
+            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+            if os.name == "nt"
+            else {"start_new_session": True}
+        )
         self._began = time.perf_counter()
         with open(self.output, "wb") as output:
             try:
@@ -70,8 +81,13 @@ class Child:
                     **apart,
                 )
             except OSError as error:
-                raise Problem(f"The interpreter {python} cannot be started: {(error.strerror or str(error)).lower()}.") from None
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._listen, self._await)]
+                raise Problem(
+                    f"The interpreter {python} cannot be started:"
+                    f" {(error.strerror or str(error)).lower()}."
+                ) from None
+        self._threads = [
+            threading.Thread(target=work, daemon=True) for work in (self._listen, self._await)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -98,11 +114,14 @@ class Child:
             for member in [*family, self.process]:
                 with contextlib.suppress(psutil.Error):
                     member.terminate()
-            # Its end is waited for in one place only, `_await`: whoever else did could take the exit code away.
+            # Its end is waited for in one place only, `_await`: whoever else did could take the
+            # exit code away.
             until = time.perf_counter() + END_SECONDS
             if not self._ended.wait(END_SECONDS):
                 self.process.kill()
-            for member in psutil.wait_procs(family, timeout=max(until - time.perf_counter(), 0.1))[1]:
+            for member in psutil.wait_procs(family, timeout=max(until - time.perf_counter(), 0.1))[
+                1
+            ]:
                 with contextlib.suppress(psutil.Error):
                     member.kill()
         if os.name == "posix":
@@ -129,7 +148,9 @@ class Child:
                 said = json.loads(line)
             except ValueError:  # the last line of a process that was ended while it wrote
                 continue
-            if not isinstance(said, dict) or "kind" not in said:  # from an interpreter that is none, or a test
+            if (
+                not isinstance(said, dict) or "kind" not in said
+            ):  # from an interpreter that is none, or a test
                 continue
             if said["kind"] == "last":
                 with contextlib.suppress(psycopg.Error):

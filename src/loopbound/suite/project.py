@@ -20,25 +20,34 @@ SETTINGS = "overlay.toml"
 
 
 def lay_out(project: Project, overlay: Project | None, target: Path) -> None:
-    """Make `target`: the project's files, then what the overlay deletes, removes, adds and replaces.
+    """Make `target`: the project's files, then what the overlay deletes, removes, adds and
+    replaces.
 
     Raises:
-        Problem: no such folder, no file in it, one that cannot be copied, or an overlay that does not fit.
+        Problem: no such folder, no file in it, one that cannot be copied, or an overlay that does
+            not fit.
     """
     try:
         _lay_out(project, overlay, target)
     except OSError as error:
         # copytree goes on after an error and raises a list of them: (from, to, reason)
         several = isinstance(error, shutil.Error) and isinstance(error.args[0], list)
-        place, reason = error.args[0][0][::2] if several else (error.filename, error.strerror or str(error))
-        raise Problem(f"The project cannot be copied for a run: {str(place).replace(str(target), 'project')}\nIt says: {reason}") from None
+        place, reason = (
+            error.args[0][0][::2] if several else (error.filename, error.strerror or str(error))
+        )
+        raise Problem(
+            "The project cannot be copied for a run:"
+            f" {str(place).replace(str(target), 'project')}\nIt says: {reason}"
+        ) from None
 
 
 def _lay_out(project: Project, overlay: Project | None, target: Path) -> None:
     target.mkdir()
     if isinstance(project, Mapping):
         if not project:
-            raise Problem("The project is empty: give at least one file, {'test_report.py': 'def test_…'}.")
+            raise Problem(
+                "The project is empty: give at least one file, {'test_report.py': 'def test_…'}."
+            )
         _write(project, target)
     else:
         folder = Path(project)
@@ -52,12 +61,14 @@ def _lay_out(project: Project, overlay: Project | None, target: Path) -> None:
 def _copy(folder: Path, target: Path, left_out: Iterable[str] = LEFT_OUT) -> None:
     def ignored(place: str, names: list[str]) -> list[str]:
         top = Path(place) == folder
-        return [name for name in names if name == "__pycache__" or top and name in left_out]
+        return [name for name in names if name == "__pycache__" or (top and name in left_out)]
 
     shutil.copytree(folder, target, ignore=ignored, dirs_exist_ok=True)
     # A clone may be read-only; its copy is there to be changed.
     for path in [target, *target.rglob("*")]:
-        path.chmod(path.stat().st_mode | (stat.S_IRWXU if path.is_dir() else stat.S_IRUSR | stat.S_IWUSR))
+        path.chmod(
+            path.stat().st_mode | (stat.S_IRWXU if path.is_dir() else stat.S_IRUSR | stat.S_IWUSR)
+        )
 
 
 def _write(files: Mapping[str, str], target: Path) -> None:
@@ -71,7 +82,9 @@ def _write(files: Mapping[str, str], target: Path) -> None:
 def _inside(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts or set("\\:\0") & set(name):
-        raise Problem(f"{name!r} is no file below the project: write it like 'tests/test_report.py'.")
+        raise Problem(
+            f"{name!r} is no file below the project: write it like 'tests/test_report.py'."
+        )
     return path
 
 
@@ -119,12 +132,18 @@ def _remove_fixtures(names: list[str], target: Path, where: str) -> None:
         try:
             shorter, found = without(text, names)
         except (SyntaxError, ValueError) as error:
-            raise Problem(f"{SETTINGS} of {where} removes fixtures, but {path.relative_to(target)} is no Python: {error}.") from None
+            raise Problem(
+                f"{SETTINGS} of {where} removes fixtures, but {path.relative_to(target)} is no"
+                f" Python: {error}."
+            ) from None
         missing -= found
         if found:
             path.write_text(shorter, encoding="utf-8")
     if missing:
-        raise Problem(f"{SETTINGS} of {where} removes {', '.join(sorted(missing))}: no fixture below tests/ has that name.")
+        raise Problem(
+            f"{SETTINGS} of {where} removes {', '.join(sorted(missing))}: no fixture below tests/"
+            " has that name."
+        )
 
 
 def read_text(path: Path) -> str:
@@ -140,26 +159,38 @@ def read_text(path: Path) -> str:
 
 
 def without(source: str, names: Iterable[str]) -> tuple[str, set[str]]:
-    """A test file without the fixtures of these names, nor the imports that only they used; and the names it had."""
+    """A test file without the fixtures of these names, nor the imports that only they used; and the
+    names it had.
+    """
     tree = ast.parse(source)
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     gone = [
         node
         for node in tree.body
-        if isinstance(node, functions) and node.name in set(names) and any("fixture" in ast.dump(d) for d in node.decorator_list)
+        if isinstance(node, functions)
+        and node.name in set(names)
+        and any("fixture" in ast.dump(d) for d in node.decorator_list)
     ]
     if not gone:
         return source, set()
     kept = [node for node in tree.body if node not in gone]
     orphans = _used(gone) - _used(kept)
     lines = source.splitlines(keepends=True)
-    edits = [(min(d.lineno for d in [*node.decorator_list, node]), node.end_lineno, "") for node in gone]
+    edits = [
+        (min(d.lineno for d in [*node.decorator_list, node]), node.end_lineno, "") for node in gone
+    ]
     for node in kept:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            left = [alias for alias in node.names if (alias.asname or alias.name).split(".")[0] not in orphans]
+            left = [
+                alias
+                for alias in node.names
+                if (alias.asname or alias.name).split(".")[0] not in orphans
+            ]
             if len(left) < len(node.names):
                 node.names = left
-                edits.append((node.lineno, node.end_lineno, ast.unparse(node) + "\n" if left else ""))
+                edits.append(
+                    (node.lineno, node.end_lineno, ast.unparse(node) + "\n" if left else "")
+                )
     for first, last, text in sorted(edits, reverse=True):
         lines[first - 1 : last] = [text]
     return "".join(lines), {node.name for node in gone}

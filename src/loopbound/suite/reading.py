@@ -51,7 +51,7 @@ def read(child: Child, copy: Path, secrets: Iterable[str]) -> SuiteRun:
         turns.setdefault(line["id"], []).append(line)
     unreadable = of("unreadable")
     collected = [id for line in of("collected") for id in line["ids"]]
-    if not (child.hung or turns or unreadable or code == 0 and collected):
+    if not (child.hung or turns or unreadable or (code == 0 and collected)):
         _explain(code, output)
     tests = [_unreadable(line, clean) for line in unreadable]
     tests += [_result(id, lines, child.hung, code, clean) for id, lines in turns.items()]
@@ -72,14 +72,18 @@ def read(child: Child, copy: Path, secrets: Iterable[str]) -> SuiteRun:
 
 
 def _shortened(copy: Path, places: list[str]) -> re.Pattern[str]:
-    """What is left out of texts: the folders of the project, of the packages and of the standard library."""
+    """What is left out of texts: the folders of the project, of the packages and of the standard
+    library.
+    """
     folders = {str(copy), str(PROGRAM.parent)}
     for place in places:
         folders |= {place, os.path.realpath(place)}
         with contextlib.suppress(ValueError):  # on another drive of Windows
             folders.add(os.path.relpath(place, copy))  # pytest's own way to write it
     # The longest first: packages may lie inside the standard library.
-    return re.compile("|".join(re.escape(folder + os.sep) for folder in sorted(folders, key=len, reverse=True)))
+    return re.compile(
+        "|".join(re.escape(folder + os.sep) for folder in sorted(folders, key=len, reverse=True))
+    )
 
 
 def _result(id: str, lines: list[Line], hung: bool, code: int, clean: Clean) -> TestResult:
@@ -92,10 +96,17 @@ def _result(id: str, lines: list[Line], hung: bool, code: int, clean: Clean) -> 
         return TestResult(id, HUNG, phase, HUNG, seconds, f"hung in its {phase}")
     # A failing call counts, whatever its teardown did.
     if deciding := failed.get("call") or failed.get("setup") or failed.get("teardown"):
-        return _told(id, "failed" if deciding["phase"] == "call" else "error", deciding, seconds, clean)
+        return _told(
+            id, "failed" if deciding["phase"] == "call" else "error", deciding, seconds, clean
+        )
     if unfinished:
         return TestResult(
-            id, "failed" if phase == "call" else "error", phase, DIED, seconds, f"its process ended with exit code {code}"
+            id,
+            "failed" if phase == "call" else "error",
+            phase,
+            DIED,
+            seconds,
+            f"its process ended with exit code {code}",
         )
     if skipped := [line for line in ends if line["outcome"] == "skipped"]:
         return _told(id, "skipped", skipped[0], seconds, clean)
@@ -106,7 +117,15 @@ def _told(id: str, outcome: str, line: Line, seconds: float, clean: Clean) -> Te
     # Without an exception: a test that was expected to fail, strictly, and did not.
     errors = line["errors"] or [["Failed", line["traceback"]]]
     (name, text), traceback = errors[0], clean(line["traceback"])
-    return TestResult(id, outcome, line["phase"], _symptom(errors), seconds, _first_line(name, clean(text)), traceback)
+    return TestResult(
+        id,
+        outcome,
+        line["phase"],
+        _symptom(errors),
+        seconds,
+        _first_line(name, clean(text)),
+        traceback,
+    )
 
 
 def _symptom(errors: list[list[str]]) -> str:
@@ -116,12 +135,26 @@ def _symptom(errors: list[list[str]]) -> str:
 
 def _unreadable(line: Line, clean: Clean) -> TestResult:
     traceback = clean(line["traceback"])
-    said = [found for found in re.findall(r"^(?:E +)?(?!HINT: )((?:\w+\.)*\w+(?:: .*)?)$", traceback, re.MULTILINE)]
-    # pytest's own refusals (a mark that nobody declared) have no exception's name: then its words are the error.
+    said = [
+        found
+        for found in re.findall(
+            r"^(?:E +)?(?!HINT: )((?:\w+\.)*\w+(?:: .*)?)$", traceback, re.MULTILINE
+        )
+    ]
+    # pytest's own refusals (a mark that nobody declared) have no exception's name: then its words
+    # are the error.
     refusal = next((line for line in traceback.splitlines() if line.strip()), "no reason given")
     error = said[-1] if said else f"CollectError: {refusal.removesuffix(':')}"
     name, _, text = error.partition(": ")
-    return TestResult(line["id"], "error", "collection", symptom_in(name.split(".")[-1], text), 0.0, error, traceback)
+    return TestResult(
+        line["id"],
+        "error",
+        "collection",
+        symptom_in(name.split(".")[-1], text),
+        0.0,
+        error,
+        traceback,
+    )
 
 
 def _first_line(name: str, text: str) -> str:
@@ -133,15 +166,25 @@ def _explain(code: int, output: str) -> None:
     if code == 5:
         raise Problem("The suite has no tests: pytest collected none.")
     if "No module named 'pytest'" in output:
-        raise Problem("That interpreter has no pytest.\nInstall it there, or name another interpreter.")
+        raise Problem(
+            "That interpreter has no pytest.\nInstall it there, or name another interpreter."
+        )
     raise Problem(f"pytest could not run the suite (exit code {code}).\nIt says: {_reason(output)}")
 
 
 def _reason(output: str) -> str:
     written = [line.rstrip() for line in output.splitlines() if line.strip()]
-    internal = [line.removeprefix("INTERNALERROR>").strip() for line in written if line.startswith("INTERNALERROR>")]
+    internal = [
+        line.removeprefix("INTERNALERROR>").strip()
+        for line in written
+        if line.startswith("INTERNALERROR>")
+    ]
     # Python tells the place of a syntax error first, and what is wrong there last.
-    for pattern in (r"(?:ERROR|.*: error): (?!usage: )(.+)", r"E {2,}((?:\w+\.)*\w+: .+)", r"E {2,}(.+)"):
+    for pattern in (
+        r"(?:ERROR|.*: error): (?!usage: )(.+)",
+        r"E {2,}((?:\w+\.)*\w+: .+)",
+        r"E {2,}(.+)",
+    ):
         for line in written:
             if found := re.match(pattern, line):
                 return found[1]
@@ -157,7 +200,9 @@ def _output(path: Path) -> str:
         if size <= 2 * OUTPUT_KEPT:
             data = file.read()
         else:
-            data = file.read(OUTPUT_KEPT) + b"\n[... %d bytes are left out here ...]\n" % (size - 2 * OUTPUT_KEPT)
+            data = file.read(OUTPUT_KEPT) + b"\n[... %d bytes are left out here ...]\n" % (
+                size - 2 * OUTPUT_KEPT
+            )
             file.seek(-OUTPUT_KEPT, os.SEEK_END)
             data += file.read()
     return data.decode("utf-8", errors="replace").replace("\r\n", "\n")
@@ -167,5 +212,10 @@ def _stacks(path: Path) -> str:
     """Every thread's and task's stack, but for the thread that wrote them down."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     pieces = re.split(r"^(?=(?:Current thread|Thread|Task) )", text, flags=re.MULTILINE)
-    writer = re.compile(rf'File "{re.escape(str(PROGRAM))}", line \d+ in (watch|write_stacks)$', re.MULTILINE)
-    return "\n".join(piece.strip() for piece in pieces if piece.strip() and not writer.search(piece)) + "\n"
+    writer = re.compile(
+        rf'File "{re.escape(str(PROGRAM))}", line \d+ in (watch|write_stacks)$', re.MULTILINE
+    )
+    return (
+        "\n".join(piece.strip() for piece in pieces if piece.strip() and not writer.search(piece))
+        + "\n"
+    )

@@ -13,14 +13,14 @@ class TestResult:
     """One test's outcome.
 
     id
-        pytest's node id, ``tests/api/test_auth.py::test_login``; a file's path where the file could not be imported.
-    outcome
-        "passed", "failed" (its call failed), "error" (its setup or teardown did, or its import), "skipped", "hung".
-    phase
-        The phase that decided: "setup", "call", "teardown", or "collection" where a file could not be imported.
-    symptom
-        "ok", "different loop", "operation in progress", "loop closed", "hung", "process ended", or an exception's type name.
-    seconds
+        pytest's node id, ``tests/api/test_auth.py::test_login``; a file's path where the file could
+    not be imported. outcome
+        "passed", "failed" (its call failed), "error" (its setup or teardown did, or its import),
+    "skipped", "hung". phase
+        The phase that decided: "setup", "call", "teardown", or "collection" where a file could not
+    be imported. symptom
+        "ok", "different loop", "operation in progress", "loop closed", "hung", "process ended", or
+    an exception's type name. seconds
         All phases together.
     error
         "Type: first line of the text", "" where it passed.
@@ -68,10 +68,10 @@ class SuiteRun:
     """One run of a suite.
 
     tests
-        In the order in which they ran; a test that a hang or a dead process kept from running is not among them.
-    hung, hung_test, stacks, sessions
-        Whether the limit ended it, the test that ran then (None: no test did), every thread's stack, and the
-        database's sessions with what each waits for, all read before the end.
+        In the order in which they ran; a test that a hang or a dead process kept from running is
+    not among them. hung, hung_test, stacks, sessions
+        Whether the limit ended it, the test that ran then (None: no test did), every thread's
+        stack, and the database's sessions with what each waits for, all read before the end.
     seconds
         From the start of its process to its end.
     output
@@ -113,7 +113,9 @@ class SuiteRun:
 
     @property
     def errors(self) -> dict[str, str]:
-        """Id to symptom of the tests whose setup or teardown failed, and of files that could not be imported."""
+        """Id to symptom of the tests whose setup or teardown failed, and of files that could not be
+        imported.
+        """
         return {test.id: test.symptom for test in self.tests if test.outcome == "error"}
 
     def as_json(self) -> dict[str, Any]:
@@ -128,5 +130,9 @@ class SuiteRun:
 
     def __repr__(self) -> str:
         said = [f"{len(self.passed)} passed"]
-        said += [f"{len(some)} {word}" for some, word in ((self.failed, "failed"), (self.errors, "errors")) if some]
+        said += [
+            f"{len(some)} {word}"
+            for some, word in ((self.failed, "failed"), (self.errors, "errors"))
+            if some
+        ]
         return f"<SuiteRun: {', '.join(said + ['hung'] * self.hung)}>"

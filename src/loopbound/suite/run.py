@@ -21,10 +21,17 @@ from .project import Project, lay_out, read_text
 from .reading import read
 from .results import SuiteRun
 
-# The plugins that a suite gets, by name and module, where its interpreter has them. xdist, for one, has to stay out.
-PLUGINS = (("asyncio", "pytest_asyncio.plugin"), ("anyio", "anyio.pytest_plugin"), ("timeout", "pytest_timeout"))
+# The plugins that a suite gets, by name and module, where its interpreter has them. xdist, for one,
+# has to stay out.
+PLUGINS = (
+    ("asyncio", "pytest_asyncio.plugin"),
+    ("anyio", "anyio.pytest_plugin"),
+    ("timeout", "pytest_timeout"),
+)
 # Of the caller's environment: what would change how a suite runs.
-UNWANTED = re.compile(r"(PY|COV_|COVERAGE)|(PG[A-Z]+|CI|BUILD_NUMBER|DATABASE_URL|FORCE_COLOR|NO_COLOR|CELERY_\w+)$")
+UNWANTED = re.compile(
+    r"(PY|COV_|COVERAGE)|(PG[A-Z]+|CI|BUILD_NUMBER|DATABASE_URL|FORCE_COLOR|NO_COLOR|CELERY_\w+)$"
+)
 
 
 def run_suite(
@@ -39,18 +46,22 @@ def run_suite(
     environment: Mapping[str, str] | None = None,
     python: str | Path | None = None,
 ) -> SuiteRun:
-    """Run a pytest project once and return what happened. It touches neither the project nor an event loop.
+    """Run a pytest project once and return what happened. It touches neither the project nor an
+    event loop.
 
-    The suite runs on a copy, with a scratch database of its own in ``DATABASE_URL``: with the tables of the project's
-    ``schema.sql``, or the course's ``users`` and ``reports`` where it has none.
+    The suite runs on a copy, with a scratch database of its own in ``DATABASE_URL``: with the
+    tables of the project's ``schema.sql``, or the course's ``users`` and ``reports`` where it has
+    none.
 
     Args:
         project: a folder, or {relative file name: text}.
-        overlay: a folder or mapping that is laid over the copy. Its ``overlay.toml`` may have two lists: ``remove``,
-            names of fixtures to take out of the files below ``tests/``, and ``delete``, names of files.
+        overlay: a folder or mapping that is laid over the copy. Its ``overlay.toml`` may have two
+            lists: ``remove``, names of fixtures to take out of the files below ``tests/``, and
+            ``delete``, names of files.
         order: "default", "reverse" or "random:SEED".
         tests: node ids to run, in this order; all without one.
-        options: further words for pytest. Tracebacks come as Python prints them, which is quick; ``--tb=long`` is pytest's form.
+        options: further words for pytest. Tracebacks come as Python prints them, which is quick;
+            ``--tb=long`` is pytest's form.
         limit: seconds; a suite that needs more is ended, with its evidence, and counts as hung.
         trace: also record what happens in the connection pools.
         environment: further variables for the suite's process.
@@ -59,11 +70,24 @@ def run_suite(
     Raises:
         Problem: the suite could not run: no project, a word that is wrong, nothing to collect.
     """
-    return _run(threading.Event(), project, overlay, order, tests, options, limit, trace, environment, python)
+    return _run(
+        threading.Event(),
+        project,
+        overlay,
+        order,
+        tests,
+        options,
+        limit,
+        trace,
+        environment,
+        python,
+    )
 
 
 def run_suites(
-    jobs: Sequence[Mapping[str, Any]], at_once: int = 2, done: Callable[[SuiteRun], None] = lambda run: None
+    jobs: Sequence[Mapping[str, Any]],
+    at_once: int = 2,
+    done: Callable[[SuiteRun], None] = lambda run: None,
 ) -> list[SuiteRun]:
     """Run several suites, some at a time; results in the order of the jobs.
 
@@ -114,7 +138,10 @@ def check_order(order: str) -> str:
     """
     if order in ("default", "reverse") or re.fullmatch(r"random:[0-9]{1,18}", order):
         return order
-    raise Problem(f"There is no order {order!r}; there are: default, reverse, random:SEED (SEED is a whole number).")
+    raise Problem(
+        f"There is no order {order!r}; there are: default, reverse, random:SEED (SEED is a whole"
+        " number)."
+    )
 
 
 _DEFAULTS = {key: value for key, value in (run_suite.__kwdefaults__ or {}).items()}
@@ -136,7 +163,9 @@ def _run(
     if not limit > 0:
         raise Problem(f"The limit is a number of seconds above 0, not {limit!r}.")
     if isinstance(tests, str) or isinstance(options, str):
-        raise Problem("tests and options are lists of words: tests=['tests/test_report.py::test_title'].")
+        raise Problem(
+            "tests and options are lists of words: tests=['tests/test_report.py::test_title']."
+        )
     with tempfile.TemporaryDirectory(prefix="loopbound-suite-", ignore_cleanup_errors=True) as made:
         top = Path(made).resolve()
         copy = top / "project"
@@ -149,10 +178,22 @@ def _run(
                 "trace": trace,
                 "limit": limit,
                 "plugins": [pair for pair in PLUGINS if not _blocked(pair[0], options)],
-                "words": ["--rootdir", str(copy), *_config(copy, top), "-p", "no:cacheprovider", "--color=no", "--tb=native"]
-                + [*options, *tests],
+                "words": (
+                    [
+                        "--rootdir",
+                        str(copy),
+                        *_config(copy, top),
+                        "-p",
+                        "no:cacheprovider",
+                        "--color=no",
+                        "--tb=native",
+                    ]
+                    + [*options, *tests]
+                ),
             }
-            child = Child(_interpreter(python), copy, given, _variables(scratch, environment), scratch)
+            child = Child(
+                _interpreter(python), copy, given, _variables(scratch, environment), scratch
+            )
             try:
                 child.wait(limit, stop)
             finally:
@@ -167,7 +208,11 @@ def _schema(copy: Path) -> str | None:
 
 def _interpreter(python: str | Path | None) -> str:
     # The suite starts in another folder; links stay, because a virtual environment's Python is one.
-    return os.path.abspath(python) if python and os.path.dirname(python) else str(python or sys.executable)
+    return (
+        os.path.abspath(python)
+        if python and os.path.dirname(python)
+        else str(python or sys.executable)
+    )
 
 
 def _blocked(name: str, options: Sequence[str]) -> bool:
@@ -187,10 +232,19 @@ def _variables(scratch: ScratchDatabase, more: Mapping[str, str] | None) -> dict
 
 def _config(copy: Path, top: Path) -> list[str]:
     """Words that keep pytest from the configuration of a folder above, where the project has none."""
-    if any((copy / name).is_file() for name in ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")):
+    if any(
+        (copy / name).is_file()
+        for name in ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")
+    ):
         return []
-    for name, section in (("pyproject.toml", "[tool.pytest"), ("tox.ini", "[pytest]"), ("setup.cfg", "[tool:pytest]")):
-        if (copy / name).is_file() and section in (copy / name).read_text(encoding="utf-8", errors="replace"):
+    for name, section in (
+        ("pyproject.toml", "[tool.pytest"),
+        ("tox.ini", "[pytest]"),
+        ("setup.cfg", "[tool:pytest]"),
+    ):
+        if (copy / name).is_file() and section in (copy / name).read_text(
+            encoding="utf-8", errors="replace"
+        ):
             return []
     nothing = top / "no-settings.ini"
     nothing.write_text("[pytest]\n", encoding="utf-8")

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 
 
 class Progress:
-    """Lines on stderr; and, where somebody watches, one that moves between them and is gone at the end."""
+    """Lines on stderr; and, where somebody watches, one that moves between them and is gone at the
+    end.
+    """
 
     def __init__(self) -> None:
         # None: closed by the caller.
@@ -29,19 +31,28 @@ class Progress:
         self._show(text, "\n")
 
     def pass_by(self, text: str) -> None:
-        """The line that moves; nothing where it cannot. May be called from any thread, as `stay`."""
+        """The line that moves; nothing where it cannot.
+
+        May be called from any thread, as `stay`.
+        """
         if self.moves:
-            self._show(text[: shutil.get_terminal_size().columns - 1])  # a line that wraps could not be taken back
+            self._show(
+                text[: shutil.get_terminal_size().columns - 1]
+            )  # a line that wraps could not be taken back
 
     def _show(self, text: str, end: str = "") -> None:
         if sys.stderr is not None:
             with self._lock:
-                print(("\r\x1b[K" if self.moves else "") + text, end=end, file=sys.stderr, flush=True)
+                print(
+                    ("\r\x1b[K" if self.moves else "") + text, end=end, file=sys.stderr, flush=True
+                )
 
 
 @contextlib.contextmanager
 def ended_in_good_order() -> Iterator[None]:
-    """A terminal that is closed, or `kill`, ends the suites as Ctrl-C does, unless the caller had them ignored."""
+    """A terminal that is closed, or `kill`, ends the suites as Ctrl-C does, unless the caller had
+    them ignored.
+    """
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt

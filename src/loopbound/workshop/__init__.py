@@ -1,1 +1,3 @@
-"""The facilitator's guide: what of it follows from the manifest and from the wrong answers is generated."""
+"""The facilitator's guide: what of it follows from the manifest and from the wrong answers is
+generated.
+"""

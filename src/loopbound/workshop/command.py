@@ -13,7 +13,8 @@ GUIDE = "workshop/README.md"
 
 
 def workshop_command(check: bool) -> int:
-    """Writes the guide's generated parts anew; with ``check`` it changes nothing and gives 1 where one is stale.
+    """Writes the guide's generated parts anew; with ``check`` it changes nothing and gives 1 where
+    one is stale.
 
     Raises ``Problem`` where the guide or what it is made from cannot be read.
     """
@@ -22,8 +23,12 @@ def workshop_command(check: bool) -> int:
     try:
         before = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Problem(f"{path} cannot be read: {error}\nBring the file back with: git restore {GUIDE}") from error
-    after = filled(before, {"agenda": agenda_block(agendas()), "lessons": lessons_block(root)}, GUIDE)
+        raise Problem(
+            f"{path} cannot be read: {error}\nBring the file back with: git restore {GUIDE}"
+        ) from error
+    after = filled(
+        before, {"agenda": agenda_block(agendas()), "lessons": lessons_block(root)}, GUIDE
+    )
     if before == after:
         return 0
     if not check:

@@ -1,1 +1,4 @@
-"""The program that runs in a suite's own process. `loopbound_child.py` stands alone: it imports nothing from Loopbound."""
+"""The program that runs in a suite's own process.
+
+`loopbound_child.py` stands alone: it imports nothing from Loopbound.
+"""

@@ -1,7 +1,7 @@
 """Runs in the suite's own process: pytest, with a plugin that reports line by line what happens.
 
-A program that stands alone: the standard library, pytest and, for a trace, SQLAlchemy, so that an interpreter without
-Loopbound can run it. It starts in the project's folder and is given
+A program that stands alone: the standard library, pytest and, for a trace, SQLAlchemy, so that an
+interpreter without Loopbound can run it. It starts in the project's folder and is given
 
     stdin   orders from the parent, a line each: "stacks", "go on"; its end means that the parent is gone
     stdout  takes the reports, a JSON object a line
@@ -25,7 +25,9 @@ import threading
 import time
 
 LONGEST_TEXT = 60_000  # of one traceback or message, in characters
-GRACE = 1.0  # seconds after the limit: then faulthandler's own timer writes the stacks, should nothing else be able to
+# seconds after the limit: then faulthandler's own timer writes the stacks, should nothing else be
+# able to
+GRACE = 1.0
 LONGEST_TIMER = 1_000_000.0  # seconds that faulthandler accepts everywhere
 ANSWER_SECONDS = 5.0
 CLEARING_SECONDS = 2.0
@@ -42,7 +44,9 @@ def main(given_in):
     os.close(nothing)
     sys.path[0] = os.getcwd()  # as `python -m pytest` has it
     watch = Watch(orders, Reports(reports), given["stacks"], os.path.dirname(given_in))
-    watch.reports.say("places", paths=[sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")])
+    watch.reports.say(
+        "places", paths=[sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")]
+    )
     watch.begin(given["limit"] + GRACE)
 
     import pytest
@@ -56,7 +60,8 @@ class Reports:
     def __init__(self, descriptor):
         self.descriptor = descriptor
         self.process = os.getpid()
-        # Garbage may be collected while a line is being written, and the pool then reports from inside.
+        # Garbage may be collected while a line is being written, and the pool then reports from
+        # inside.
         self.lock = threading.RLock()
         self.waiting = []
         self.writing = False
@@ -82,7 +87,9 @@ class Reports:
 
 
 class Watch:
-    """Listens to the parent, in a thread that `threading` does not know: the suite sees no thread more."""
+    """Listens to the parent, in a thread that `threading` does not know: the suite sees no thread
+    more.
+    """
 
     def __init__(self, orders, reports, stacks, folder):
         self.orders = orders
@@ -114,10 +121,14 @@ class Watch:
                     self.answered.release()
 
     def orphaned(self):
-        """The parent was killed: end, with what the suite has started, and take away what it would have taken away."""
+        """The parent was killed: end, with what the suite has started, and take away what it would
+        have taken away.
+        """
         self.ending.acquire()  # whichever thread notices second waits here for the end
         until = time.monotonic() + CLEARING_SECONDS
-        while os.path.exists(self.folder) and time.monotonic() < until:  # the suite may still be writing into it
+        while (
+            os.path.exists(self.folder) and time.monotonic() < until
+        ):  # the suite may still be writing into it
             shutil.rmtree(self.folder, ignore_errors=True)
         if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
             os.killpg(os.getpid(), signal.SIGKILL)
@@ -128,7 +139,9 @@ class Watch:
         try:
             self.stacks.write(tasks())
             self.stacks.flush()
-        except Exception as error:  # tasks may end while one looks at them; the threads' stacks are written
+        except (
+            Exception
+        ) as error:  # tasks may end while one looks at them; the threads' stacks are written
             self.stacks.write("The tasks could not be read: %r\n" % error)
             self.stacks.flush()
 
@@ -145,18 +158,32 @@ def tasks():
     loops = []
     for frame in sys._current_frames().values():
         while frame is not None:
-            if frame.f_code.co_name == "run_forever" and isinstance(frame.f_locals.get("self"), asyncio.AbstractEventLoop):
+            if frame.f_code.co_name == "run_forever" and isinstance(
+                frame.f_locals.get("self"), asyncio.AbstractEventLoop
+            ):
                 loops.append(frame.f_locals["self"])
             frame = frame.f_back
     lines = []
-    for task in sorted((task for loop in loops for task in asyncio.all_tasks(loop)), key=lambda task: task.get_name()):
+    for task in sorted(
+        (task for loop in loops for task in asyncio.all_tasks(loop)),
+        key=lambda task: task.get_name(),
+    ):
         lines.append("\nTask %s (outermost call first):" % task.get_name())
         waiting = task.get_coro()
         while waiting is not None:
-            frame = next((f for f in (getattr(waiting, name, None) for name in FRAMES) if f is not None), None)
+            frame = next(
+                (f for f in (getattr(waiting, name, None) for name in FRAMES) if f is not None),
+                None,
+            )
             if frame is not None:
-                lines.append('  File "%s", line %d in %s' % (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
-            waiting = next((w for w in (getattr(waiting, name, None) for name in AWAITS) if w is not None), None)
+                lines.append(
+                    '  File "%s", line %d in %s'
+                    % (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+                )
+            waiting = next(
+                (w for w in (getattr(waiting, name, None) for name in AWAITS) if w is not None),
+                None,
+            )
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -183,7 +210,8 @@ def plugin(watch, given):
 
     class Plugin:
         def pytest_addoption(self, pluginmanager):
-            # By the names that their packages announce, but without a search through everything installed.
+            # By the names that their packages announce, but without a search through everything
+            # installed.
             for name, module in given["plugins"]:
                 if importlib.util.find_spec(module.partition(".")[0]) is not None:
                     pluginmanager.register(importlib.import_module(module), name)
@@ -235,11 +263,15 @@ def plugin(watch, given):
 
         def pytest_warning_recorded(self, warning_message):
             message = str(warning_message.message).strip()
-            reports.say("warning", text="%s: %s" % (warning_message.category.__name__, message[:LONGEST_TEXT]))
+            reports.say(
+                "warning",
+                text="%s: %s" % (warning_message.category.__name__, message[:LONGEST_TEXT]),
+            )
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_sessionfinish(self):
-            # The last test's fixtures are done with, and this process still lives: what is connected was left behind.
+            # The last test's fixtures are done with, and this process still lives: what is
+            # connected was left behind.
             watch.ask("last")
 
     return Plugin()
@@ -258,7 +290,11 @@ def chain(error):
         except Exception:  # one that cannot be printed is an error all the same
             text = ""
         found.append([type(one).__name__, text[:LONGEST_TEXT]])
-        waiting += [one.__cause__, None if one.__suppress_context__ else one.__context__, *getattr(one, "exceptions", ())]
+        waiting += [
+            one.__cause__,
+            None if one.__suppress_context__ else one.__context__,
+            *getattr(one, "exceptions", ()),
+        ]
     return found
 
 
@@ -278,10 +314,14 @@ class Trace:
         self.loops, self.records, self.births = (weakref.WeakKeyDictionary() for _ in range(3))
         self.loop_numbers, self.record_numbers = itertools.count(1), itertools.count(1)
         event.listen(Pool, "connect", lambda connection, record: self.born(record))
-        event.listen(Pool, "checkout", lambda connection, record, proxy: self.say("checkout", record))
+        event.listen(
+            Pool, "checkout", lambda connection, record, proxy: self.say("checkout", record)
+        )
         event.listen(Pool, "checkin", lambda connection, record: self.say("checkin", record))
         # A pre-ping that fails announces no checkout, only this.
-        event.listen(Pool, "invalidate", lambda connection, record, error: self.gone("invalidate", record))
+        event.listen(
+            Pool, "invalidate", lambda connection, record, error: self.gone("invalidate", record)
+        )
         event.listen(Pool, "close", lambda connection, record: self.gone("close", record))
         event.listen(Engine, "engine_disposed", lambda engine: self.say("dispose", None))
 
@@ -310,7 +350,9 @@ class Trace:
         self.births.pop(record, None)
 
     def say(self, kind, record):
-        number, born_on = (0, "") if record is None else (self.number(record), self.births.get(record, ""))
+        number, born_on = (
+            (0, "") if record is None else (self.number(record), self.births.get(record, ""))
+        )
         self.reports.say("pool", event=[*self.at, kind, number, self.loop(), born_on])
 
 

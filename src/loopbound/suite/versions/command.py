@@ -1,4 +1,6 @@
-"""`loopbound versions`: run the probes in each environment, then compare with what is stored, or store it."""
+"""`loopbound versions`: run the probes in each environment, then compare with what is stored, or
+store it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from .running import observe
 
 
 def versions_command(names: Sequence[str], target: Path | None, write: bool) -> int:
-    """Observe on these environments (all without a name); returns 1 where something is not as stored, else 0.
+    """Observe on these environments (all without a name); returns 1 where something is not as
+    stored, else 0.
 
     Args:
         names: of environments.
@@ -33,7 +36,9 @@ def versions_command(names: Sequence[str], target: Path | None, write: bool) -> 
     found: dict[str, Any] = {"environments": {}}
     with ended_in_good_order():
         for environment in wanted:
-            found["environments"][environment.name] = observe_one(environment.name, environment.runs)
+            found["environments"][environment.name] = observe_one(
+                environment.name, environment.runs
+            )
     if target:
         write_json(target, tidy(found))
     if write:
@@ -46,11 +51,16 @@ def versions_command(names: Sequence[str], target: Path | None, write: bool) -> 
     for line in different:
         print(line)
     facts = sum(len(rows["observed"]) for rows in found["environments"].values())
-    print(f"{facts} facts on {len(wanted)} environments: {f'{len(different)} differ' if different else 'all as stored'}.")
+    print(
+        f"{facts} facts on {len(wanted)} environments:"
+        f" {f'{len(different)} differ' if different else 'all as stored'}."
+    )
     return 1 if different else 0
 
 
-def observe_one(name: str, topics: Sequence[str], fixes: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
+def observe_one(
+    name: str, topics: Sequence[str], fixes: Sequence[str] | None = None
+) -> dict[str, dict[str, str]]:
     """Observe in one environment, with progress on stderr.
 
     Args:
@@ -66,13 +76,19 @@ def observe_one(name: str, topics: Sequence[str], fixes: Sequence[str] | None = 
         progress.pass_by(f"{name}: making the environment ...")
         python = python_of(name)
         versions = versions_in(python)
-        facts = observe(python, topics, fixes, lambda number, of: progress.pass_by(f"{name}: {number} of {of} runs"))
+        facts = observe(
+            python,
+            topics,
+            fixes,
+            lambda number, of: progress.pass_by(f"{name}: {number} of {of} runs"),
+        )
         progress.stay(f"{name}: {len(facts)} facts, {time.perf_counter() - began:.0f} s")
     return {"versions": versions, "observed": facts}
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What is not as it was, a line each, in the environments that `now` has. Another Python alone is no difference.
+    """What is not as it was, a line each, in the environments that `now` has. Another Python alone
+    is no difference.
 
     Args:
         before, now: as `stored` gives them.
@@ -93,4 +109,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def tidy(rows: dict[str, Any]) -> dict[str, Any]:
     """The same in one order, whatever was run first."""
-    return {key: tidy(value) if isinstance(value, dict) else value for key, value in sorted(rows.items())}
+    return {
+        key: tidy(value) if isinstance(value, dict) else value
+        for key, value in sorted(rows.items())
+    }

@@ -1,8 +1,8 @@
 """Environments with other versions than the course's own, made by uv from one lock.
 
-They lie below Loopbound's cache folder, in a folder named by the lock's digest and the Python that made them, so that a
-changed lock never meets an old environment. An environment is built under a name of its own and renamed when it is
-whole; whoever comes second waits for it and uses it.
+They lie below Loopbound's cache folder, in a folder named by the lock's digest and the Python that
+made them, so that a changed lock never meets an old environment. An environment is built under a
+name of its own and renamed when it is whole; whoever comes second waits for it and uses it.
 """
 
 from __future__ import annotations
@@ -35,14 +35,18 @@ FORGET_AFTER_DAYS = 30
 """An environment that was not used for so long goes when the next one is made."""
 LOCK_SECONDS = 300
 
-# What says from where packages come (index, proxy, certificates, cache) is the reader's; what says which, or where to, is not.
+# What says from where packages come (index, proxy, certificates, cache) is the reader's; what says
+# which, or where to, is not.
 _KEPT = re.compile(
     r"UV_(CACHE_DIR|NO_CACHE|LINK_MODE|OFFLINE|HTTP_\w+|CONCURRENT_\w+|SYSTEM_CERTS|NATIVE_TLS|INSECURE_HOST"
     r"|KEYRING_PROVIDER|\w*INDEX\w*|FIND_LINKS|REQUEST_TIMEOUT)"
 )
-_DROPPED = re.compile(r"UV_|VIRTUAL_ENV|CONDA_|PYTHON(HOME|PATH|WARNINGS|DEVMODE|STARTUP|OPTIMIZE|ASYNCIODEBUG|INSPECT)")
+_DROPPED = re.compile(
+    r"UV_|VIRTUAL_ENV|CONDA_|PYTHON(HOME|PATH|WARNINGS|DEVMODE|STARTUP|OPTIMIZE|ASYNCIODEBUG|INSPECT)"
+)
 _NO_NETWORK = re.compile(
-    r"dns error|error sending request|tcp connect error|client error \(Connect\)|[Nn]etwork is unreachable|[Tt]imed out"
+    r"dns error|error sending request|tcp connect error|client error \(Connect\)|[Nn]etwork is"
+    r" unreachable|[Tt]imed out"
     r"|[Cc]onnection (refused|reset)|[Nn]etwork connectivity is disabled|[Nn]ame resolution|offline"
 )
 
@@ -73,7 +77,9 @@ class Environment:
     @property
     def fits_here(self) -> bool:
         """Whether the Python that runs this can have it."""
-        return not self.newest_python or sys.version_info[:2] <= tuple(map(int, self.newest_python.split(".")))
+        return not self.newest_python or sys.version_info[:2] <= tuple(
+            map(int, self.newest_python.split("."))
+        )
 
 
 def project() -> Path:
@@ -83,14 +89,22 @@ def project() -> Path:
     """
     folder = BACKEND / "versions"
     if not (folder / "uv.lock").is_file():
-        raise Problem(f"there is no lock in {folder}.\nRun this in a clone of Loopbound; git restore brings a lost file back.")
+        raise Problem(
+            f"there is no lock in {folder}.\nRun this in a clone of Loopbound; git restore brings a"
+            " lost file back."
+        )
     return folder
 
 
 def environments() -> list[Environment]:
     """All of them, in the order in which the project file names them."""
-    said = tomllib.loads((project() / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["loopbound"]
-    return [Environment(name, tuple(topics), said["newest-python"].get(name, "")) for name, topics in said["runs"].items()]
+    said = tomllib.loads((project() / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "loopbound"
+    ]
+    return [
+        Environment(name, tuple(topics), said["newest-python"].get(name, ""))
+        for name, topics in said["runs"].items()
+    ]
 
 
 def chosen(names: list[str] | tuple[str, ...]) -> list[Environment]:
@@ -103,14 +117,18 @@ def chosen(names: list[str] | tuple[str, ...]) -> list[Environment]:
         if name not in known:
             raise Problem(f"no environment is called {name!r}.\nThere are: {', '.join(known)}.")
         if not known[name].fits_here:
-            raise Problem(f"{name} has no packages for this Python.\nIts newest is {known[name].newest_python}.")
+            raise Problem(
+                f"{name} has no packages for this Python.\nIts newest is"
+                f" {known[name].newest_python}."
+            )
     if names:
         return [known[name] for name in dict.fromkeys(names)]
     return [environment for environment in known.values() if environment.fits_here]
 
 
 def python_of(name: str) -> Path:
-    """The interpreter of an environment, which is made first if need be (a second with packages in uv's cache).
+    """The interpreter of an environment, which is made first if need be (a second with packages in
+    uv's cache).
 
     Raises:
         NoNetwork: its packages cannot be fetched.
@@ -128,19 +146,29 @@ def python_of(name: str) -> Path:
         os.utime(target)
     except OSError as error:
         raise Problem(
-            f"The environment {name} cannot be made in {home}: {(error.strerror or str(error)).lower()}.\n"
-            "Set LOOPBOUND_CACHE to a folder that you can write to."
+            f"The environment {name} cannot be made in {home}:"
+            f" {(error.strerror or str(error)).lower()}.\nSet LOOPBOUND_CACHE to a folder that you"
+            " can write to."
         ) from None
     return python
 
 
 @functools.cache
 def versions_in(python: Path) -> dict[str, str]:
-    """Package → version of `SHOWN`, as ``importlib.metadata`` says in that environment; with ``"python"``, as x.y."""
-    done = subprocess.run([python, "-I", "-c", _ASK, *SHOWN], capture_output=True, text=True, encoding="utf-8")
+    """Package → version of `SHOWN`, as ``importlib.metadata`` says in that environment; with
+    ``"python"``, as x.y.
+    """
+    done = subprocess.run(
+        [python, "-I", "-c", _ASK, *SHOWN], capture_output=True, text=True, encoding="utf-8"
+    )
     if done.returncode:
-        raise Problem(f"{python} does not work.\nDelete the folder {python.parents[1]}; it is made again.")
-    return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", **json.loads(done.stdout)}
+        raise Problem(
+            f"{python} does not work.\nDelete the folder {python.parents[1]}; it is made again."
+        )
+    return {
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        **json.loads(done.stdout),
+    }
 
 
 def _home() -> Path:
@@ -152,12 +180,27 @@ def _home() -> Path:
 
 def _make(name: str, target: Path) -> None:
     partial = target.with_name(f"{name}.{secrets.token_hex(4)}.partial")
-    for left in target.parent.glob(f"{name}.*.partial"):  # of a process that was killed: the lock is ours
+    for left in target.parent.glob(
+        f"{name}.*.partial"
+    ):  # of a process that was killed: the lock is ours
         shutil.rmtree(left, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)  # one whose interpreter has gone
-    command = [_uv(), "sync", "--quiet", "--frozen", "--no-config", "--no-python-downloads", "--project", str(project())]
+    command = [
+        _uv(),
+        "sync",
+        "--quiet",
+        "--frozen",
+        "--no-config",
+        "--no-python-downloads",
+        "--project",
+        str(project()),
+    ]
     command += ["--group", name, "--python", sys.executable]
-    environment = {key: value for key, value in os.environ.items() if _KEPT.fullmatch(key) or not _DROPPED.match(key)}
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if _KEPT.fullmatch(key) or not _DROPPED.match(key)
+    }
     try:
         done = subprocess.run(
             command,
@@ -173,9 +216,14 @@ def _make(name: str, target: Path) -> None:
 
 def _problem(name: str, said: str) -> Problem:
     if _NO_NETWORK.search(said):
-        return NoNetwork(f"The packages of {name} cannot be fetched: no network.\nConnect once; they are kept after that.")
+        return NoNetwork(
+            f"The packages of {name} cannot be fetched: no network.\nConnect once; they are kept"
+            " after that."
+        )
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return Problem(f"uv could not make the environment {name}.\nIt says: {lines[0] if lines else 'nothing'}")
+    return Problem(
+        f"uv could not make the environment {name}.\nIt says: {lines[0] if lines else 'nothing'}"
+    )
 
 
 def _uv() -> str:
@@ -187,7 +235,9 @@ def _uv() -> str:
     except (ImportError, FileNotFoundError):
         found = shutil.which("uv")
     if not found:
-        raise Problem("uv is not installed, and it makes these environments.\nRun: python3 lab.py versions")
+        raise Problem(
+            "uv is not installed, and it makes these environments.\nRun: python3 lab.py versions"
+        )
     return found
 
 
@@ -198,7 +248,8 @@ def _locked(path: Path) -> Iterator[None]:
     with _mutex:
         if not lock.acquire(blocking=True, timeout=LOCK_SECONDS):
             raise Problem(
-                f"Another process has been making this environment for {LOCK_SECONDS} s.\nIf none runs any more, delete {path}."
+                f"Another process has been making this environment for {LOCK_SECONDS} s.\nIf none"
+                f" runs any more, delete {path}."
             )
         try:
             yield
@@ -211,7 +262,9 @@ def _sweep(home: Path) -> None:
     oldest = time.time() - FORGET_AFTER_DAYS * 86400
     with contextlib.suppress(OSError):  # somebody else sweeps too
         for other in home.parent.iterdir():
-            if other != home and all(path.stat().st_mtime < oldest for path in (other, *other.iterdir())):
+            if other != home and all(
+                path.stat().st_mtime < oldest for path in (other, *other.iterdir())
+            ):
                 shutil.rmtree(other, ignore_errors=True)
 
 

@@ -23,7 +23,8 @@ class Row:
     """One thing that was observed on one set of versions.
 
     Attributes:
-        environment: its name in the versions project, such as ``"asyncio-0-21"``; "" where there is none.
+        environment: its name in the versions project, such as ``"asyncio-0-21"``; "" where there is
+            none.
         versions: package → version, as that environment's own metadata said; ``"python"`` as x.y.
         fact: what was looked at, such as ``"mode when unset"``.
         observed: what was seen, in words: ``"strict"``.
@@ -36,7 +37,8 @@ class Row:
 
 
 def stored(path: Path = OBSERVED) -> dict[str, Any]:
-    """``{"environments": {name: {"versions": {package: version}, "observed": {fact: text}}}}`` as the file has it.
+    """``{"environments": {name: {"versions": {package: version}, "observed": {fact: text}}}}`` as
+    the file has it.
 
     Raises:
         Problem: the file is not there or cannot be read.
@@ -51,26 +53,35 @@ def stored(path: Path = OBSERVED) -> dict[str, Any]:
 
 
 def observed(*facts: str) -> list[Row]:
-    """Rows of these facts, older versions first and then in the order asked for; of all facts without one.
+    """Rows of these facts, older versions first and then in the order asked for; of all facts
+    without one.
 
     Raises:
         Problem: a fact that nobody has looked at.
     """
     found = [
         Row(name, kept["versions"], fact, text)
-        for name, kept in sorted(stored()["environments"].items(), key=lambda pair: _age(pair[1]["versions"]))
+        for name, kept in sorted(
+            stored()["environments"].items(), key=lambda pair: _age(pair[1]["versions"])
+        )
         for fact, text in kept["observed"].items()
     ]
     if unknown := set(facts) - {row.fact for row in found}:
-        raise Problem(f"no such fact: {', '.join(sorted(unknown))}.\nobserved() without words gives them all.")
+        raise Problem(
+            f"no such fact: {', '.join(sorted(unknown))}.\nobserved() without words gives them all."
+        )
     if not facts:
         return found
     rank = {fact: number for number, fact in enumerate(facts)}
-    return sorted((row for row in found if row.fact in rank), key=lambda row: (_age(row.versions), rank[row.fact]))
+    return sorted(
+        (row for row in found if row.fact in rank),
+        key=lambda row: (_age(row.versions), rank[row.fact]),
+    )
 
 
 def expect_here(*facts: str, installed: dict[str, str] | None = None) -> list[Row]:
-    """For each fact the row that fits the installed versions: those, or the nearest that are not newer.
+    """For each fact the row that fits the installed versions: those, or the nearest that are not
+    newer.
 
     A fact about a connection pool goes by SQLAlchemy's version, the others by pytest-asyncio's.
 
@@ -79,7 +90,8 @@ def expect_here(*facts: str, installed: dict[str, str] | None = None) -> list[Ro
         installed: package → version, for a look from elsewhere; what is installed here by default.
 
     Returns:
-        A row a fact, in the order asked for. Where nothing fits, the row's environment is "" and its ``observed`` says so.
+        A row a fact, in the order asked for. Where nothing fits, the row's environment is "" and
+        its ``observed`` says so.
     """
     here = _installed() if installed is None else installed
     by_fact: dict[str, list[Row]] = {fact: [] for fact in facts}
@@ -111,7 +123,9 @@ def number(version: str) -> tuple[int, ...]:
 
 
 def _age(versions: dict[str, str]) -> tuple:
-    return tuple(number(versions[package]) for package in ("pytest-asyncio", "sqlalchemy", "asyncpg"))
+    return tuple(
+        number(versions[package]) for package in ("pytest-asyncio", "sqlalchemy", "asyncpg")
+    )
 
 
 def _installed() -> dict[str, str]:

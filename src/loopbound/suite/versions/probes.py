@@ -1,7 +1,7 @@
 """Small suites that show what one version does, and the reading of what they did.
 
-A probe is a project in the open, run once in an environment; `read` turns its run into facts. A test that has something
-to report raises `Told`: an outcome alone would not say which.
+A probe is a project in the open, run once in an environment; `read` turns its run into facts. A
+test that has something to report raises `Told`: an outcome alone would not say which.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Probe:
         name: for progress and errors.
         job: arguments of `run_suite`, without ``python``.
         read: from the run to {fact: observed}; given a Problem where pytest refused to run.
-        refusable: whether pytest may refuse the project (an option's value that it does not know, say).
+        refusable: whether pytest may refuse the project (an option's value that it does not know,
+            say).
     """
 
     name: str
@@ -37,7 +38,8 @@ class Probe:
     refusable: bool = False
 
 
-# -- the plugin: modes, options, marks, overrides ------------------------------------------------------------------
+# -- the plugin: modes, options, marks, overrides
+# ------------------------------------------------------------------
 
 _TELL = """
 class Told(Exception):
@@ -47,17 +49,22 @@ class Told(Exception):
 _NOTHING_CONFIGURED = {
     "conftest.py": "",
     "told.py": _TELL,
-    "test_mode.py": """
+    "test_mode.py": (
+        """
         from told import Told
 
         def test_mode(request):
             raise Told(request.config.getini("asyncio_mode"))
-        """,
-    "test_unmarked.py": """
+        """
+    ),
+    "test_unmarked.py": (
+        """
         async def test_unmarked():
             pass
-        """,
-    "test_two_tests.py": """
+        """
+    ),
+    "test_two_tests.py": (
+        """
         import asyncio
         import pytest
         from told import Told
@@ -74,8 +81,10 @@ _NOTHING_CONFIGURED = {
 
         def test_both():
             raise Told("one loop" if loops[0] is loops[1] else "a loop each")
-        """,
-    "test_session_fixture.py": """
+        """
+    ),
+    "test_session_fixture.py": (
+        """
         import asyncio
         import pytest
         import pytest_asyncio
@@ -88,8 +97,10 @@ _NOTHING_CONFIGURED = {
         @pytest.mark.asyncio
         async def test_both(fixture_loop):
             raise Told("one loop" if fixture_loop is asyncio.get_running_loop() else "two loops")
-        """,
-    "test_plain_fixture.py": """
+        """
+    ),
+    "test_plain_fixture.py": (
+        """
         import pytest
         from told import Told
 
@@ -100,15 +111,19 @@ _NOTHING_CONFIGURED = {
         @pytest.mark.asyncio
         async def test_report(report):
             raise Told("works" if report == "a report" else f"the test gets a {type(report).__name__}")
-        """,
-    "test_asks_for_event_loop.py": """
+        """
+    ),
+    "test_asks_for_event_loop.py": (
+        """
         import pytest
         from told import Told
 
         def test_event_loop(event_loop):
             raise Told("there is one")
-        """,
-    "test_fixture_keyword.py": """
+        """
+    ),
+    "test_fixture_keyword.py": (
+        """
         import pytest_asyncio
         from told import Told
 
@@ -120,7 +135,8 @@ _NOTHING_CONFIGURED = {
             except TypeError:
                 raise Told("no such keyword") from None
             raise Told("known")
-        """,
+        """
+    ),
 }
 
 
@@ -128,38 +144,54 @@ def _read_nothing_configured(run: SuiteRun) -> dict[str, str]:
     return {
         "mode when unset": told(run, "test_mode.py::test_mode"),
         "mode unset, async test without a mark": told(run, "test_unmarked.py::test_unmarked"),
-        "mode unset, async fixture under pytest.fixture": told(run, "test_plain_fixture.py::test_report"),
+        "mode unset, async fixture under pytest.fixture": told(
+            run, "test_plain_fixture.py::test_report"
+        ),
         "nothing set, two tests": told(run, "test_two_tests.py::test_both"),
         "nothing set, session fixture and a test": told(run, "test_session_fixture.py::test_both"),
         "event_loop fixture asked for": told(run, "test_asks_for_event_loop.py::test_event_loop"),
-        "pytest_asyncio.fixture(loop_scope=...)": told(run, "test_fixture_keyword.py::test_loop_scope"),
+        "pytest_asyncio.fixture(loop_scope=...)": told(
+            run, "test_fixture_keyword.py::test_loop_scope"
+        ),
         "warning about an unset option": warning(run, "is unset"),
     }
 
 
 _BOTH_OPTIONS = {
-    "pytest.ini": f"""
+    "pytest.ini": (
+        f"""
         [pytest]
         asyncio_mode = auto
         {FIXTURE_OPTION} = session
         {TEST_OPTION} = session
-        """,
+        """
+    ),
     "told.py": _TELL,
-    "test_options.py": """
+    "test_options.py": (
+        """
         from told import Told
 
         def test_options():
             pass
-        """,
+        """
+    ),
 }
 
 
 def _read_options(run: SuiteRun) -> dict[str, str]:
-    unknown = [name for name in (FIXTURE_OPTION, TEST_OPTION) if f"Unknown config option: {name}" in _said(run)]
-    return {f"option {name}": "unknown" if name in unknown else "known" for name in (FIXTURE_OPTION, TEST_OPTION)}
+    unknown = [
+        name
+        for name in (FIXTURE_OPTION, TEST_OPTION)
+        if f"Unknown config option: {name}" in _said(run)
+    ]
+    return {
+        f"option {name}": "unknown" if name in unknown else "known"
+        for name in (FIXTURE_OPTION, TEST_OPTION)
+    }
 
 
-# A loop for the whole session, as one wrote it before there were options. A global engine shows whether it takes effect.
+# A loop for the whole session, as one wrote it before there were options. A global engine shows
+# whether it takes effect.
 _GLOBAL_ENGINE = """
     import os
     from sqlalchemy import text
@@ -185,7 +217,8 @@ _THREE_TESTS = """
     """
 _EVENT_LOOP = {
     "pytest.ini": "[pytest]\nasyncio_mode = auto\n",
-    "conftest.py": """
+    "conftest.py": (
+        """
         import asyncio
         import pytest
 
@@ -194,7 +227,8 @@ _EVENT_LOOP = {
             loop = asyncio.new_event_loop()
             yield loop
             loop.close()
-        """,
+        """
+    ),
     "reports.py": _GLOBAL_ENGINE,
     "test_reports.py": _THREE_TESTS,
 }
@@ -203,7 +237,12 @@ _EVENT_LOOP = {
 def _read_event_loop(run: SuiteRun) -> dict[str, str]:
     outcome = seen(run)
     return {
-        "event_loop overridden for the session": {"passes": "effective", "different loop": "ignored"}.get(outcome, outcome),
+        "event_loop overridden for the session": (
+            {
+                "passes": "effective",
+                "different loop": "ignored",
+            }.get(outcome, outcome)
+        ),
         "event_loop overridden: warning": warning(run, "event_loop fixture"),
     }
 
@@ -211,7 +250,8 @@ def _read_event_loop(run: SuiteRun) -> dict[str, str]:
 _POLICY = {
     "pytest.ini": "[pytest]\nasyncio_mode = auto\n",
     "told.py": _TELL,
-    "conftest.py": """
+    "conftest.py": (
+        """
         import asyncio
         import pytest
 
@@ -221,14 +261,17 @@ _POLICY = {
         @pytest.fixture(scope="session")
         def event_loop_policy():
             return OwnPolicy()
-        """,
-    "test_policy.py": """
+        """
+    ),
+    "test_policy.py": (
+        """
         import asyncio
         from told import Told
 
         async def test_policy():
             raise Told("effective" if type(asyncio.get_event_loop_policy()).__name__ == "OwnPolicy" else "ignored")
-        """,
+        """
+    ),
 }
 
 
@@ -242,7 +285,8 @@ def _read_policy(run: SuiteRun) -> dict[str, str]:
 _LOOP_FACTORIES = {
     "pytest.ini": "[pytest]\nasyncio_mode = auto\n",
     "told.py": _TELL,
-    "conftest.py": """
+    "conftest.py": (
+        """
         import asyncio
         import pytest
 
@@ -252,25 +296,33 @@ _LOOP_FACTORIES = {
         @pytest.hookimpl(optionalhook=True)
         def pytest_asyncio_loop_factories(config, item):
             return {"own": OwnLoop}
-        """,
-    "test_loop.py": """
+        """
+    ),
+    "test_loop.py": (
+        """
         import asyncio
         from told import Told
 
         async def test_loop():
             raise Told("effective" if type(asyncio.get_running_loop()).__name__ == "OwnLoop" else "no such hook")
-        """,
+        """
+    ),
 }
 
 
 def _read_loop_factories(run: SuiteRun) -> dict[str, str]:
-    return {"hook pytest_asyncio_loop_factories": "; ".join(dict.fromkeys(_told(test) for test in run.tests))}
+    return {
+        "hook pytest_asyncio_loop_factories": "; ".join(
+            dict.fromkeys(_told(test) for test in run.tests)
+        )
+    }
 
 
 def _marked(keyword: str) -> dict[str, str]:
     return {
         "told.py": _TELL,
-        "test_marks.py": f"""
+        "test_marks.py": (
+            f"""
             import asyncio
             import pytest
             from told import Told
@@ -287,7 +339,8 @@ def _marked(keyword: str) -> dict[str, str]:
 
             def test_both():
                 raise Told("one loop" if loops[0] is loops[1] else "a loop each: the word is ignored")
-            """,
+            """
+        ),
     }
 
 
@@ -297,16 +350,24 @@ def _read_marked(keyword: str) -> Callable[[SuiteRun | Problem], dict[str, str]]
     def read(run: SuiteRun | Problem) -> dict[str, str]:
         if isinstance(run, Problem):
             return {fact: refused(run), f"{fact}: warning": "none"}
-        bad = [test for test in run.tests if test.id != "test_marks.py::test_both" and test.outcome != "passed"]
+        bad = [
+            test
+            for test in run.tests
+            if test.id != "test_marks.py::test_both" and test.outcome != "passed"
+        ]
         observed = _told(bad[0]) if bad else told(run, "test_marks.py::test_both")
-        return {fact: observed, f"{fact}: warning": warning(run, '"scope" keyword', "scope= ", "'scope'")}
+        return {
+            fact: observed,
+            f"{fact}: warning": warning(run, '"scope" keyword', "scope= ", "'scope'"),
+        }
 
     return read
 
 
 _FIXTURE_SCOPE = {
     "pytest.ini": f"[pytest]\nasyncio_mode = auto\n{FIXTURE_OPTION} = fixture-scope\n",
-    "test_value.py": """
+    "test_value.py": (
+        """
         import pytest
 
         @pytest.fixture(scope="session")
@@ -315,7 +376,8 @@ _FIXTURE_SCOPE = {
 
         async def test_value(report):
             assert report == "a report"
-        """,
+        """
+    ),
 }
 
 
@@ -330,14 +392,18 @@ def _read_fixture_scope(run: SuiteRun | Problem) -> dict[str, str]:
 
 
 _MODE_IN_CONFIGURE = {
-    "conftest.py": """
+    "conftest.py": (
+        """
         def pytest_configure(config):
             config.option.asyncio_mode = "auto"
-        """,
-    "test_unmarked.py": """
+        """
+    ),
+    "test_unmarked.py": (
+        """
         async def test_unmarked():
             pass
-        """,
+        """
+    ),
 }
 
 
@@ -349,7 +415,11 @@ def _read_unset(run: SuiteRun) -> dict[str, str]:
 
 
 def _read_mode_in_configure(run: SuiteRun) -> dict[str, str]:
-    return {"mode set to auto in pytest_configure, async test without a mark": told(run, "test_unmarked.py::test_unmarked")}
+    return {
+        "mode set to auto in pytest_configure, async test without a mark": told(
+            run, "test_unmarked.py::test_unmarked"
+        )
+    }
 
 
 def plugin() -> list[Probe]:
@@ -357,29 +427,42 @@ def plugin() -> list[Probe]:
     return [
         Probe("nothing configured", {"project": _NOTHING_CONFIGURED}, _read_nothing_configured),
         # pytest 8.4 leaves this one to Python's filter, which hides it.
-        Probe("unset option", {"project": _NOTHING, "environment": {"PYTHONWARNINGS": "default"}}, _read_unset),
+        Probe(
+            "unset option",
+            {"project": _NOTHING, "environment": {"PYTHONWARNINGS": "default"}},
+            _read_unset,
+        ),
         Probe("event_loop", {"project": _EVENT_LOOP}, _read_event_loop),
         Probe("event_loop_policy", {"project": _POLICY}, _read_policy),
         Probe("loop factories", {"project": _LOOP_FACTORIES}, _read_loop_factories),
         Probe("mark scope", {"project": _marked("scope")}, _read_marked("scope"), refusable=True),
-        Probe("mark loop_scope", {"project": _marked("loop_scope")}, _read_marked("loop_scope"), refusable=True),
+        Probe(
+            "mark loop_scope",
+            {"project": _marked("loop_scope")},
+            _read_marked("loop_scope"),
+            refusable=True,
+        ),
         Probe("fixture-scope", {"project": _FIXTURE_SCOPE}, _read_fixture_scope, refusable=True),
         Probe("mode in pytest_configure", {"project": _MODE_IN_CONFIGURE}, _read_mode_in_configure),
     ]
 
 
-# -- the matrix: fixture loop scope × test loop scope ---------------------------------------------------------------
+# -- the matrix: fixture loop scope × test loop scope
+# ---------------------------------------------------------------
 
 
 def matrix_project(fixture: str | None, test: str | None) -> dict[str, str]:
-    """A session-wide async fixture that opens pooled connections, and tests that use the engine; options left out where None."""
+    """A session-wide async fixture that opens pooled connections, and tests that use the engine;
+    options left out where None.
+    """
     options = {FIXTURE_OPTION: fixture, TEST_OPTION: test}
     set_here = "".join(f"{name} = {scope}\n" for name, scope in options.items() if scope)
     return {
         "pytest.ini": f"[pytest]\nasyncio_mode = auto\n{set_here}",
         "reports.py": _GLOBAL_ENGINE,
         "tests/__init__.py": "",
-        "tests/conftest.py": """
+        "tests/conftest.py": (
+            """
             import pytest_asyncio
             from reports import count_reports, engine
 
@@ -388,9 +471,11 @@ def matrix_project(fixture: str | None, test: str | None) -> dict[str, str]:
                 await count_reports()
                 yield
                 await engine.dispose()
-            """,
+            """
+        ),
         # In a class and in a package, so that every scope has something to be the scope of.
-        "tests/test_reports.py": """
+        "tests/test_reports.py": (
+            """
             from reports import count_reports
 
             class TestReports:
@@ -402,7 +487,8 @@ def matrix_project(fixture: str | None, test: str | None) -> dict[str, str]:
 
                 async def test_third(self, tables):
                     assert await count_reports() == 1
-            """,
+            """
+        ),
     }
 
 
@@ -420,8 +506,9 @@ def matrix(unknown: Collection[str] = ()) -> tuple[list[Probe], dict[str, str]]:
     """Each of the 25 cells, and three in which an option is left out.
 
     Args:
-        unknown: options that the environment's plugin does not know. pytest ignores such an option and warns: what a
-            cell with it showed would be the outcome of another cell, so it is not run.
+        unknown: options that the environment's plugin does not know. pytest ignores such an option
+            and warns: what a cell with it showed would be the outcome of another cell, so it is not
+            run.
 
     Returns:
         The probes, and the facts of the cells that cannot be run.
@@ -430,7 +517,7 @@ def matrix(unknown: Collection[str] = ()) -> tuple[list[Probe], dict[str, str]]:
     pairs += [(None, None), ("session", None), (None, "session")]
     found, without = [], {}
     for fixture, test in pairs:
-        if fixture and FIXTURE_OPTION in unknown or test and TEST_OPTION in unknown:
+        if (fixture and FIXTURE_OPTION in unknown) or (test and TEST_OPTION in unknown):
             without[matrix_fact(fixture, test)] = NO_SUCH_OPTION
         else:
             found.append(_cell(fixture, test))
@@ -442,13 +529,15 @@ def _cell(fixture: str | None, test: str | None) -> Probe:
     return Probe(fact, {"project": matrix_project(fixture, test)}, lambda run: {fact: seen(run)})
 
 
-# -- the pool: one engine from loop to loop ------------------------------------------------------------------------
+# -- the pool: one engine from loop to loop
+# ------------------------------------------------------------------------
 
 _POOLS = (
     ("default pool", "", "engine.begin()"),
     ("pool_pre_ping=True", ", pool_pre_ping=True", "engine.begin()"),
     ("pool_pre_ping=True", ", pool_pre_ping=True", "AsyncSession(engine)"),
-    # The others not by a session: where that leaks its connection, what comes next is up to the garbage collector.
+    # The others not by a session: where that leaks its connection, what comes next is up to the
+    # garbage collector.
     ("pool_size=1, max_overflow=0", ", pool_size=1, max_overflow=0", "engine.begin()"),
     ("NullPool", ", poolclass=NullPool", "engine.begin()"),
     ("pool_recycle=0", ", pool_recycle=0", "engine.begin()"),
@@ -495,13 +584,17 @@ def shown(test: TestResult) -> str:
     symptom = symptom_in(kind, text)
     if symptom == kind:
         said = re.sub(r"^\([\w.]+\) |<class '[\w.]+'>: ", "", text)
-        # Neither addresses nor a test's own name: a kind of error is to look the same wherever it comes from.
-        said = re.sub(r"\b0x[0-9a-f]+", "0x...", said).replace(test.id.rpartition("::")[2], "the test")
+        # Neither addresses nor a test's own name: a kind of error is to look the same wherever it
+        # comes from.
+        said = re.sub(r"\b0x[0-9a-f]+", "0x...", said).replace(
+            test.id.rpartition("::")[2], "the test"
+        )
         symptom = f"{kind}: {said}" if said else kind
     return symptom if test.symptom in (kind, symptom) else f"{symptom} (behind it: {test.symptom})"
 
 
-# -- reading -------------------------------------------------------------------------------------------------------
+# -- reading
+# -------------------------------------------------------------------------------------------------------
 
 
 def seen(run: SuiteRun) -> str:
@@ -512,8 +605,16 @@ def seen(run: SuiteRun) -> str:
 
 
 def _failure(test: TestResult) -> str:
-    named = re.search(r"\b(ScopeMismatch|MultipleEventLoopsRequestedError)\b", f"{test.error}\n{test.traceback}")
-    return named[1] if named else f"skipped: {_text(test)}" if test.outcome == "skipped" else test.symptom
+    named = re.search(
+        r"\b(ScopeMismatch|MultipleEventLoopsRequestedError)\b", f"{test.error}\n{test.traceback}"
+    )
+    return (
+        named[1]
+        if named
+        else f"skipped: {_text(test)}"
+        if test.outcome == "skipped"
+        else test.symptom
+    )
 
 
 def told(run: SuiteRun, id: str) -> str:
@@ -535,7 +636,9 @@ def _text(test: TestResult) -> str:
 
 
 def warning(run: SuiteRun, *parts: str) -> str:
-    """The first warning's text that holds one of the parts, without line breaks; "none" without one."""
+    """The first warning's text that holds one of the parts, without line breaks; "none" without
+    one.
+    """
     for text in run.warnings:
         if any(part in text for part in parts):
             return re.sub(r"\s+", " ", text).strip()

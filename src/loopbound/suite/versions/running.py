@@ -18,7 +18,9 @@ LIMIT = 180.0
 
 
 def incident_probes(named: Sequence[str] | None = None) -> list[Probe]:
-    """The backend's suite as found, with and without ``pool_pre_ping``, and with each fix (or with those of `named`)."""
+    """The backend's suite as found, with and without ``pool_pre_ping``, and with each fix (or with
+    those of `named`).
+    """
     found = [
         Probe("incident, as found", incident_job(), _read_found("incident, as found")),
         Probe(
@@ -61,16 +63,24 @@ def observe(
         facts |= options.read(run_suite(**_job(options, python)))
     for topic in topics:
         if topic == "matrix":
-            cells, without = probes.matrix([fact.removeprefix("option ") for fact, said in facts.items() if said == "unknown"])
+            cells, without = probes.matrix(
+                [fact.removeprefix("option ") for fact, said in facts.items() if said == "unknown"]
+            )
             wanted += cells
             facts |= without
         else:
-            makers = {"incident": lambda: incident_probes(named_fixes), "plugin": probes.plugin, "pool": probes.pool}
+            makers = {
+                "incident": lambda: incident_probes(named_fixes),
+                "plugin": probes.plugin,
+                "pool": probes.pool,
+            }
             wanted += makers[topic]()
     numbers = iter(range(1, len(wanted) + 1))
     # What pytest may refuse is run by itself: in a row of runs a refusal ends the others.
     sure = [probe for probe in wanted if not probe.refusable]
-    runs = run_suites([_job(probe, python) for probe in sure], done=lambda run: done(next(numbers), len(wanted)))
+    runs = run_suites(
+        [_job(probe, python) for probe in sure], done=lambda run: done(next(numbers), len(wanted))
+    )
     for probe, run in zip(sure, runs, strict=True):
         facts |= probe.read(run)
     for probe in wanted:
@@ -107,6 +117,10 @@ def outcome(run: SuiteRun | Problem) -> str:
     for word, some in (("failed", run.failed), ("errors", run.errors)):
         if some:
             kinds = Counter(probes.shown(test) for test in run.tests if test.id in some)
-            each = kinds if len(kinds) == 1 else [f"{count} {kind}" for kind, count in sorted(kinds.items())]
+            each = (
+                kinds
+                if len(kinds) == 1
+                else [f"{count} {kind}" for kind, count in sorted(kinds.items())]
+            )
             said.append(f"{len(some)} {word} ({'; '.join(each)})")
     return ", ".join([*said, f"hung in {run.hung_test}"] if run.hung else said)
