@@ -16,8 +16,9 @@ __all__ = ["build", "build_command"]
 
 
 def build_command(names: Sequence[str], check: bool) -> int:
-    """Writes the exercises anew from their solutions; with ``check`` it changes nothing and gives 1
-    where one is stale.
+    """Write the exercises again from their solutions.
+
+    With ``check`` it changes nothing, and gives 1 where one is stale.
     """
     root = repository()
     chosen = [assignment(name) for name in names] or list(assignments())
@@ -34,7 +35,8 @@ def build(root: Path, which: Assignment, check: bool = False) -> list[str]:
     """Brings a solution into its form and writes the exercise made from it; gives a line for each
     file that was (or would be) changed.
 
-    Raises ``Problem`` where the solution is no notebook, or one that nbgrader could not release.
+    Raises:
+        Problem: the solution is no notebook, or one that nbgrader could not release.
     """
     source, target = root / "solutions" / which.file, root / "exercises" / which.file
     before = _text(source)
