@@ -202,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
         "exercises", _exercises, "make the exercises from their solutions, or draft a new task"
     )
     exercises.add_argument(
-        "what", choices=["build", "new"], help="build: write every exercise anew; new: draft a task"
+        "what", choices=["build", "new"], help="build: write every exercise; new: draft a task"
     )
     exercises.add_argument(
         "names",
@@ -215,7 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     workshop = command(
-        "workshop", _workshop, "write the generated parts of the facilitator's guide anew"
+        "workshop", _workshop, "write the generated parts of the facilitator's guide"
     )
     workshop.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 if the guide would change"
