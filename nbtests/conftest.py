@@ -71,7 +71,7 @@ def pytest_terminal_summary(
     # A reader who predicted, ran and saved has notebooks that differ from the committed ones, as
     # they should.
     if terminalreporter.stats.get("failed"):
-        from loopbound.lessons.changed import hint
+        from loopbound.authoring.changed import hint
 
         if said := hint(Path(__file__).resolve().parents[1]):
             terminalreporter.write_line(said)

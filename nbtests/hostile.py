@@ -577,7 +577,7 @@ def _check(
 
 
 FORGED = """
-from loopbound.grading import inside
+from loopbound.grading.isolation import inside
 step = {"called": "x", "loop": "A", "tasks": [], "outcome": "returned", "value": ["report for mina", "report for joel", "report for aiko"]}
 forged = {"steps": [step], "most": 3, "started": ["mina", "joel", "aiko"], "ended": ["joel", "aiko", "mina"], "never_awaited": [], "connections": 0, "asides": [], "events": [], "turns": []}
 """

@@ -16,20 +16,12 @@ from typing import Any
 import pytest
 
 from loopbound import loops
-from loopbound.checks import (
-    NOT_ATTEMPTED,
-    RAISED,
-    WRONG,
-    CheckFailed,
-    check,
-    hint,
-    judge,
-    observe,
-    solution,
-)
+from loopbound.checks import CheckFailed, judge, observe
 from loopbound.checks.plain import plain
 from loopbound.checks.verdict import Verdict
 from loopbound.checks.watch import DID_NOT_END, RETURNED, Watch
+from loopbound.learner.cells import check, hint, solution
+from loopbound.outcomes import NOT_ATTEMPTED, RAISED, WRONG
 from loopbound.problem import Problem
 
 

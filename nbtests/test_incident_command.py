@@ -15,11 +15,11 @@ import psutil
 import pytest
 from as_found import FIVE
 
+from loopbound.commands.incident import incident_command, table, write_json
 from loopbound.files import check_writable
 from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun, TestResult, fixes, incident
-from loopbound.suite.command import incident_command, table, write_json
-from loopbound.suite.terminal import Progress
+from loopbound.terminal import ProgressLine
 
 INCIDENT = [sys.executable, "-m", "loopbound", "incident"]
 
@@ -173,7 +173,7 @@ def test_a_moving_line_fits_a_small_terminal(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("COLUMNS", "20")
-    with Progress() as progress:
+    with ProgressLine() as progress:
         progress.pass_by("running the incident with session-loop-rollback, order random:7")
         assert sys.stderr.getvalue() == "\r\x1b[Krunning the inciden"
 

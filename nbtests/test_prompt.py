@@ -23,21 +23,21 @@ from typing import Any
 import nbformat
 import pytest
 
-from loopbound.checks import PASSED
+from loopbound.authoring.proof import answer_of, verdict_on, wrong_answers
+from loopbound.authoring.stable import without_colour
+from loopbound.commands.check import check_command
+from loopbound.commands.progress import progress_command
+from loopbound.commands.reset import reset_command
+from loopbound.commands.watch import watch_command
 from loopbound.course.manifest import assignment, assignments, lessons, repository, task
 from loopbound.course.solutions import BEGIN, COPY, grade_id_of
-from loopbound.exercises.proof import answer_of, verdict_on, wrong_answers
 from loopbound.grading.submission import read_submission
-from loopbound.lessons.stable import without_colour
+from loopbound.learner import targets as naming
+from loopbound.learner.progress import ProgressFile
+from loopbound.learner.saves import Saves, changed_tasks, exercises_below
+from loopbound.outcomes import PASSED
 from loopbound.problem import Problem
-from loopbound.progress import ProgressFile
-from loopbound.prompt import naming
-from loopbound.prompt.changes import Saves, changed_tasks, exercises_below
-from loopbound.prompt.check import check_command
-from loopbound.prompt.console import Console
-from loopbound.prompt.progress import progress_command
-from loopbound.prompt.reset import reset_command
-from loopbound.prompt.watch import watch_command
+from loopbound.terminal import Console
 
 ROOT = repository()
 WHICH = assignment("01")
@@ -566,7 +566,7 @@ RESETS = """
 import sys
 from pathlib import Path
 from loopbound.files import replace_text
-from loopbound.prompt.reset import reset_command
+from loopbound.commands.reset import reset_command
 path = Path(sys.argv[1])
 text = path.read_text(encoding="utf-8")
 while True:
@@ -730,10 +730,11 @@ def test_a_folder_is_watched_with_what_appears_in_it(tmp_path: Path) -> None:
 WATCH = """
 import contextlib, sys, time
 sys.path[:0] = [{here!r}]
-import loopbound.cli as cli
 import test_prompt
+from loopbound import cli
+from loopbound.commands import doctor
 from loopbound.problem import Problem
-from loopbound.prompt.watch import watch_command
+from loopbound.commands.watch import watch_command
 
 def run(path, tasks):
     print("ASKED", *sorted(tasks), flush=True)
@@ -743,7 +744,7 @@ def run(path, tasks):
         raise Problem("the kernel did not start")
     return test_prompt.run(path, tasks)
 
-cli._doctor = lambda options: watch_command({word!r}, lambda: contextlib.nullcontext(run))
+doctor.doctor_command = lambda: watch_command({word!r}, lambda: contextlib.nullcontext(run))
 sys.exit(cli.main(["doctor"]))
 """
 

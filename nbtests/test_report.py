@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from test_browser import FLAGS, NAMES, chromium
 
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
+from loopbound.authoring.proof import wrong_answers
 from loopbound.course.manifest import assignment, assignments, repository, task
-from loopbound.exercises.proof import wrong_answers
 from loopbound.figures.style import INK
-from loopbound.grading.results import SIGNS, Graded, TaskResult
+from loopbound.grading.results import Graded, TaskResult
+from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
 from loopbound.problem import Problem
 from loopbound.report import check_folder, write_report
 from loopbound.report.markup import shown
@@ -103,7 +103,7 @@ def result(
 
 def handed_in(learner: str, name: str, outcomes: str, file: str = "", **more: Any) -> Graded:
     """A submission whose tasks came out as these signs say."""
-    signs = {sign: outcome for outcome, sign in SIGNS.items()}
+    signs = {sign: outcome for outcome, sign in TABLE_SIGNS.items()}
     tasks = tuple(
         result(each.id, signs[sign])
         for each, sign in zip(assignment(name).tasks, outcomes, strict=True)
@@ -340,7 +340,7 @@ def test_a_learner_reads_outcome_feedback_diagnosis_and_the_own_code(tmp_path: P
 
 
 def test_the_solution_is_in_no_page(tmp_path: Path, repository: Path) -> None:
-    from loopbound.exercises.proof import answer_of
+    from loopbound.authoring.proof import answer_of
 
     # Lines that only the solution has, of tasks that nobody has solved.
     results = [handed_in("mina", which.name, "✗" * len(which.tasks)) for which in assignments()]
@@ -743,7 +743,7 @@ def test_text_stands_out_in_both_themes() -> None:
         assert (
             len({tones[kind] for kind in ("passed", "wrong", "raised", "untouched", "paper")}) == 5
         )
-    assert SIGNS.keys() == COLOURS.keys() and len({*SIGNS.values()}) == 4
+    assert TABLE_SIGNS.keys() == COLOURS.keys() and len({*TABLE_SIGNS.values()}) == 4
 
 
 def test_three_hundred_learners_are_written_in_seconds(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from importlib import import_module
 from typing import Any
 
 from loopbound.checks.plain import told
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, Verdict, failed
+from loopbound.checks.verdict import Verdict, failed
 from loopbound.checks.watch import DID_NOT_END, RAISED_ERROR, RETURNED, STUB
 from loopbound.course import manifest
+from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED
 from loopbound.recorder import DIFFERENT
 
 __all__ = ["TaskCheck", "complete", "facts_of", "judge", "observe", "observed", "task_check"]

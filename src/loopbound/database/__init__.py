@@ -6,9 +6,9 @@
 Nothing in here touches an event loop (administration is synchronous psycopg), and nothing prints.
 """
 
-from .address import Address
-from .reach import describe, server_address, stop_if_unused
-from .scratch import ScratchDatabase, Session, scratch_database
+from loopbound.database.address import Address
+from loopbound.database.reach import describe, server_address
+from loopbound.database.scratch import ScratchDatabase, Session, scratch_database, stop_if_unused
 
 __all__ = [
     "Address",

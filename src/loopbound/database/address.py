@@ -4,7 +4,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..problem import Problem
+from loopbound.problem import Problem
 
 OLDEST_MAJOR = 15  # the first with CREATE DATABASE … STRATEGY, and still maintained
 ACCEPTED = (

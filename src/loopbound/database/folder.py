@@ -27,8 +27,8 @@ import fasteners
 import platformdirs
 import psutil
 
-from ..problem import Problem
-from . import programs
+from loopbound.database import programs
+from loopbound.problem import Problem
 
 LOCK_SECONDS = 120
 ELSEWHERE = "Set LOOPBOUND_CACHE to a folder that you can write to."

@@ -14,9 +14,9 @@ import fasteners
 import psutil
 import psycopg
 
-from .folder import Folder
-from .server import Server
-from .sweep import sweep
+from loopbound.database.folder import Folder
+from loopbound.database.server import Server
+from loopbound.database.sweep import sweep
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 5.0

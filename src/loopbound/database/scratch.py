@@ -12,11 +12,11 @@ from typing import Protocol
 import psycopg
 from psycopg import sql
 
-from ..problem import Problem
-from . import reach
-from .address import Address
-from .sweep import drop, give_up, scratch_name, sweep, take
-from .template import NO_TABLES, template
+from loopbound.database import reach
+from loopbound.database.address import Address
+from loopbound.database.sweep import drop, give_up, scratch_name, sweep, take
+from loopbound.database.template import NO_TABLES, template
+from loopbound.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,19 @@ def close_all() -> None:
     with _mutex:
         for owner in _owners.values():
             owner.leave()
+
+
+def stop_if_unused(timeout: float = 10.0) -> bool:
+    """Leave, and stop the embedded server and its keeper now instead of some seconds later.
+
+    Waits up to `timeout` seconds for other clients to go (kernels that are ending) and for the
+    keeper to end.
+
+    Returns:
+        True if no server or keeper of ours runs any more; False if others still use them.
+    """
+    close_all()
+    return reach.stop_server(timeout)
 
 
 class _Owner:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import psutil
 
-from ..problem import Problem
-from . import programs
-from .address import Address
-from .folder import Folder
+from loopbound.database import programs
+from loopbound.database.address import Address
+from loopbound.database.folder import Folder
+from loopbound.problem import Problem
 
 SETTINGS = {
     # One address, no Unix socket (an empty value), and a password: see pg_hba.conf below.

@@ -5,7 +5,7 @@ import hashlib
 import psycopg
 from psycopg import sql
 
-from .sweep import drop, give_up, scratch_name, take
+from loopbound.database.sweep import drop, give_up, scratch_name, take
 
 SCHEMA = """
 CREATE TABLE users (

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loopbound.checks.task import judge, task_check
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, Verdict, failed
+from loopbound.checks.verdict import Verdict, failed
 from loopbound.course.manifest import Assignment, Task
-from loopbound.grading.channel import REQUEST
 from loopbound.grading.cleaned import cleaned
-from loopbound.grading.kernel import Kernel, Ran
-from loopbound.grading.lending import Lending
-from loopbound.grading.processes import Child, Ended, House
+from loopbound.grading.isolation.channel import REQUEST
+from loopbound.grading.isolation.kernel import Kernel, Ran
+from loopbound.grading.isolation.lending import Lending
+from loopbound.grading.isolation.processes import Child, Ended, House
 from loopbound.grading.results import TaskResult
 from loopbound.grading.submission import Submission, template
+from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED
 from loopbound.problem import Problem
 
 __all__ = ["Facts", "Limits", "grade"]

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
-from loopbound.grading.results import SIGNS
+from loopbound.outcomes import NOT_ATTEMPTED, OUTCOMES, PASSED, RAISED, TABLE_SIGNS, WRONG
 from loopbound.report.learner_page import anchor
 from loopbound.report.markup import Content, Html, prose, shortened, spoken, tag
 from loopbound.report.naming import Naming
 from loopbound.report.page import badge, block, counted, page
 from loopbound.report.standing import (
-    OUTCOMES,
     Cohort,
     Diagnosis,
     Learner,
@@ -96,7 +94,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _heat_map(everybody: Cohort) -> list[Content]:
-    legend = [tag("li", badge(outcome)) for outcome in OUTCOMES]
+    legend = [tag("li", badge(outcome)) for outcome in reversed(OUTCOMES)]
     nothing = tag("li", "– nothing handed in", class_="quiet")
     head = tag(
         "thead",
@@ -194,7 +192,7 @@ def _cell(learner: Learner, assignment: str, task: str, place: int) -> Html:
         )
     known = known_task(task)
     says = f"{task} {known.title if known else ''}".strip()
-    sign = tag("span", SIGNS[result.outcome], aria_hidden="true")
+    sign = tag("span", TABLE_SIGNS[result.outcome], aria_hidden="true")
     # Not a stop of the Tab key: a class of thirty has hundreds of these, and the learner's name
     # leads to the same page.
     inside = tag(

@@ -5,8 +5,8 @@ Colours are those of the course's figures.
 
 from __future__ import annotations
 
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 from loopbound.figures.style import ALARM, HAIRLINE, INK, LOOP_COLOURS, MUTED, PAPER
+from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 
 __all__ = ["CLASSES", "COLOURS", "SHEET", "mixed"]
 

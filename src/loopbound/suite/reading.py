@@ -11,9 +11,8 @@ from typing import Any
 
 from loopbound.problem import Problem
 from loopbound.recorder import OK, symptom_in
-
-from .process import PROGRAM, Child
-from .results import PoolEvent, SuiteRun, TestResult
+from loopbound.suite.process import PROGRAM, Child
+from loopbound.suite.results import PoolEvent, SuiteRun, TestResult
 
 HUNG = "hung"
 DIED = "process ended"

@@ -14,12 +14,11 @@ from typing import Any
 
 from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.problem import Problem
-
-from .child.loopbound_child import ordered as _ordered
-from .process import TURN_SECONDS, Child
-from .project import Project, lay_out, read_text
-from .reading import read
-from .results import SuiteRun
+from loopbound.suite.child.loopbound_child import ordered as _ordered
+from loopbound.suite.process import TURN_SECONDS, Child
+from loopbound.suite.project import Project, lay_out, read_text
+from loopbound.suite.reading import read
+from loopbound.suite.results import SuiteRun
 
 # The plugins that a suite gets, by name and module, where its interpreter has them. xdist, for one,
 # has to stay out.

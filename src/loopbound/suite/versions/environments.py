@@ -26,10 +26,10 @@ from pathlib import Path
 
 import fasteners
 
-from ...database.folder import open_folder
-from ...problem import Problem
-from ..incident import BACKEND
-from .observed import SHOWN
+from loopbound.database.folder import open_folder
+from loopbound.problem import Problem
+from loopbound.suite.incident import BACKEND
+from loopbound.suite.versions.observed import SHOWN
 
 FORGET_AFTER_DAYS = 30
 """An environment that was not used for so long goes when the next one is made."""

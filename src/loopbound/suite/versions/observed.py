@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...problem import Problem
-from ..incident import BACKEND
+from loopbound.problem import Problem
+from loopbound.suite.incident import BACKEND
 
 OBSERVED = BACKEND / "versions" / "observed.json"
 """Where they are stored."""
