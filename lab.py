@@ -9,6 +9,7 @@
     python3 lab.py progress     how far have you come, and what comes next?
     python3 lab.py hint 04.2    a hint to a task, one more each time
     python3 lab.py reset 04.2   put a task, or a whole exercise, back as it was handed out (keeps a copy)
+    python3 lab.py grade DIR    grade learners' notebooks (--html: a page for each learner and one for all)
     python3 lab.py run 03       execute a notebook and compare it with the committed one (--write stores it)
     python3 lab.py format       write notebooks in their one normal form (--check only looks)
     python3 lab.py incident     the incident's suite: 33 tests, five failures (--fix, --order, --repeat, --json)

@@ -478,8 +478,8 @@ def test_a_long_answer_is_cut_where_it_is_too_long(tmp_path: Path) -> None:
 def test_no_name_no_path_and_no_file_name_is_left(tmp_path: Path) -> None:
     file = "/home/jane/handed-in/anna-schmidt/last try.ipynb"
     code = (
-        "# Anna Schmidt, ANNA's engine\nanna_engine = open('/home/anna/secret.txt')  # with José"
-        " and bo\nbook = 'last try.ipynb'"
+        "# Anna Schmidt, ANNA's engine\nanna_engine = open('/home/anna/secret.txt')  # with José,"
+        " Jose\u0301 and bo\nbook = 'last try.ipynb'"
     )
     results = [
         with_task(
@@ -530,6 +530,34 @@ def test_no_name_no_path_and_no_file_name_is_left(tmp_path: Path) -> None:
     assert "[name]_engine = open(" in pages
     assert "This file is empty." in pages and "This file is old." in pages
     assert "learner 1" in pages and "learner 3" in pages
+
+
+def test_a_name_is_found_in_composed_and_in_decomposed_letters() -> None:
+    # macOS takes the letters of file names apart: é is e and an accent of its own there.
+    composed, decomposed = "Jos\u00e9", "Jose\u0301"
+    for learner in (composed, decomposed):
+        file = f"/srv/in/{learner}/work.ipynb"
+        naming = Naming([handed_in(learner, ONE, "✓✓✓✓", file)], names=False)
+        for spelled in (composed, decomposed):
+            assert naming.code(f"# by {spelled}") == "# by [name]"
+            assert naming.code(f"/srv/in/{spelled}/work.ipynb is old.") == "This file is old."
+            assert naming.code(f"open('/srv/in/{spelled}/a.txt')") == "open('[path]/a.txt')"
+
+
+@pytest.mark.parametrize(
+    ("folder", "everybodys"),
+    [("/srv/group-7b/in/bo", "/srv"), ("D:\\group-7b\\in\\bo", "D:\\"), ("/mnt/group-7b", "/mnt")],
+)
+def test_folders_outside_the_home_are_left_out(folder: str, everybodys: str) -> None:
+    slash = "\\" if "\\" in folder else "/"
+    file = slash.join([folder, "bo.ipynb"])
+    naming = Naming([handed_in("bo", ONE, "✓✓✓✓", file)], names=False)
+    parts = folder.split(slash)
+    above = [slash.join(parts[:end]) for end in range(3, len(parts) + 1)]
+    for path in above:
+        for spelled in {path, path.replace("\\", "/"), path.replace("\\", "\\\\")}:
+            assert naming.code(f"open('{spelled}{slash}a.txt')") == f"open('[path]{slash}a.txt')"
+    assert naming.code(f"open('{everybodys}')") == f"open('{everybodys}')"
 
 
 def test_names_are_found_as_words_and_make_no_holes_in_others(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.loops import NamedLoop
 from loopbound.suite import SuiteRun
 
+CHECKS: dict[str, TaskCheck] = {}
+
 _PATIENCE = 5.0  # seconds for a session to be where it has to be; it takes milliseconds
 
 
@@ -176,12 +178,6 @@ async def _evening_rows(database: ScratchDatabase) -> list[Data]:
         return hang.rows()
 
 
-def _observe_culprit(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("reading()", names["reading"])
-    return watch.data()
-
-
 def _evening_facts(given: Mapping[str, Any]) -> Data:
     """What the rows say, and what really goes on once the culprit's transaction is over, or once
     TRUNCATE is cancelled.
@@ -278,6 +274,27 @@ def _judge_culprit(data: Data) -> Verdict:
         f" {told(said['after_cancel'])}. For whom did s5 wait, and does one reader hold up"
         " another?",
     )
+
+
+CHECKS["06.1"] = TaskCheck(
+    answers=("reading",),
+    facts=_evening_facts,
+    judge=_judge_culprit,
+    hints=(
+        (
+            "The last column says whom a session waits for. Start with one that waits, and go"
+            " from name to name."
+        ),
+        (
+            "A session that waits for a `Lock` is somebody's victim. The culprit waits for"
+            " nobody's lock."
+        ),
+        (
+            "TRUNCATE bears no other lock on the table, and whoever comes after it queues"
+            " behind it. Two readers bear each other."
+        ),
+    ),
+)
 
 
 # 06.2 Find the blockers
@@ -431,6 +448,27 @@ def _named(names: Sequence[str]) -> str:
         " and ".join(f"the {name}" if name.split()[0].isalpha() else name for name in names)
         or "an empty set"
     )
+
+
+CHECKS["06.2"] = TaskCheck(
+    answers=("blockers",),
+    observe=_observe_blockers,
+    judge=_judge_blockers,
+    hints=(
+        (
+            'The server has a function for one step: `await connection.fetchval("select'
+            ' pg_blocking_pids($1)", pid)` gives a list.'
+        ),
+        (
+            "Each of these may wait itself: ask the same question about it. One that gets an"
+            " empty list stands at an end."
+        ),
+        (
+            "A function may await itself. What does one of these contribute whose own answer is"
+            " the empty set, and what one whose answer is not?"
+        ),
+    ),
+)
 
 
 # 06.3 Two waits, two limits
@@ -628,6 +666,64 @@ def _judge_limits(data: Data) -> Verdict:
     )
 
 
+CHECKS["06.3"] = TaskCheck(
+    answers=("make_engine",),
+    observe=_observe_limits,
+    judge=_judge_limits,
+    hints=(
+        (
+            "One wait happens in this process, in the engine's pool; the other one happens on"
+            " the server. Each has its own limit."
+        ),
+        (
+            "The lesson's table of hangs names a limit for each. Of the server's limits, one"
+            " counts the time that is spent waiting for a lock, and nothing else."
+        ),
+        (
+            "`pool_timeout` is a number of seconds, an argument of the engine. A setting of the"
+            ' server goes into `connect_args={"server_settings": {…}}`, as a text with its'
+            " unit."
+        ),
+    ),
+    explains=(
+        (
+            "unexpected keyword argument",
+            "a setting in the wrong place",
+            (
+                "asyncpg's `connect` has no such argument: what the server is to keep goes into"
+                " its `server_settings`."
+            ),
+        ),
+        (
+            "/NullPool/",
+            "a pool without a wait",
+            (
+                "`NullPool` opens a connection for each that asks, so it has no wait to limit."
+                " This engine may have one connection."
+            ),
+        ),
+        (
+            "Invalid argument(s)",
+            "a setting in the wrong place",
+            (
+                "`create_async_engine` has no such argument: what the server is to keep is"
+                " asked for when a connection is made, through `connect_args`."
+            ),
+        ),
+        (
+            "has no attribute 'encode'",
+            "a number for a text",
+            "The server's settings are texts, such as those of the lesson, with a unit.",
+        ),
+        (
+            "Dict[str, str]",
+            "a number for a text",
+            "The server's settings are texts, such as those of the lesson, with a unit.",
+        ),
+    ),
+)
+
+
 # 06.4 A suite that hangs
 
 _HUNG = 10.0  # seconds for three small tests
@@ -648,12 +744,6 @@ async def test_no_transaction_is_open():
         await connection.close()
     assert not left
 """
-
-
-def _observe_mended(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("conftest()", names["conftest"])
-    return watch.data()
 
 
 def _mended(data: Data, given: Mapping[str, Any]) -> Data:
@@ -747,121 +837,23 @@ def _judge_mended(data: Data) -> Verdict:
     )
 
 
-CHECKS = {
-    "06.1": TaskCheck(
-        answers=("reading",),
-        observe=_observe_culprit,
-        facts=_evening_facts,
-        judge=_judge_culprit,
-        hints=(
-            (
-                "The last column says whom a session waits for. Start with one that waits, and go"
-                " from name to name."
-            ),
-            (
-                "A session that waits for a `Lock` is somebody's victim. The culprit waits for"
-                " nobody's lock."
-            ),
-            (
-                "TRUNCATE bears no other lock on the table, and whoever comes after it queues"
-                " behind it. Two readers bear each other."
-            ),
+CHECKS["06.4"] = TaskCheck(
+    answers=("conftest",),
+    given=("SUITE",),
+    settle=_mended,
+    judge=_judge_mended,
+    hints=(
+        (
+            "`run_suite(SUITE, limit=5).sessions` shows the hang: one session waits for a lock,"
+            " the other one is idle in transaction. Which fixture made that one?"
+        ),
+        (
+            "A fixture that *returns* hands out and forgets. One that *yields* goes on after"
+            " the test."
+        ),
+        (
+            'After the `yield`, the backend\'s own `await close_stream("mina")` ends the'
+            " session and its transaction."
         ),
     ),
-    "06.2": TaskCheck(
-        answers=("blockers",),
-        observe=_observe_blockers,
-        judge=_judge_blockers,
-        hints=(
-            (
-                'The server has a function for one step: `await connection.fetchval("select'
-                ' pg_blocking_pids($1)", pid)` gives a list.'
-            ),
-            (
-                "Each of these may wait itself: ask the same question about it. One that gets an"
-                " empty list stands at an end."
-            ),
-            (
-                "A function may await itself. What does one of these contribute whose own answer is"
-                " the empty set, and what one whose answer is not?"
-            ),
-        ),
-    ),
-    "06.3": TaskCheck(
-        answers=("make_engine",),
-        observe=_observe_limits,
-        judge=_judge_limits,
-        hints=(
-            (
-                "One wait happens in this process, in the engine's pool; the other one happens on"
-                " the server. Each has its own limit."
-            ),
-            (
-                "The lesson's table of hangs names a limit for each. Of the server's limits, one"
-                " counts the time that is spent waiting for a lock, and nothing else."
-            ),
-            (
-                "`pool_timeout` is a number of seconds, an argument of the engine. A setting of the"
-                ' server goes into `connect_args={"server_settings": {…}}`, as a text with its'
-                " unit."
-            ),
-        ),
-        explains=(
-            (
-                "unexpected keyword argument",
-                "a setting in the wrong place",
-                (
-                    "asyncpg's `connect` has no such argument: what the server is to keep goes into"
-                    " its `server_settings`."
-                ),
-            ),
-            (
-                "/NullPool/",
-                "a pool without a wait",
-                (
-                    "`NullPool` opens a connection for each that asks, so it has no wait to limit."
-                    " This engine may have one connection."
-                ),
-            ),
-            (
-                "Invalid argument(s)",
-                "a setting in the wrong place",
-                (
-                    "`create_async_engine` has no such argument: what the server is to keep is"
-                    " asked for when a connection is made, through `connect_args`."
-                ),
-            ),
-            (
-                "has no attribute 'encode'",
-                "a number for a text",
-                "The server's settings are texts, such as those of the lesson, with a unit.",
-            ),
-            (
-                "Dict[str, str]",
-                "a number for a text",
-                "The server's settings are texts, such as those of the lesson, with a unit.",
-            ),
-        ),
-    ),
-    "06.4": TaskCheck(
-        answers=("conftest",),
-        given=("SUITE",),
-        observe=_observe_mended,
-        settle=_mended,
-        judge=_judge_mended,
-        hints=(
-            (
-                "`run_suite(SUITE, limit=5).sessions` shows the hang: one session waits for a lock,"
-                " the other one is idle in transaction. Which fixture made that one?"
-            ),
-            (
-                "A fixture that *returns* hands out and forgets. One that *yields* goes on after"
-                " the test."
-            ),
-            (
-                'After the `yield`, the backend\'s own `await close_stream("mina")` ends the'
-                " session and its transaction."
-            ),
-        ),
-    ),
-}
+)

@@ -25,11 +25,10 @@ from loopbound.database import ScratchDatabase
 from loopbound.recorder import OK, Event, symptom_in, symptom_of
 from loopbound.suite import SuiteRun, run_suite, run_suites
 
+CHECKS: dict[str, TaskCheck] = {}
 
-def _observed(names: Mapping[str, Any], answer: str) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step(f"{answer}()", names[answer])
-    return watch.data()
+
+# 07.1 Six steps, two pools
 
 
 def _sessions(database: ScratchDatabase) -> int:
@@ -41,13 +40,6 @@ def _sessions(database: ScratchDatabase) -> int:
         seen = now
         time.sleep(0.1)
     return seen
-
-
-# 07.1 Six steps, two pools
-
-
-def _observe_steps(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "six_numbers")
 
 
 def _six_steps(given: Mapping[str, Any]) -> Data:
@@ -149,13 +141,24 @@ def _draw_steps(data: Data) -> Any:
     )
 
 
-def _draw_tidy(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline(
-        [Event(**event) for event in data["events"]],
-        "An open owner, A, and a closed one, C; each time a query on another loop",
-    )
+CHECKS["07.1"] = TaskCheck(
+    answers=("six_numbers",),
+    given=("take_three", "give_back", "ask"),
+    facts=_six_steps,
+    judge=_judge_steps,
+    show=_draw_steps,
+    hints=(
+        (
+            "Draw two boxes, the first pool and the second, and a place for what is held. Move"
+            " the connections step by step."
+        ),
+        (
+            "Dispose closes what stands in the engine's pool, and then the engine has a new"
+            " one. A held connection is in neither."
+        ),
+        "A connection goes back to the pool it came from. Who would ever close it there?",
+    ),
+)
 
 
 # 07.2 Tidy up by the rule
@@ -305,6 +308,52 @@ def _judge_tidy(data: Data) -> Verdict:
     )
 
 
+def _draw_tidy(data: Data) -> Any:
+    from loopbound.figures import timeline
+
+    return timeline(
+        [Event(**event) for event in data["events"]],
+        "An open owner, A, and a closed one, C; each time a query on another loop",
+    )
+
+
+CHECKS["07.2"] = TaskCheck(
+    answers=("tidy",),
+    observe=_observe_tidy,
+    judge=_judge_tidy,
+    show=_draw_tidy,
+    hints=(
+        (
+            "The lesson ends its six ways with a rule of two lines: one for an owner that is"
+            " open, one for an owner that is gone."
+        ),
+        (
+            "`owner.closed` tells which it is. `owner.run(…)` runs a coroutine on that loop and"
+            " waits for it."
+        ),
+        (
+            "Where the owner is gone, `close=False` swaps the pool and does not try to close"
+            " anything; any open loop can run it."
+        ),
+    ),
+    explains=(
+        (
+            "Event loop is closed",
+            "a closed owner asked",
+            "That loop runs nothing any more. Which loop is still there?",
+        ),
+        (
+            "runs coroutines, not",
+            "no coroutine",
+            (
+                "`run` wants the coroutine itself: call `engine.dispose(…)` inside its"
+                " brackets, without `await`."
+            ),
+        ),
+    ),
+)
+
+
 # 07.3 Four green suites
 
 _SUITE = {
@@ -398,10 +447,6 @@ def _green_rows() -> dict[str, Data]:
     return rows
 
 
-def _observe_ways(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "which_way")
-
-
 def _ways(given: Mapping[str, Any]) -> Data:
     return {"ways": {label: name for label, (name, _, _) in _WAYS.items()}}
 
@@ -453,11 +498,22 @@ def _judge_ways(data: Data) -> Verdict:
     )
 
 
+CHECKS["07.3"] = TaskCheck(
+    answers=("which_way",),
+    facts=_ways,
+    judge=_judge_ways,
+    hints=(
+        "Each row answers two questions: did the pool log errors, and did sessions stay?",
+        "Only the loop that opened a connection closes it quietly and at once. That is one row.",
+        (
+            "`close=False` tries nothing, so nothing goes wrong and nobody says goodbye. From"
+            " another loop the goodbye still reaches the server."
+        ),
+    ),
+)
+
+
 # 07.4 A recipe to mend
-
-
-def _observe_mended(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "mended")
 
 
 @lru_cache(maxsize=4)
@@ -545,95 +601,21 @@ def _judge_mended(data: Data) -> Verdict:
     )
 
 
-CHECKS: dict[str, TaskCheck] = {
-    "07.1": TaskCheck(
-        answers=("six_numbers",),
-        given=("take_three", "give_back", "ask"),
-        observe=_observe_steps,
-        facts=_six_steps,
-        judge=_judge_steps,
-        show=_draw_steps,
-        hints=(
-            (
-                "Draw two boxes, the first pool and the second, and a place for what is held. Move"
-                " the connections step by step."
-            ),
-            (
-                "Dispose closes what stands in the engine's pool, and then the engine has a new"
-                " one. A held connection is in neither."
-            ),
-            "A connection goes back to the pool it came from. Who would ever close it there?",
+CHECKS["07.4"] = TaskCheck(
+    answers=("mended",),
+    given=("SUITE", "RECIPE"),
+    facts=_as_written,
+    settle=_run_mended,
+    judge=_judge_mended,
+    hints=(
+        "One mistake is loud: a name is imported where the fixtures cannot see it.",
+        (
+            "The other two are silent. Look at the pool: is every connection given back, and"
+            " which loop closes it?"
+        ),
+        (
+            "A fixture that gives something back needs a `yield`, inside `async with"
+            " engine.connect() as connection`. The dispose belongs on the test's own loop."
         ),
     ),
-    "07.2": TaskCheck(
-        answers=("tidy",),
-        observe=_observe_tidy,
-        judge=_judge_tidy,
-        show=_draw_tidy,
-        hints=(
-            (
-                "The lesson ends its six ways with a rule of two lines: one for an owner that is"
-                " open, one for an owner that is gone."
-            ),
-            (
-                "`owner.closed` tells which it is. `owner.run(…)` runs a coroutine on that loop and"
-                " waits for it."
-            ),
-            (
-                "Where the owner is gone, `close=False` swaps the pool and does not try to close"
-                " anything; any open loop can run it."
-            ),
-        ),
-        explains=(
-            (
-                "Event loop is closed",
-                "a closed owner asked",
-                "That loop runs nothing any more. Which loop is still there?",
-            ),
-            (
-                "runs coroutines, not",
-                "no coroutine",
-                (
-                    "`run` wants the coroutine itself: call `engine.dispose(…)` inside its"
-                    " brackets, without `await`."
-                ),
-            ),
-        ),
-    ),
-    "07.3": TaskCheck(
-        answers=("which_way",),
-        observe=_observe_ways,
-        facts=_ways,
-        judge=_judge_ways,
-        hints=(
-            "Each row answers two questions: did the pool log errors, and did sessions stay?",
-            (
-                "Only the loop that opened a connection closes it quietly and at once. That is one"
-                " row."
-            ),
-            (
-                "`close=False` tries nothing, so nothing goes wrong and nobody says goodbye. From"
-                " another loop the goodbye still reaches the server."
-            ),
-        ),
-    ),
-    "07.4": TaskCheck(
-        answers=("mended",),
-        given=("SUITE", "RECIPE"),
-        observe=_observe_mended,
-        facts=_as_written,
-        settle=_run_mended,
-        judge=_judge_mended,
-        hints=(
-            "One mistake is loud: a name is imported where the fixtures cannot see it.",
-            (
-                "The other two are silent. Look at the pool: is every connection given back, and"
-                " which loop closes it?"
-            ),
-            (
-                "A fixture that gives something back needs a `yield`, inside `async with"
-                " engine.connect() as connection`. The dispose belongs on the test's own loop."
-            ),
-        ),
-    ),
-}
+)

@@ -16,7 +16,7 @@ from typing import Any
 
 from loopbound.checks.plain import told
 from loopbound.checks.verdict import Verdict, failed
-from loopbound.checks.watch import DID_NOT_END, RAISED_ERROR, RETURNED, STUB
+from loopbound.checks.watch import DID_NOT_END, RAISED_ERROR, RETURNED, STUB, Watch
 from loopbound.course import manifest
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED
 from loopbound.recorder import DIFFERENT
@@ -35,7 +35,8 @@ class TaskCheck:
     given
         Names that the notebook's own cells define and the check uses.
     observe
-        Runs the answers found in a namespace; returns plain data, nothing else.
+        Runs the answers found in a namespace; returns plain data, nothing else. Where there is
+        none, the answer is one plain function without arguments, and it is called.
     facts
         What happens without any answer: an experiment that a prediction is compared with. From the
         given names to plain data that are laid over the observation. The same for every learner, so
@@ -56,10 +57,10 @@ class TaskCheck:
     """
 
     answers: tuple[str, ...]
-    observe: Callable[[Mapping[str, Any]], Data]
     judge: Callable[[Data], Verdict]
     hints: tuple[str, ...]
     given: tuple[str, ...] = ()
+    observe: Callable[[Mapping[str, Any]], Data] | None = None
     facts: Callable[[Mapping[str, Any]], Data] | None = None
     settle: Callable[[Data, Mapping[str, Any]], Data] | None = None
     explains: tuple[tuple[str, str, str], ...] = ()
@@ -82,9 +83,15 @@ def observe(identity: str, names: Mapping[str, Any]) -> Data:
     elif strange := [name for name in check.answers if not callable(names[name])]:
         data = {"no_function": strange[0], "type": type(names[strange[0]]).__name__}
     else:
-        data = check.observe(names)
+        data = check.observe(names) if check.observe else _called(check.answers[0], names)
     # Through JSON and back, so that no judgement can come to rely on anything else.
     return json.loads(json.dumps(data))
+
+
+def _called(answer: str, names: Mapping[str, Any]) -> Data:
+    with Watch(names) as watch:
+        watch.plain_step(f"{answer}()", names[answer])
+    return watch.data()
 
 
 def complete(
