@@ -14,7 +14,7 @@
     python3 lab.py format       write notebooks in their one normal form (--check only looks)
     python3 lab.py incident     the incident's suite: 33 tests, five failures (--fix, --order, --repeat, --json)
     python3 lab.py versions     the same on other versions of pytest-asyncio, SQLAlchemy and asyncpg (--write stores it)
-    python3 lab.py exercises build   make the exercises from their solutions (--check only looks)
+    python3 lab.py exercises build   make the exercises from their solutions (--check only looks; new 04 "A title": draft a task)
     python3 lab.py workshop     write the generated parts of the facilitator's guide anew (--check only looks)
     python3 lab.py claims       the incident documents' claims, each with its verdict, cell and test
 

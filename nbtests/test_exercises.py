@@ -9,10 +9,10 @@ import json
 import pytest
 
 from loopbound.authoring.proof import WrongAnswer, answer_of, verdict_on, wrong_answers
+from loopbound.authoring.release import build
 from loopbound.authoring.rules import AMERICAN, BANNED
 from loopbound.authoring.text import prose
 from loopbound.checks import task_check
-from loopbound.commands.exercises import build
 from loopbound.course.manifest import assignments, repository
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED

@@ -560,6 +560,26 @@ def test_folders_outside_the_home_are_left_out(folder: str, everybodys: str) -> 
     assert naming.code(f"open('{everybodys}')") == f"open('{everybodys}')"
 
 
+@pytest.mark.parametrize(
+    ("learners", "file", "code", "shown"),
+    [
+        (["bo"], "work.ipynb", "work and works", "[file] and [file]s"),
+        (["bo"], "day.ipynb", "day, day.ipynb", "day, this file"),
+        (["123"], "work.ipynb", "123", "123"),
+        (["1234"], "work.ipynb", "1234", "[name]"),
+        (["joely"], "work.ipynb", "joely, joelys", "[name], joelys"),
+        (["joelle"], "work.ipynb", "joelle, joelles", "[name], [name]s"),
+        (["ann-li"], "work.ipynb", "li, ann, Ann Li, annli", "li, [name], [name], [name]"),
+        (["anna", "anna-schmidt"], "work.ipynb", "Anna Schmidt", "[name]"),
+    ],
+)
+def test_how_long_a_name_has_to_be_to_be_found(
+    learners: list[str], file: str, code: str, shown: str
+) -> None:
+    results = [handed_in(name, ONE, "✓✓✓✓", f"/srv/in/{file}") for name in learners]
+    assert Naming(results, names=False).code(code) == shown
+
+
 def test_names_are_found_as_words_and_make_no_holes_in_others(tmp_path: Path) -> None:
     code = "a = [7, 'A', 'lines', 'LIST', defines, 'the loop', user]  # 04-the-global-engine"
     names = ("a", "7", "ines", "li", "user-07", "the loop sitter", "04-the-global-engine")

@@ -213,10 +213,15 @@ def _parser() -> argparse.ArgumentParser:
         "--write", action="store_true", help="store what was observed instead of comparing"
     )
 
-    exercises = command("exercises", "make the exercises from their solutions")
-    exercises.add_argument("what", choices=["build"], help="build: write every exercise anew")
+    exercises = command("exercises", "make the exercises from their solutions, or draft a new task")
     exercises.add_argument(
-        "names", nargs="*", metavar="ASSIGNMENT", help="such as 01; default: all"
+        "what", choices=["build", "new"], help="build: write every exercise anew; new: draft a task"
+    )
+    exercises.add_argument(
+        "names",
+        nargs="*",
+        metavar="ASSIGNMENT",
+        help="such as 01; default: all. For new: one assignment, and the task's title",
     )
     exercises.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 if an exercise would change"

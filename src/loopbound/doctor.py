@@ -102,17 +102,11 @@ def _database() -> Row:
 
 async def _server_version() -> str:
     import asyncpg
-    from sqlalchemy.engine import make_url
 
     from loopbound.database import scratch_database
 
     with scratch_database("doctor") as database:
-        url = (
-            make_url(database.url)
-            .set(drivername="postgresql")
-            .render_as_string(hide_password=False)
-        )
-        connection = await asyncpg.connect(url, timeout=DATABASE_SECONDS)
+        connection = await asyncpg.connect(database.dsn, timeout=DATABASE_SECONDS)
         try:
             return (await connection.fetchval("SHOW server_version")).split()[0]
         finally:

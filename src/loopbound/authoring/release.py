@@ -11,13 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from pathlib import Path
 from typing import Any
 
-from loopbound.authoring.solution_form import dumped
+from loopbound.authoring.solution_form import dumped, solution_form
+from loopbound.course.manifest import Assignment
 from loopbound.course.solutions import BEGIN, END, nbgrader_of
+from loopbound.files import replace_text
 from loopbound.problem import Problem
 
-__all__ = ["STUB", "checksum", "released", "stubbed"]
+__all__ = ["STUB", "build", "checksum", "released", "stubbed"]
 
 STUB = ("# YOUR CODE HERE", "raise NotImplementedError()")
 
@@ -105,3 +108,40 @@ def checksum(cell: dict[str, Any]) -> str:
     if marks.get("grade"):
         parts.append(str(float(marks["points"])))
     return hashlib.md5("".join(parts).encode(), usedforsecurity=False).hexdigest()
+
+
+def build(root: Path, which: Assignment, check: bool = False) -> list[str]:
+    """Brings a solution into its form and writes the exercise made from it; gives a line for each
+    file that was (or would be) changed.
+
+    Raises ``Problem`` where the solution is no notebook, or one that nbgrader could not release.
+    """
+    source, target = root / "solutions" / which.file, root / "exercises" / which.file
+    before = _text(source)
+    if before is None:
+        raise Problem(f"{source} is not there, and the course's manifest names it.")
+    solution = solution_form(before, source.name)
+    changed = []
+    for path, old, new in (
+        (source, before, solution),
+        (target, _text(target), released(solution, source.name)),
+    ):
+        if old == new:
+            continue
+        place = path.relative_to(root).as_posix()
+        if check:
+            changed.append(f"{place}: is not what loopbound exercises build makes")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_text(path, new)
+            changed.append(f"{place}: written")
+    return changed
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(f"{path} cannot be read: {error}") from error

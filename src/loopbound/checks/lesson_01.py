@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from loopbound.checks.plain import told
+from loopbound.checks.plain import first_difference, told
 from loopbound.checks.task import Data, TaskCheck, at, is_thing, returned, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
@@ -59,9 +59,7 @@ def _judge_speakers(data: Data) -> Verdict:
             f"The evening spoke {len(spoken)} lines, each of them once; yours are {len(said)}.",
         )
     place = {line: position for position, line in enumerate(said)}
-    right = next(
-        n for n, (mine, theirs) in enumerate(zip(said, spoken, strict=True)) if mine != theirs
-    )
+    right = first_difference(said, spoken)
     words = (
         f"Line {right + 1} is the first in which you and the run differ: you have {said[right]!r}"
         " there."

@@ -11,12 +11,12 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from loopbound.checks.plain import told
-from loopbound.checks.task import Data, TaskCheck, is_thing, value_of
+from loopbound.checks.plain import first_difference, told
+from loopbound.checks.task import Data, TaskCheck, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
 from loopbound.loops import NamedLoop
-from loopbound.recorder import DIFFERENT, OK, Event, symptom_of
+from loopbound.recorder import DIFFERENT, OK, symptom_of
 
 CHECKS: dict[str, TaskCheck] = {}
 
@@ -63,9 +63,7 @@ def _judge_lock(data: Data) -> Verdict:
             f"The five steps were run on loops A and B: {' → '.join(outcomes)}. You foretold each"
             " of them."
         )
-    first = next(
-        n for n, (mine, theirs) in enumerate(zip(said, outcomes, strict=True)) if mine != theirs
-    )
+    first = first_difference(said, outcomes)
     loop, use = _STEPS[first]
     words = (
         f"Step {first + 1}, `{use}` on loop {loop}, gave something else than your {said[first]!r}."
@@ -356,17 +354,11 @@ def _judge_here(data: Data) -> Verdict:
     )
 
 
-def _draw_events(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline([Event(**event) for event in data["events"]], "Your run")
-
-
 CHECKS["02.3"] = TaskCheck(
     answers=("one_for_each_loop",),
     observe=_observe_here,
     judge=_judge_here,
-    show=_draw_events,
+    show=timeline_of("Your run"),
     hints=(
         (
             "`asyncio.get_running_loop()` gives the loop that runs the caller. Keep the"
@@ -484,7 +476,7 @@ CHECKS["02.4"] = TaskCheck(
     answers=("carry",),
     observe=_observe_carry,
     judge=_judge_carry,
-    show=_draw_events,
+    show=timeline_of("Your run"),
     hints=(
         "`await order()` gives a future, and that future belongs to A. Where can it be awaited?",
         (

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import make_url
 
-from loopbound.checks.plain import told
-from loopbound.checks.task import Data, TaskCheck, at, is_thing, value_of
+from loopbound.checks.plain import first_difference, told
+from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
 from loopbound.database import ScratchDatabase, scratch_database
@@ -31,10 +30,6 @@ CHECKS: dict[str, TaskCheck] = {}
 
 # On Windows psycopg runs on no other kind of loop, and a closed loop says the same on all systems.
 _LOOP = asyncio.SelectorEventLoop
-
-
-def _dsn(database: ScratchDatabase) -> str:
-    return make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def _drawn(data: Data) -> Any:
@@ -123,7 +118,7 @@ def _short_path(file: str) -> str:
 async def _connect(
     database: ScratchDatabase, kind: type[asyncpg.Connection] = asyncpg.Connection
 ) -> asyncpg.Connection:
-    return await asyncpg.connect(_dsn(database), connection_class=kind)
+    return await asyncpg.connect(database.dsn, connection_class=kind)
 
 
 def _night_facts(given: Mapping[str, Any]) -> Data:
@@ -255,7 +250,7 @@ def _asked(given: Mapping[str, Any]) -> Data:
         return await (
             _connect(database)
             if driver == "asyncpg"
-            else psycopg.AsyncConnection.connect(_dsn(database), autocommit=True)
+            else psycopg.AsyncConnection.connect(database.dsn, autocommit=True)
         )
 
     outcomes: dict[str, list[str]] = {driver: [] for driver in _DRIVERS}
@@ -341,14 +336,14 @@ def _judge_drivers(data: Data) -> Verdict:
         driver for driver in ("aiosqlite", "psycopg") if said[driver] != outcomes[driver]
     ]:
         driver = forgiving[0]
-        first = _first_difference(said[driver], outcomes[driver])
+        first = first_difference(said[driver], outcomes[driver])
         return failed(
             "every driver minds",
             f"With {driver}, ask {first + 1} ({_ASKS[first]}) did not give your"
             f" {said[driver][first]!r}. From where does this driver take its loop, at each call?",
         )
     mine, theirs = said["asyncpg"], outcomes["asyncpg"]
-    first = _first_difference(mine, theirs)
+    first = first_difference(mine, theirs)
     where = f"With asyncpg, ask {first + 1} ({_ASKS[first]}) did not give your {mine[first]!r}."
     if set(mine) == {OK}:
         return failed(
@@ -381,25 +376,12 @@ def _judge_drivers(data: Data) -> Verdict:
     return failed("another order", where)
 
 
-def _first_difference(mine: list[str], theirs: list[str]) -> int:
-    return next(n for n, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other)
-
-
-def _draw_drivers(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline(
-        [Event(**event) for event in data["events"] if event["kind"] != "logged"],
-        "asyncpg: five asks and a nap",
-    )
-
-
 CHECKS["03.2"] = TaskCheck(
     answers=("five_asks",),
     given=("ask", "nap"),
     facts=_asked,
     judge=_judge_drivers,
-    show=_draw_drivers,
+    show=timeline_of("asyncpg: five asks and a nap", logged=False),
     hints=(
         (
             "Two of the drivers take the loop that runs at each call. Only for the third one"
@@ -729,7 +711,7 @@ def _observe_recover(names: Mapping[str, Any]) -> Data:
     with Watch(names) as watch:
         database, home = watch.database(), watch.loop("A")
         connection = home.run(_born(watch.recorder, _connect(database, _watched(watch.recorder))))
-        with psycopg.connect(_dsn(database), autocommit=True) as holder:
+        with psycopg.connect(database.dsn, autocommit=True) as holder:
             holder.execute("select pg_advisory_lock(3)")
             timer = threading.Timer(_LATE, lambda: holder.execute("select pg_advisory_unlock(3)"))
             seen["crossed"] = watch.loop("B").run(cross())

@@ -13,11 +13,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from loopbound.checks.plain import told
-from loopbound.checks.task import Data, TaskCheck, at, is_thing, value_of
+from loopbound.checks.plain import first_difference, told
+from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
-from loopbound.recorder import DIFFERENT, IN_PROGRESS, OK, Event, symptom_of
+from loopbound.recorder import DIFFERENT, IN_PROGRESS, OK, symptom_of
 
 CHECKS: dict[str, TaskCheck] = {}
 
@@ -67,9 +67,7 @@ def _judge_two(data: Data) -> Verdict:
             f"The engine went through the loops A to F: {' → '.join(outcomes)}. You foretold each"
             " of them."
         )
-    first = next(
-        n for n, (mine, theirs) in enumerate(zip(said, outcomes, strict=True)) if mine != theirs
-    )
+    first = first_difference(said, outcomes)
     words = f"Loop {_SIX[first]} gave something else than your {said[first]!r}."
     if IN_PROGRESS in said:
         return failed(
@@ -109,20 +107,12 @@ def _judge_two(data: Data) -> Verdict:
     return failed("another order", words)
 
 
-def _draw_events(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline(
-        [Event(**event) for event in data["events"] if event["kind"] != "logged"], "The run"
-    )
-
-
 CHECKS["04.1"] = TaskCheck(
     answers=("six_loops",),
     given=("hold_two", "ask"),
     facts=_two_left_over,
     judge=_judge_two,
-    show=_draw_events,
+    show=timeline_of("The run", logged=False),
     hints=(
         (
             "Draw the queue: after A it holds two connections, both of A. A query takes from"
@@ -351,7 +341,7 @@ CHECKS["04.3"] = TaskCheck(
     answers=("make_engine",),
     observe=_observe_engine,
     judge=_judge_engine,
-    show=_draw_events,
+    show=timeline_of("The run", logged=False),
     hints=(
         (
             "Three engines of the lesson went through seven loops. One of them never keeps a"

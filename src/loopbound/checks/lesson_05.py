@@ -9,8 +9,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from loopbound.checks.plain import plain, told
-from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders, short
+from loopbound.checks.plain import told
+from loopbound.checks.suites import (
+    LIMIT,
+    files_of,
+    judge_suite,
+    key_of,
+    miscounting,
+    run_orders,
+    short,
+)
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.suite import SuiteRun, run_suite
@@ -43,7 +51,7 @@ def _as_found(suite: str) -> Data:
 
 
 def _found(given: Mapping[str, Any]) -> Data:
-    return _as_found(json.dumps(plain(given["SUITE"])))
+    return _as_found(key_of(given["SUITE"]))
 
 
 # 05.1 Who fails?

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from loopbound.checks.plain import told
@@ -29,10 +29,6 @@ from loopbound.suite import SuiteRun
 CHECKS: dict[str, TaskCheck] = {}
 
 _PATIENCE = 5.0  # seconds for a session to be where it has to be; it takes milliseconds
-
-
-def _dsn(database: ScratchDatabase) -> str:
-    return make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 # A hang that is really made
@@ -71,7 +67,7 @@ class _Hang:
         return self
 
     async def _begin(self, part: _Part) -> None:
-        connection = self.connections[part.name] = await asyncpg.connect(_dsn(self._database))
+        connection = self.connections[part.name] = await asyncpg.connect(self._database.dsn)
         for statement in part.statements[: len(part.statements) - part.waits]:
             await connection.execute(statement)
         if part.waits:
@@ -322,7 +318,7 @@ def _observe_blockers(names: Mapping[str, Any]) -> Data:
         return await found if inspect.isawaitable(found) else found
 
     async def connected() -> asyncpg.Connection:
-        return await asyncpg.connect(_dsn(database))
+        return await asyncpg.connect(database.dsn)
 
     with Watch(names) as watch:
         database, server, mine = watch.database(), watch.loop("A"), watch.loop("B")
@@ -499,7 +495,7 @@ async def _ended(work: Any) -> str:
 @contextlib.asynccontextmanager
 async def _held(database: ScratchDatabase) -> AsyncIterator[None]:
     """Somebody else's transaction, which has read the table."""
-    connection = await asyncpg.connect(_dsn(database))
+    connection = await asyncpg.connect(database.dsn)
     try:
         async with connection.transaction():
             await connection.fetchval("select count(*) from reports")

@@ -5,7 +5,6 @@ green suites apart, mend a recipe.
 from __future__ import annotations
 
 import gc
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -16,14 +15,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
-from loopbound.checks.plain import plain, told
-from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders
-from loopbound.checks.task import Data, TaskCheck, is_thing, value_of
+from loopbound.checks.plain import first_difference, told
+from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders, tests_of
+from loopbound.checks.task import Data, TaskCheck, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
 from loopbound.database import ScratchDatabase
-from loopbound.recorder import OK, Event, symptom_in, symptom_of
-from loopbound.suite import SuiteRun, run_suite, run_suites
+from loopbound.recorder import OK, symptom_in, symptom_of
+from loopbound.suite import SuiteRun, run_suites
 
 CHECKS: dict[str, TaskCheck] = {}
 
@@ -84,9 +83,7 @@ def _judge_steps(data: Data) -> Verdict:
             f"The six steps were run. After them the server saw {', '.join(map(str, counts))}"
             " sessions, as you foretold."
         )
-    first = next(
-        n for n, (mine, theirs) in enumerate(zip(said, counts, strict=True)) if mine != theirs
-    )
+    first = first_difference(said, counts)
     words = (
         f"After step {first + 1} the server saw another number of sessions than your {said[first]}."
     )
@@ -132,21 +129,12 @@ def _judge_steps(data: Data) -> Verdict:
     )
 
 
-def _draw_steps(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline(
-        [Event(**event) for event in data["events"] if event["kind"] != "logged"],
-        "The six steps, and the old pool's own end",
-    )
-
-
 CHECKS["07.1"] = TaskCheck(
     answers=("six_numbers",),
     given=("take_three", "give_back", "ask"),
     facts=_six_steps,
     judge=_judge_steps,
-    show=_draw_steps,
+    show=timeline_of("The six steps, and the old pool's own end", logged=False),
     hints=(
         (
             "Draw two boxes, the first pool and the second, and a place for what is held. Move"
@@ -308,20 +296,11 @@ def _judge_tidy(data: Data) -> Verdict:
     )
 
 
-def _draw_tidy(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline(
-        [Event(**event) for event in data["events"]],
-        "An open owner, A, and a closed one, C; each time a query on another loop",
-    )
-
-
 CHECKS["07.2"] = TaskCheck(
     answers=("tidy",),
     observe=_observe_tidy,
     judge=_judge_tidy,
-    show=_draw_tidy,
+    show=timeline_of("An open owner, A, and a closed one, C; each time a query on another loop"),
     hints=(
         (
             "The lesson ends its six ways with a rule of two lines: one for an owner that is"
@@ -516,16 +495,6 @@ CHECKS["07.3"] = TaskCheck(
 # 07.4 A recipe to mend
 
 
-@lru_cache(maxsize=4)
-def _tests_of(suite: str) -> Data:
-    run = run_suite(json.loads(suite), limit=LIMIT)
-    return {"ids": [test.id for test in run.tests]}
-
-
-def _as_written(given: Mapping[str, Any]) -> Data:
-    return _tests_of(json.dumps(plain(given["SUITE"] | {"conftest.py": given["RECIPE"]})))
-
-
 def _run_mended(data: Data, given: Mapping[str, Any]) -> Data:
     suite = given["SUITE"]
     bug = miscounting(suite, "test_users", "test_detail")
@@ -604,7 +573,7 @@ def _judge_mended(data: Data) -> Verdict:
 CHECKS["07.4"] = TaskCheck(
     answers=("mended",),
     given=("SUITE", "RECIPE"),
-    facts=_as_written,
+    facts=lambda given: {"ids": tests_of(given["SUITE"] | {"conftest.py": given["RECIPE"]})},
     settle=_run_mended,
     judge=_judge_mended,
     hints=(

@@ -9,16 +9,18 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from loopbound.checks.plain import plain, told
+from loopbound.checks.plain import told
 from loopbound.checks.suites import (
     LIMIT,
     SeededBug,
     files_of,
     judge_suite,
+    key_of,
     run_in_words,
     run_orders,
     settings_of,
     short,
+    tests_of,
 )
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
@@ -26,15 +28,6 @@ from loopbound.recorder import DIFFERENT, OK
 from loopbound.suite import SuiteRun, run_suite
 
 CHECKS: dict[str, TaskCheck] = {}
-
-
-def _key(suite: Mapping[str, str]) -> str:
-    return json.dumps(plain(dict(suite)))
-
-
-@lru_cache(maxsize=8)
-def _tests_of(suite: str) -> list[str]:
-    return list(run_suite(json.loads(suite), options=["--collect-only"], limit=LIMIT).not_run)
 
 
 # 08.1 Six pairs
@@ -143,10 +136,6 @@ async def count(table):
 """
 
 
-def _suite_tests(given: Mapping[str, Any]) -> Data:
-    return {"ids": _tests_of(_key(given["SUITE"]))}
-
-
 def _run_table(data: Data, given: Mapping[str, Any]) -> Data:
     suite = given["SUITE"]
     bug = SeededBug(
@@ -244,7 +233,7 @@ def _judge_table(data: Data) -> Verdict:
 CHECKS["08.2"] = TaskCheck(
     answers=("pyproject",),
     given=("SUITE",),
-    facts=_suite_tests,
+    facts=lambda given: {"ids": tests_of(given["SUITE"])},
     settle=_run_table,
     judge=_judge_table,
     hints=(
@@ -276,9 +265,9 @@ def _run_without(project: str, file: str) -> Data:
 
 def _as_found(given: Mapping[str, Any]) -> Data:
     return {
-        "found": _run_without(_key(given["PROJECT"]), ""),
+        "found": _run_without(key_of(given["PROJECT"]), ""),
         "files": sorted(given["PROJECT"]),
-        "ids": _tests_of(_key(given["PROJECT"])),
+        "ids": tests_of(given["PROJECT"]),
     }
 
 
@@ -291,7 +280,7 @@ def _delete(data: Data, given: Mapping[str, Any]) -> Data:
         or not file.endswith((".toml", ".ini", ".cfg"))
     ):
         return {"without": None}
-    return {"without": _run_without(_key(given["PROJECT"]), file)}
+    return {"without": _run_without(key_of(given["PROJECT"]), file)}
 
 
 def _judge_culprit(data: Data) -> Verdict:
@@ -359,10 +348,6 @@ CHECKS["08.3"] = TaskCheck(
 
 
 # 08.4 A loop for one file
-
-
-def _team_tests(given: Mapping[str, Any]) -> Data:
-    return {"ids": _tests_of(_key(given["TEAM"]))}
 
 
 _ONE_MORE_THERE = """
@@ -460,7 +445,7 @@ def _judge_mark(data: Data) -> Verdict:
 CHECKS["08.4"] = TaskCheck(
     answers=("mark",),
     given=("TEAM",),
-    facts=_team_tests,
+    facts=lambda given: {"ids": tests_of(given["TEAM"])},
     settle=_run_mark,
     judge=_judge_mark,
     hints=(
@@ -492,10 +477,6 @@ asyncio_default_fixture_loop_scope = "session"
 asyncio_default_test_loop_scope = "session"
 """
 _BACK = "test_a_rollback_undoes_what_was_not_committed"
-
-
-def _row_tests(given: Mapping[str, Any]) -> Data:
-    return {"ids": _tests_of(_key(given["ROWS"]))}
 
 
 def _run_isolated(data: Data, given: Mapping[str, Any]) -> Data:
@@ -553,7 +534,7 @@ def _judge_isolated(data: Data) -> Verdict:
 CHECKS["08.5"] = TaskCheck(
     answers=("isolated",),
     given=("ROWS",),
-    facts=_row_tests,
+    facts=lambda given: {"ids": tests_of(given["ROWS"])},
     settle=_run_isolated,
     judge=_judge_isolated,
     hints=(

@@ -15,8 +15,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from loopbound.checks.plain import plain, told
-from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders, short
-from loopbound.checks.task import Data, TaskCheck, at, is_thing, value_of
+from loopbound.checks.suites import (
+    LIMIT,
+    files_of,
+    judge_suite,
+    key_of,
+    miscounting,
+    run_orders,
+    short,
+)
+from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
 from loopbound.loops import name_of
@@ -137,7 +145,7 @@ def five_rows(suite: Mapping[str, str]) -> Any:
             ),
             *(str(row[measure]) for measure in ("loops", "connections", "idle", "rows")),
         ]
-        for label, row in _measured(json.dumps(plain(dict(suite)))).items()
+        for label, row in _measured(key_of(suite)).items()
     }
     columns = [
         "tests passed",
@@ -151,7 +159,7 @@ def five_rows(suite: Mapping[str, str]) -> Any:
 
 def _rows(given: Mapping[str, Any]) -> Data:
     return {
-        "rows": _measured(json.dumps(plain(dict(given["SUITE"])))),
+        "rows": _measured(key_of(given["SUITE"])),
         "names": {label: cure[0] for label, cure in _CURES.items()},
     }
 
@@ -347,19 +355,12 @@ def _judge_thread(data: Data) -> Verdict:
     )
 
 
-def _draw_events(data: Data) -> Any:
-    from loopbound.figures import timeline
-    from loopbound.recorder import Event
-
-    return timeline([Event(**event) for event in data["events"]], "Your run")
-
-
 CHECKS["09.2"] = TaskCheck(
     answers=("from_thread",),
     given=("count_reports",),
     observe=_observe_thread,
     judge=_judge_thread,
-    show=_draw_events,
+    show=timeline_of("Your run"),
     hints=(
         (
             "The engine's connections belong to the server's loop, which is running. So the"
@@ -558,7 +559,7 @@ CHECKS["09.3"] = TaskCheck(
     given=("count_reports",),
     observe=_observe_worker,
     judge=_judge_worker,
-    show=_draw_events,
+    show=timeline_of("Your run"),
     hints=(
         (
             "`asyncio.run` makes a loop for one task and closes it. What the task leaves in the"
@@ -611,7 +612,7 @@ def _as_found(suite: str) -> Data:
 
 
 def _found(given: Mapping[str, Any]) -> Data:
-    return _as_found(json.dumps(plain(dict(given["SUITE"]))))
+    return _as_found(key_of(given["SUITE"]))
 
 
 def _prices(run: SuiteRun) -> Data:

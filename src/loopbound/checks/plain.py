@@ -42,3 +42,8 @@ def told(value: Any) -> str:
     else:
         text = repr(value)
     return text if len(text) <= 160 else f"{text[:150]} …"
+
+
+def first_difference(mine: list[Any], theirs: list[Any]) -> int:
+    """The first place at which two lists of one length differ."""
+    return next(n for n, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other)

@@ -19,7 +19,7 @@ from loopbound.checks.verdict import Verdict, failed
 from loopbound.checks.watch import DID_NOT_END, RAISED_ERROR, RETURNED, STUB, Watch
 from loopbound.course import manifest
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED
-from loopbound.recorder import DIFFERENT
+from loopbound.recorder import DIFFERENT, Event
 
 __all__ = ["TaskCheck", "complete", "facts_of", "judge", "observe", "observed", "task_check"]
 
@@ -229,6 +229,20 @@ def value_of(data: Data, position: int = 0) -> Any:
 def is_thing(value: Any, kind: str | None = None) -> bool:
     """Whether a plain value stands for an object that has no JSON form (of this type)."""
     return isinstance(value, dict) and list(value) == ["type"] and kind in (None, value["type"])
+
+
+def timeline_of(title: str, logged: bool = True) -> Callable[[Data], Any]:
+    """A ``show`` that draws the events of a run on its loops; ``logged``: also what the pool
+    logged.
+    """
+
+    def draw(data: Data) -> Any:
+        from loopbound.figures import timeline
+
+        events = [Event(**each) for each in data["events"]]
+        return timeline([each for each in events if logged or each.kind != "logged"], title)
+
+    return draw
 
 
 def returned(data: Data, position: int = 0) -> str:

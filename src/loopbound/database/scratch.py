@@ -54,6 +54,11 @@ class ScratchDatabase:
         self._process = os.getpid()
         self._closed = False
 
+    @property
+    def dsn(self) -> str:
+        """``postgresql://…/name`` for asyncpg's and psycopg's own ``connect``; holds the password."""
+        return self.url.replace("+asyncpg", "", 1)
+
     def sessions(self, settle: float = 0.0) -> list[Session]:
         """Who is connected to it now, oldest session first. Loopbound's own session is not among
         them.
