@@ -45,7 +45,8 @@ import psutil
 
 from loopbound.checks.cells import solution_source
 from loopbound.checks.watch import LIMIT
-from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignments
+from loopbound.paths import repository
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.database import server_address
 from loopbound.files import check_writable, replace_text

@@ -9,12 +9,13 @@ import json
 import pytest
 
 from loopbound.checks import NOT_ATTEMPTED, PASSED, task_check
-from loopbound.course.manifest import assignments, repository
+from loopbound.course.manifest import assignments
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.exercises.command import build
 from loopbound.exercises.proof import WrongAnswer, answer_of, verdict_on, wrong_answers
 from loopbound.lessons.rules import AMERICAN, BANNED
 from loopbound.lessons.text import prose
+from loopbound.paths import repository
 
 ROOT = repository()
 ASSIGNMENTS = pytest.mark.parametrize("which", assignments(), ids=lambda which: which.name)

@@ -9,10 +9,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import grade_id_of
 from loopbound.lessons.execute import run_notebook
 from loopbound.lessons.stable import without_colour
+from loopbound.paths import repository
 
 ROOT = repository()
 ASSIGNMENTS = pytest.mark.parametrize("which", assignments(), ids=lambda which: which.name)

@@ -7,8 +7,8 @@ import textwrap
 import pytest
 
 from loopbound.checks import PASSED
-from loopbound.course.manifest import repository
 from loopbound.exercises.proof import verdict_on
+from loopbound.paths import repository
 
 RIGHT = [
     (

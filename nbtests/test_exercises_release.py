@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from loopbound.checks import check, show
-from loopbound.course.manifest import assignments, repository
+from loopbound.course.manifest import assignments
 from loopbound.exercises import command
 from loopbound.exercises.form import solution_form
 from loopbound.exercises.proof import answer_of, namespace, wrong_answers
 from loopbound.exercises.release import checksum, released, stubbed
 from loopbound.figures import Figure
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 ANSWER = (

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from loopbound.checks import NOT_ATTEMPTED, PASSED
-from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.exercises.proof import WrongAnswer, wrong_answers
 from loopbound.grading.handed import Handed
 from loopbound.grading.processes import House
 from loopbound.grading.results import Graded
 from loopbound.grading.run import grade_all
+from loopbound.paths import repository
 from loopbound.prompt.executor import kernels
 
 

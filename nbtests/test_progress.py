@@ -21,8 +21,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from loopbound import progress
 from loopbound.checks import NOT_ATTEMPTED, PASSED, RAISED, WRONG, CheckFailed, check
-from loopbound.course.manifest import repository
 from loopbound.lessons.execute import run_notebook
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.progress import OUTCOMES, Entry, ProgressFile, progress_path
 

@@ -24,11 +24,12 @@ import nbformat
 import pytest
 
 from loopbound.checks import PASSED
-from loopbound.course.manifest import assignment, assignments, lessons, repository, task
+from loopbound.course.manifest import assignment, assignments, lessons, task
 from loopbound.course.solutions import BEGIN, COPY, grade_id_of
 from loopbound.exercises.proof import answer_of, verdict_on, wrong_answers
 from loopbound.grading.submission import read_submission
 from loopbound.lessons.stable import without_colour
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.progress import ProgressFile
 from loopbound.prompt import naming

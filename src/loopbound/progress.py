@@ -25,8 +25,8 @@ from typing import Any
 import fasteners
 import platformdirs
 
-from loopbound.course.manifest import repository
 from loopbound.files import replace_text
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["OUTCOMES", "Entry", "ProgressFile", "progress_path"]

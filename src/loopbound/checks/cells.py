@@ -12,6 +12,7 @@ from loopbound.checks.task import judge, observed, task_check
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, CheckFailed, Feedback
 from loopbound.course import manifest
 from loopbound.course.solutions import BEGIN, END, answer_source
+from loopbound.paths import repository
 from loopbound.progress import ProgressFile
 
 __all__ = ["Note", "check", "hint", "next_hints", "show", "solution", "solution_source"]
@@ -147,7 +148,7 @@ def solution_source(identity: str) -> str:
 
     Raises ``Problem`` without the repository's ``solutions/``.
     """
-    source = answer_source(manifest.repository(), identity)
+    source = answer_source(repository(), identity)
     return re.sub(rf"^\s*### ({BEGIN}|{END})\n?", "", source, flags=re.MULTILINE).rstrip()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from ..paths import is_root
 from ..problem import Problem
 from . import programs
 from .address import Address
@@ -246,7 +247,7 @@ class Server:
             file.write(text)
 
     def _hand_over(self, path: Path) -> None:
-        if programs.is_root():
+        if is_root():
             os.chown(path, *programs.server_ids())
 
     def _failure(self, log: str, said: str) -> str:

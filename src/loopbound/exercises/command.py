@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from loopbound.course.manifest import Assignment, assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignment, assignments
+from loopbound.paths import repository
 from loopbound.course.solutions import COPY
 from loopbound.exercises.form import solution_form
 from loopbound.exercises.release import released

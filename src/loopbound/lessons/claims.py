@@ -17,8 +17,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loopbound.course.manifest import lessons, repository, wanted_claims
+from loopbound.course.manifest import lessons, wanted_claims
 from loopbound.lessons.rules import Course, claim_exists, claims_of, read_course
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 

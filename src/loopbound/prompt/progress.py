@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from loopbound.course.manifest import Assignment, Task, assignments, repository
+from loopbound.course.manifest import Assignment, Task, assignments
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.progress import OUTCOMES, Entry, ProgressFile
 from loopbound.prompt.console import Console, complain

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from loopbound.course.manifest import repository
 from loopbound.grading.submission import Submission, read_submission
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.prompt.changes import Saved, Saves
 from loopbound.prompt.console import Console, complain

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from loopbound.course.manifest import agendas, repository
+from loopbound.course.manifest import agendas
 from loopbound.files import replace_text
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.workshop.guide import agenda_block, filled, lessons_block
 
