@@ -44,7 +44,7 @@ from typing import Any
 import psutil
 
 from loopbound.checks.watch import LIMIT
-from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.database import server_address
 from loopbound.files import check_writable, replace_text
@@ -52,6 +52,7 @@ from loopbound.grading.grade import Limits
 from loopbound.grading.gradebook import Gradebook
 from loopbound.grading.submission import template
 from loopbound.learner.cells import solution_source
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 ROOT = repository()

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loopbound.course.manifest import assignment, repository
+from loopbound.course.manifest import assignment
 from loopbound.course.solutions import answer_source, grade_id_of, nbgrader_of
 from loopbound.grading.grade import Limits
+from loopbound.paths import repository
 
 NAMESPACES, GROUPS = "namespaces", "groups"
 RUNS_AWAY, KILLS, LEAVES, TAMPERS, BROKEN, REACHES = (

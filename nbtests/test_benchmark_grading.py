@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from loopbound.course.manifest import assignment, repository
+from loopbound.course.manifest import assignment
+from loopbound.paths import repository
 
 SCRIPT = repository() / "benchmarks" / "grading.py"
 WHICH = assignment("02")

@@ -18,8 +18,9 @@ from loopbound.checks.capstone import hidden_files, labels_of
 from loopbound.checks.lesson_10 import _as_found as as_found
 from loopbound.checks.lesson_10 import _refused as refused
 from loopbound.checks.verdict import Verdict
-from loopbound.course.manifest import assignment, repository
+from loopbound.course.manifest import assignment
 from loopbound.outcomes import PASSED
+from loopbound.paths import repository
 from loopbound.suite import BACKEND
 
 ROOT = repository()

@@ -13,9 +13,10 @@ from loopbound.authoring.release import build
 from loopbound.authoring.rules import AMERICAN, BANNED
 from loopbound.authoring.text import prose
 from loopbound.checks import task_check
-from loopbound.course.manifest import assignments, repository
+from loopbound.course.manifest import assignments
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED
+from loopbound.paths import repository
 
 ROOT = repository()
 ASSIGNMENTS = pytest.mark.parametrize("which", assignments(), ids=lambda which: which.name)

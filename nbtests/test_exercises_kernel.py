@@ -11,8 +11,9 @@ import pytest
 
 from loopbound.authoring.execute import run_notebook
 from loopbound.authoring.stable import without_colour
-from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import grade_id_of
+from loopbound.paths import repository
 
 ROOT = repository()
 ASSIGNMENTS = pytest.mark.parametrize("which", assignments(), ids=lambda which: which.name)

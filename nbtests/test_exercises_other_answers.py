@@ -7,8 +7,8 @@ import textwrap
 import pytest
 
 from loopbound.authoring.proof import verdict_on
-from loopbound.course.manifest import repository
 from loopbound.outcomes import PASSED
+from loopbound.paths import repository
 
 RIGHT = [
     (

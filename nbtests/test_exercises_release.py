@@ -14,8 +14,9 @@ from loopbound.authoring.proof import answer_of, namespace, wrong_answers
 from loopbound.authoring.release import checksum, released, stubbed
 from loopbound.authoring.solution_form import solution_form
 from loopbound.commands import exercises as command
-from loopbound.course.manifest import assignments, repository
+from loopbound.course.manifest import assignments
 from loopbound.figures import Figure
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 ANSWER = (

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loopbound.authoring.proof import WrongAnswer, wrong_answers
-from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.grading.handed import Handed
 from loopbound.grading.isolation.processes import House
@@ -19,6 +19,7 @@ from loopbound.grading.results import Graded
 from loopbound.grading.run import grade_all
 from loopbound.learner.executor import kernels
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED
+from loopbound.paths import repository
 
 
 @pytest.fixture(scope="module")

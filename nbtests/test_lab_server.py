@@ -176,7 +176,8 @@ def clone(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy, so that what a server writes beside notebooks does not land in the tree under test."""
     folder = tmp_path_factory.mktemp("lab") / "Zoë’s course"
     folder.mkdir()
-    shutil.copy2(repository / "lab.py", folder)
+    for name in ("lab.py", "pyproject.toml"):
+        shutil.copy2(repository / name, folder)
     for name in ("src", "notebooks"):
         shutil.copytree(
             repository / name,

@@ -15,7 +15,8 @@ import pytest
 from nbgrader_course import Call, Course
 
 from loopbound.authoring.proof import answer_of, wrong_answers
-from loopbound.course.manifest import Assignment, assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignment, assignments
+from loopbound.paths import repository
 
 ROOT = repository()
 FIRST = assignment("01")

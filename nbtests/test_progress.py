@@ -21,11 +21,11 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from loopbound.authoring.execute import run_notebook
 from loopbound.checks import CheckFailed
-from loopbound.course.manifest import repository
 from loopbound.learner import progress
 from loopbound.learner.cells import check
 from loopbound.learner.progress import Entry, ProgressFile, progress_path
 from loopbound.outcomes import NOT_ATTEMPTED, OUTCOMES, PASSED, RAISED, WRONG
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 RIGHT = "async def all_reports(users, fetch): return await asyncio.gather(*map(fetch, users))"

@@ -29,13 +29,14 @@ from loopbound.commands.check import check_command
 from loopbound.commands.progress import progress_command
 from loopbound.commands.reset import reset_command
 from loopbound.commands.watch import watch_command
-from loopbound.course.manifest import assignment, assignments, lessons, repository, task
+from loopbound.course.manifest import assignment, assignments, lessons, task
 from loopbound.course.solutions import BEGIN, COPY, grade_id_of
 from loopbound.grading.submission import read_submission
 from loopbound.learner import targets as naming
 from loopbound.learner.progress import ProgressFile
 from loopbound.learner.saves import Saves, changed_tasks, exercises_below
 from loopbound.outcomes import PASSED
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.terminal import Console
 

@@ -18,10 +18,11 @@ import pytest
 from test_browser import FLAGS, NAMES, chromium
 
 from loopbound.authoring.proof import wrong_answers
-from loopbound.course.manifest import assignment, assignments, repository, task
+from loopbound.course.manifest import assignment, assignments, task
 from loopbound.figures.style import INK
 from loopbound.grading.results import Graded, TaskResult
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.report import check_folder, write_report
 from loopbound.report.markup import shown

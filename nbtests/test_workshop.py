@@ -27,9 +27,9 @@ from loopbound.course.manifest import (
     assignments,
     lesson,
     lessons,
-    repository,
     task,
 )
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 ROOT = repository()

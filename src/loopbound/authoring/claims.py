@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loopbound.authoring.rules import Course, claim_exists, claims_of, read_course
-from loopbound.course.manifest import lessons, repository, wanted_claims
+from loopbound.course.manifest import lessons, wanted_claims
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from loopbound.authoring.release import build
 from loopbound.authoring.solution_form import SCHEMA, dumped
-from loopbound.course.manifest import Assignment, Task, assignment, repository
+from loopbound.course.manifest import Assignment, Task, assignment
 from loopbound.course.solutions import BEGIN, END, grade_id_of
 from loopbound.files import replace_text
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["new_task"]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from loopbound.authoring.new_task import new_task
 from loopbound.authoring.release import build
-from loopbound.course.manifest import assignment, assignments, repository
+from loopbound.course.manifest import assignment, assignments
 from loopbound.course.solutions import COPY
+from loopbound.paths import repository
 
 __all__ = ["exercises_command"]
 

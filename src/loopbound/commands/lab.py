@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import TextIO
 
+from loopbound.paths import ELSEWHERE, cache_folder, repository
 from loopbound.problem import Problem
 
 START_PAGE = "notebooks/00-start-here.ipynb"
@@ -37,22 +38,6 @@ NOT_FOR_KERNELS = [
     "MPLBACKEND",
     "JUPYTER_PATH",
 ]
-
-
-def repository() -> Path:
-    """The clone that holds the notebooks: the one that this package is installed from, else the
-    folder above the current one.
-
-    Raises Problem if neither has the start page's folder.
-    """
-    here = Path.cwd()
-    for folder in (Path(__file__).resolve().parents[3], here, *here.parents):
-        if (folder / "lab.py").is_file() and (folder / "notebooks").is_dir():
-            return folder
-    raise Problem(
-        f"no notebooks here: {here} is not inside a clone of Loopbound.\nRun the command in the"
-        " clone."
-    )
 
 
 def lab_command(port: int | None = None, browser: bool = True) -> int:
@@ -132,7 +117,7 @@ def _start(root: Path, port: int, browser: bool, console: TextIO):
             # Open tabs are remembered for each clone: those of the reader's other labs are files
             # that this one does not have.
             (
-                f"--LabApp.workspaces_dir={_cache() / 'workspaces' / hashlib.sha256(bytes(root)).hexdigest()[:16]}"
+                f"--LabApp.workspaces_dir={cache_folder() / 'workspaces' / hashlib.sha256(bytes(root)).hexdigest()[:16]}"
             ),
             "--LabApp.news_url=None",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
@@ -200,17 +185,11 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _cache() -> Path:
-    import platformdirs
-
-    return platformdirs.user_cache_path("loopbound", appauthor=False)
-
-
 def _log_file() -> Path:
     """A new log for this run; the latest ten stay."""
     import time
 
-    folder = _cache() / "logs"
+    folder = cache_folder() / "logs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for old in sorted(folder.glob("lab-*.log"))[:-9]:
@@ -219,8 +198,7 @@ def _log_file() -> Path:
         path.touch(mode=0o600)  # it holds the address with its token
     except OSError as error:
         raise Problem(
-            f"cannot write Jupyter's log in {folder}: {error.strerror}\nSet XDG_CACHE_HOME to a"
-            " folder of your own."
+            f"cannot write Jupyter's log in {folder}: {error.strerror}\n{ELSEWHERE}"
         ) from error
     return path
 

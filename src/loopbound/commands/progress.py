@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from loopbound.course.manifest import Assignment, Task, assignments, repository
+from loopbound.course.manifest import Assignment, Task, assignments
 from loopbound.learner.progress import Entry, ProgressFile
 from loopbound.outcomes import ANSI, SIGNS
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.terminal import Console, complain
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from loopbound.authoring.release import released
 from loopbound.checks.task import task_check
-from loopbound.course.manifest import Assignment, Task, assignment, repository
+from loopbound.course.manifest import Assignment, Task, assignment
 from loopbound.course.solutions import COPY, grade_id_of
 from loopbound.files import replace_text
 from loopbound.grading.submission import Submission, read_submission, template
 from loopbound.learner.targets import handed_out_at, is_task, notebook_meant, own_place, task_meant
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.terminal import Console
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from loopbound.commands.lab import NOT_FOR_KERNELS, repository
+from loopbound.commands.lab import NOT_FOR_KERNELS
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["test_command"]

@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from loopbound.course.manifest import repository
 from loopbound.grading.submission import Submission, read_submission
 from loopbound.learner.executor import kernels
 from loopbound.learner.feedback import Executor, Executors, keep, say_feedback, total
 from loopbound.learner.saves import Saved, Saves
 from loopbound.learner.targets import notebook_meant
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.terminal import Console, ProgressLine, complain, ended_in_good_order
 

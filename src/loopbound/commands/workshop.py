@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from loopbound.authoring.guide import agenda_block, filled, lessons_block
-from loopbound.course.manifest import agendas, repository
+from loopbound.course.manifest import agendas
 from loopbound.files import replace_text
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["GUIDE", "workshop_command"]

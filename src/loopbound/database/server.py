@@ -18,6 +18,7 @@ import psutil
 from loopbound.database import programs
 from loopbound.database.address import Address
 from loopbound.database.folder import Folder
+from loopbound.paths import is_root
 from loopbound.problem import Problem
 
 SETTINGS = {
@@ -246,7 +247,7 @@ class Server:
             file.write(text)
 
     def _hand_over(self, path: Path) -> None:
-        if programs.is_root():
+        if is_root():
             os.chown(path, *programs.server_ids())
 
     def _failure(self, log: str, said: str) -> str:

@@ -18,8 +18,9 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 import loopbound.checks
-from loopbound.course.manifest import assignments, repository
+from loopbound.course.manifest import assignments
 from loopbound.grading.results import Graded, TaskResult
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["Gradebook", "course_digest"]

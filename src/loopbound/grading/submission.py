@@ -21,8 +21,9 @@ from typing import Any
 
 from loopbound.authoring.release import stubbed
 from loopbound.checks.task import task_check
-from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import BEGIN, cells_of, grade_id_of, nbgrader_of
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["Submission", "Template", "read_submission", "template"]

@@ -14,6 +14,7 @@ from loopbound.course import manifest
 from loopbound.course.solutions import BEGIN, END, answer_source
 from loopbound.learner.progress import ProgressFile
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED
+from loopbound.paths import repository
 
 __all__ = ["Note", "check", "hint", "next_hints", "show", "solution", "solution_source"]
 
@@ -148,7 +149,7 @@ def solution_source(identity: str) -> str:
 
     Raises ``Problem`` without the repository's ``solutions/``.
     """
-    source = answer_source(manifest.repository(), identity)
+    source = answer_source(repository(), identity)
     return re.sub(rf"^\s*### ({BEGIN}|{END})\n?", "", source, flags=re.MULTILINE).rstrip()
 
 

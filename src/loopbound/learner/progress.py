@@ -25,9 +25,9 @@ from typing import Any
 import fasteners
 import platformdirs
 
-from loopbound.course.manifest import repository
 from loopbound.files import replace_text
 from loopbound.outcomes import NOT_ATTEMPTED, OUTCOMES, PASSED
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["Entry", "ProgressFile", "progress_path"]

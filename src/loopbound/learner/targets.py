@@ -6,7 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from loopbound.course.manifest import Assignment, Task, assignment, assignments, repository, task
+from loopbound.course.manifest import Assignment, Task, assignment, assignments, task
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["handed_out_at", "is_task", "notebook_meant", "own_place", "task_meant"]

@@ -8,9 +8,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from loopbound.course.manifest import Lesson, repository
+from loopbound.course.manifest import Lesson
 from loopbound.files import check_writable, replace_text
 from loopbound.grading.results import Graded
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.report.cohort_page import cohort_page
 from loopbound.report.learner_page import learner_page

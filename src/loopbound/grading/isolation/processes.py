@@ -21,10 +21,10 @@ from typing import Any
 import psutil
 import zmq.asyncio
 
-from loopbound.course.manifest import repository
 from loopbound.grading.isolation.channel import Channel, Garbled
 from loopbound.grading.isolation.folders import grading_folder
 from loopbound.grading.isolation.lending import Lender, Lending, relay
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["KILL", "Child", "Ended", "House"]

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import fasteners
 
-from loopbound.database.folder import open_folder
+from loopbound.paths import cache_folder
 from loopbound.problem import Problem
 from loopbound.suite.incident import BACKEND
 from loopbound.suite.versions.observed import SHOWN
@@ -175,7 +175,7 @@ def _home() -> Path:
     """Where the environments of this lock and this Python are."""
     made_of = hashlib.sha256((project() / "uv.lock").read_bytes())
     made_of.update(f"{sys.base_prefix} {sys.version} {sys.platform}".encode())
-    return open_folder().path.parent / "versions" / made_of.hexdigest()[:16]
+    return cache_folder() / "versions" / made_of.hexdigest()[:16]
 
 
 def _make(name: str, target: Path) -> None:
