@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from as_found import FIVE
+from suite_processes import suites_of
 
 from loopbound.commands.incident import incident_command, table, write_json
 from loopbound.files import check_writable
@@ -107,12 +107,8 @@ def test_ctrl_c_ends_the_suites_and_writes_nothing(tmp_path: Path) -> None:
         text=True,
     )
 
-    def suites() -> list[psutil.Process]:
-        children = psutil.Process(process.pid).children()
-        return [child for child in children if "loopbound_child.py" in " ".join(child.cmdline())]
-
     until = time.monotonic() + 60
-    while not (found := suites()) and time.monotonic() < until:
+    while not (found := suites_of(process.pid)) and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, said = process.communicate(timeout=60)

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from suite_processes import suites_of
 
 from loopbound import run_suite
 from loopbound.database import scratch_database
@@ -165,11 +166,7 @@ def test_processes_that_do_not_want_to_end(hung: dict[str, SuiteRun]) -> None:
 
 
 def test_nothing_of_a_hung_suite_goes_on(hung: dict[str, SuiteRun]) -> None:
-    assert not [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "loopbound_child.py" in " ".join(child.cmdline())
-    ]
+    assert suites_of(os.getpid()) == []
 
 
 @pytest.mark.parametrize("ending", ["ctrl-c", "kill -9"])
@@ -198,11 +195,7 @@ def test_the_caller_is_ended(tmp_path: Path, ending: str) -> None:
         lambda: "database loopbound_suite_" in said() and "\n" in said().split("database ")[1]
     )
     database = said().split("database ")[1].split()[0]
-    child = [
-        one
-        for one in psutil.Process(process.pid).children()
-        if "loopbound_child.py" in " ".join(one.cmdline())
-    ]
+    child = suites_of(process.pid)
     assert len(child) == 1
     if ending == "ctrl-c":
         process.send_signal(signal.SIGINT)

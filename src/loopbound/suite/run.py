@@ -31,6 +31,8 @@ PLUGINS = (
 UNWANTED = re.compile(
     r"(PY|COV_|COVERAGE)|(PG[A-Z]+|CI|BUILD_NUMBER|DATABASE_URL|FORCE_COLOR|NO_COLOR|CELERY_\w+)$"
 )
+# Variables that an interpreter or a library reads once: a run that sets one gets a fresh process.
+UNFORKED = re.compile(r"PYTHON|PYDANTIC|LANG|LC_|LD_|TZ|.*(SSL|SQLALCHEMY)", re.IGNORECASE)
 
 
 def run_suite(
@@ -176,6 +178,7 @@ def _run(
                 "order": order,
                 "trace": trace,
                 "limit": limit,
+                "fresh": any(map(UNFORKED.match, environment or ())),
                 "plugins": [pair for pair in PLUGINS if not _blocked(pair[0], options)],
                 "words": (
                     [
@@ -190,9 +193,10 @@ def _run(
                     + [*options, *tests]
                 ),
             }
-            child = Child(
-                _interpreter(python), copy, given, _variables(scratch, environment), scratch
-            )
+            variables = _variables()
+            own = {**variables, "DATABASE_URL": scratch.url, **(environment or {})}
+            warm = None if python else variables
+            child = Child(_interpreter(python), copy, given, own, scratch, warm)
             try:
                 child.wait(limit, stop)
             finally:
@@ -218,14 +222,12 @@ def _blocked(name: str, options: Sequence[str]) -> bool:
     return f"-pno:{name}" in "".join(options) or f"-p=no:{name}" in options
 
 
-def _variables(scratch: ScratchDatabase, more: Mapping[str, str] | None) -> dict[str, str]:
+def _variables() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not UNWANTED.match(name.upper())}
     return kept | {
-        "DATABASE_URL": scratch.url,
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONIOENCODING": "utf-8",
         "COLUMNS": "110",  # the same lines in a notebook, a terminal and CI
-        **(more or {}),
     }
 
 

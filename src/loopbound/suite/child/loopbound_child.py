@@ -7,22 +7,30 @@ interpreter without Loopbound can run it. It starts in the project's folder and 
     stdout  takes the reports, a JSON object a line
     stderr  a file, which becomes the standard output and error of pytest
     the name of a file of JSON: {"order", "trace", "limit", "plugins", "words", "stacks"}
+
+Given "warm" and the descriptor of a socket instead, it imports what suites need, and forks for each
+name of such a file that comes over the socket. The fork goes on as a fresh process does.
 """
 
 import _thread
+import contextlib
 import faulthandler
+import gc
 import importlib
 import importlib.util
 import itertools
 import json
 import os
 import random
+import select
 import shutil
 import signal
+import socket
 import sys
 import sysconfig
 import threading
 import time
+import warnings
 
 LONGEST_TEXT = 60_000  # of one traceback or message, in characters
 # seconds after the limit: then faulthandler's own timer writes the stacks, should nothing else be
@@ -32,6 +40,24 @@ LONGEST_TIMER = 1_000_000.0  # seconds that faulthandler accepts everywhere
 ANSWER_SECONDS = 5.0
 CLEARING_SECONDS = 2.0
 ORPHANED = 4  # exit code
+IDLE_SECONDS = 60.0  # after which a warm process ends
+# What a warm process imports beside pytest, where the sources of a project name its package: slow
+# to import, and without threads, loops or connections of its own.
+IMPORTED = (
+    "argon2",
+    "asyncpg",
+    "celery.app.base",
+    "celery.app.trace",
+    "celery.backends.base",
+    "celery.worker.worker",
+    "fastapi",
+    "httpx",
+    "jwt",
+    "pydantic.v1",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.ext.asyncio",
+    "sqlalchemy.orm",
+)
 
 
 def main(given_in):
@@ -52,6 +78,99 @@ def main(given_in):
     import pytest
 
     return pytest.main(given["words"], plugins=[plugin(watch, given)])
+
+
+def warm(control):
+    """Fork for each name of a file that comes over a socket, until its other end is closed; returns
+    that name in the fork.
+
+    With the name come four descriptors: for stdin, stdout and stderr, and one that is told the
+    fork's process id and, when it has ended, its exit code, a line each. No code of a project runs
+    in the warm process itself.
+    """
+    line, running = socket.socket(fileno=control), {}
+    lines = [line]
+    while lines or running:
+        ready = select.select([*lines, *running], [], [], None if running else IDLE_SECONDS)[0]
+        if not ready:
+            break
+        for end in running.keys() & set(ready):
+            process, told = running.pop(end)
+            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            with contextlib.suppress(BrokenPipeError):
+                os.write(told, b"%d\n" % code)
+            os.close(told)
+            os.close(end)
+        if line not in ready:
+            continue
+        name, given, _, _ = socket.recv_fds(line, 1 << 16, 4)
+        if not name:
+            lines.clear()
+            continue
+        orders = os.fsdecode(name)
+        fresh = prepare(orders)
+        process = os.fork()
+        if process == 0:
+            line.close()
+            for end, (_, told) in running.items():
+                os.close(end)
+                os.close(told)
+            return become(orders, given, fresh)
+        running[os.pidfd_open(process)] = process, given.pop()
+        for descriptor in given:
+            os.close(descriptor)
+    os._exit(0)
+
+
+def prepare(orders):
+    """Import what a suite needs; returns whether it needs a fresh process all the same."""
+    with open(orders, encoding="utf-8") as file:
+        given = json.load(file)
+    names, sources = set(), []
+    for place, folders, files in os.walk(os.path.join(os.path.dirname(orders), "project")):
+        names.update(folders)
+        for name in files:
+            if name.endswith(".py"):
+                names.add(name[:-3])
+                with open(os.path.join(place, name), "rb") as file:
+                    sources.append(file.read())
+    source = b"\n".join(sources)
+    import _pytest.config
+
+    wanted = ["_pytest." + name for name in _pytest.config.default_plugins]
+    wanted += [module for _, module in given["plugins"]]
+    wanted += [name for name in IMPORTED if name.partition(".")[0].encode() in source]
+    before = len(sys.modules)
+    with warnings.catch_warnings():
+        for name in wanted:
+            with contextlib.suppress(Exception):  # one that is not installed here
+                importlib.import_module(name)
+    if len(sys.modules) > before:
+        gc.collect()
+        gc.freeze()
+    # A project's own module comes first, even before one of the standard library.
+    return given["fresh"] or not names.isdisjoint(name.partition(".")[0] for name in sys.modules)
+
+
+def become(orders, descriptors, fresh):
+    """Be the process of a suite, as if it had been started: its session, its streams, its
+    variables, its folder.
+    """
+    os.setsid()
+    for number, descriptor in enumerate(descriptors[:3]):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    with open(orders, encoding="utf-8") as file:
+        variables = json.load(file)["variables"]
+    os.chdir(os.path.join(os.path.dirname(orders), "project"))
+    os.write(descriptors[3], b"%d\n" % os.getpid())
+    os.close(descriptors[3])
+    if fresh:
+        os.execve(sys.executable, [sys.executable, __file__, orders], variables)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.argv[1:] = sys.orig_argv[2:] = [orders]
+    return orders
 
 
 class Reports:
@@ -357,4 +476,4 @@ class Trace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(warm(int(sys.argv[2])) if sys.argv[1] == "warm" else sys.argv[1]))
