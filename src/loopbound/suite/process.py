@@ -20,8 +20,7 @@ import psycopg
 
 from loopbound.database import ScratchDatabase, Session
 from loopbound.problem import Problem
-
-from .warm import forked
+from loopbound.suite.warm import forked
 
 PROGRAM = Path(__file__).parent / "child" / "loopbound_child.py"
 STACKS_SECONDS = 3.0  # to wait for a hung process to write its stacks

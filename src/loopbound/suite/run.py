@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from loopbound.database import ScratchDatabase, scratch_database
+from loopbound.database import scratch_database
 from loopbound.problem import Problem
 from loopbound.suite.child.loopbound_child import ordered as _ordered
 from loopbound.suite.process import TURN_SECONDS, Child
