@@ -22,7 +22,7 @@ from sqlalchemy import make_url
 from loopbound.checks.plain import told
 from loopbound.checks.task import Data, TaskCheck, at, is_thing, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
-from loopbound.checks.watch import Watch
+from loopbound.checks.watch import Watch, one_at_a_time
 from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.loops import NamedLoop
 from loopbound.recorder import DIFFERENT, IN_PROGRESS, OK, Event, Recorder, symptom_of
@@ -539,6 +539,7 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
             _born(watch.recorder, _connect(database, _watched(watch.recorder, rest)))
         )
         pid = connection.get_server_pid()
+        one_at_a_time(home.loop, connection)
         with _running(home):
             reports = watch.step(
                 "B",
