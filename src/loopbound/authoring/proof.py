@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loopbound.authoring.release import stubbed
-from loopbound.checks import judge, observed
+from loopbound.checks import complete, facts_of, judge, observe
 from loopbound.checks.verdict import Verdict
 from loopbound.course.manifest import Assignment, assignment, task
 from loopbound.course.solutions import answer_source, cells_of, nbgrader_of
@@ -80,8 +80,18 @@ def namespace(root: Path, identity: str, code: str) -> dict[str, Any]:
 
 
 def verdict_on(root: Path, identity: str, code: str) -> Verdict:
-    """The verdict on an answer, given as the source of its cell."""
-    return judge(identity, observed(identity, namespace(root, identity, code)))
+    """The verdict on an answer, given as the source of its cell.
+
+    What a task's answers are compared with is found out once in a process.
+    """
+    names = namespace(root, identity, code)
+    facts = _facts(root, identity)
+    return judge(identity, complete(identity, observe(identity, names), names, facts))
+
+
+@functools.cache
+def _facts(root: Path, identity: str) -> dict[str, Any]:
+    return facts_of(identity, _given(root, assignment(task(identity).id[:2])))
 
 
 @functools.cache

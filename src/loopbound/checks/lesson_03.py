@@ -21,7 +21,7 @@ import asyncpg
 from loopbound.checks.plain import first_difference, told
 from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
-from loopbound.checks.watch import Watch
+from loopbound.checks.watch import Watch, one_at_a_time
 from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.loops import NamedLoop
 from loopbound.recorder import DIFFERENT, IN_PROGRESS, OK, Event, Recorder, symptom_of
@@ -553,6 +553,7 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
             _born(watch.recorder, _connect(database, _watched(watch.recorder, rest)))
         )
         pid = connection.get_server_pid()
+        one_at_a_time(home.loop, connection)
         with _running(home):
             reports = watch.step(
                 "B",

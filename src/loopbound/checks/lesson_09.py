@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from loopbound.checks.plain import plain, told
@@ -26,7 +26,7 @@ from loopbound.checks.suites import (
 )
 from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
-from loopbound.checks.watch import Watch
+from loopbound.checks.watch import Watch, one_at_a_time
 from loopbound.loops import name_of
 from loopbound.suite import SuiteRun, run_suite, run_suites
 
@@ -252,6 +252,10 @@ def _observe_thread(names: Mapping[str, Any]) -> Data:
         watch.recorder.watch(engine)
         loop = watch.loop("server").loop
 
+        @event.listens_for(engine.sync_engine, "connect")
+        def opened(connection: Any, record: Any) -> None:
+            one_at_a_time(asyncio.get_running_loop(), connection.driver_connection)
+
         async def work(mine: AsyncEngine) -> Any:
             seen["ran_on"].append(name_of(asyncio.get_running_loop()))
             return await names["count_reports"](mine)
@@ -266,10 +270,8 @@ def _observe_thread(names: Mapping[str, Any]) -> Data:
         call = "to_thread(from_thread, loop, engine, work)"
 
         def on_server() -> bool:
-            # While two loops run in two threads, neither may touch the other's connection: asyncpg
-            # is made for one thread, and two in it at once can end the process. So the pool is
-            # empty at first, and who works on
-            # another loop is not asked again.
+            # The pool is empty at first, and who works on another loop is not asked again: a
+            # connection of one loop, met by another, would say something about the pool.
             return watch.well and set(seen["ran_on"]) <= {"server"}
 
         for number in range(2):
