@@ -15,7 +15,7 @@
     python3 lab.py incident     the incident's suite: 33 tests, five failures (--fix, --order, --repeat, --json)
     python3 lab.py versions     the same on other versions of pytest-asyncio, SQLAlchemy and asyncpg (--write stores it)
     python3 lab.py exercises build   make the exercises from their solutions (--check only looks; new 04 "A title": draft a task)
-    python3 lab.py workshop     write the generated parts of the facilitator's guide anew (--check only looks)
+    python3 lab.py workshop     write the generated parts of the facilitator's guide (--check only looks)
     python3 lab.py claims       the incident documents' claims, each with its verdict, cell and test
 
 The first start makes .venv from uv.lock, with uv if it is there and else with pip; later starts
@@ -250,7 +250,7 @@ def set_up(extras):
     with OneAtATime():
         mark = read_mark()
         reason = why_not_finished(want, mark)
-        if reason is None:  # somebody else finished it while this process waited
+        if reason is None:  # another process finished it while this one waited
             return
         # What an earlier set-up added (the tests' packages, say) stays.
         want["extras"] = sorted(set(want["extras"]) | set(mark.get("extras", [])))
@@ -279,7 +279,7 @@ def set_up(extras):
             remove_quietly()
             raise Problem(reason)
         except BaseException:
-            remove_quietly()  # it would be made anew anyway; a full disk needs the room now
+            remove_quietly()  # it would be made again anyway; a full disk needs the room now
             raise
         steps.say("Ready.")
 

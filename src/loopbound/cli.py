@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
     grade = command(
         "grade",
-        "grade learners' notebooks; exit code 0 when each could be read, whatever it earned",
+        "grade learners' notebooks; exit code 0 when each could be read",
     )
     grade.add_argument(
         "paths",
@@ -169,8 +169,7 @@ def _parser() -> argparse.ArgumentParser:
 
     incident = command(
         "incident",
-        "run the incident's backend suite, as found or with a fix; exit code 0 when it ran,"
-        " whatever its tests said",
+        "run the incident's backend suite, as found or with a fix; exit code 0 when it ran",
     )
     incident.add_argument(
         "--fix", metavar="NAME", help="lay this fix over it first; 'list' names them"
@@ -215,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
 
     exercises = command("exercises", "make the exercises from their solutions, or draft a new task")
     exercises.add_argument(
-        "what", choices=["build", "new"], help="build: write every exercise anew; new: draft a task"
+        "what", choices=["build", "new"], help="build: write every exercise; new: draft a task"
     )
     exercises.add_argument(
         "names",
@@ -227,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="change nothing; exit 1 if an exercise would change"
     )
 
-    workshop = command("workshop", "write the generated parts of the facilitator's guide anew")
+    workshop = command("workshop", "write the generated parts of the facilitator's guide")
     workshop.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 if the guide would change"
     )

@@ -50,7 +50,7 @@ def _python() -> Row:
         "Python",
         version,
         f"the course needs {wanted}",
-        "Run lab.py with another Python; it makes .venv anew.",
+        "Run lab.py with another Python; it makes a new .venv.",
     )
 
 
@@ -96,7 +96,7 @@ def _database() -> Row:
         return Row("PostgreSQL", _on_own_loop(_server_version))
     except Problem as problem:
         return Row("PostgreSQL", "not reached", str(problem), help)
-    except Exception as error:  # whatever it is, the reader needs it as a row and not as a traceback on the first page
+    except Exception as error:  # as a row: no traceback on the first page
         return Row("PostgreSQL", "not reached", f"{type(error).__name__}: {error}", help)
 
 

@@ -210,9 +210,7 @@ class NamedLoop:
         runner = asyncio.Runner(loop_factory=self._loop_factory)
         try:
             loop = runner.get_loop()
-        except (
-            BaseException
-        ) as error:  # no loop, so nobody to tell but the caller who waits for one
+        except BaseException as error:  # no loop: the caller that waits for one is told
             started.set_exception(error)
             return
         _names[loop] = self.name
@@ -227,7 +225,7 @@ class NamedLoop:
                     # message prints the task, and it should show the reader's own code.
                     loop.call_soon(self._name_task, coro, step)
                     value = runner.run(coro)
-                except BaseException as caught:  # handed to the caller unchanged, whatever it is
+                except BaseException as caught:  # any error is handed to the caller unchanged
                     error = caught
                 self._step_task = None
                 _tell(loop, "end", step, error)

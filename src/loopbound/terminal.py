@@ -22,7 +22,7 @@ _PLAIN = str.maketrans({"✓": "+", "✗": "x", "·": ".", "█": "#", "░": "-
 class Console:
     """Standard output as it is now.
 
-    ``colour``: it is a terminal, and nobody asked for no colours (``NO_COLOR``, or ``TERM=dumb``).
+    ``colour``: it is a terminal, and colours are not switched off (``NO_COLOR``, or ``TERM=dumb``).
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ def complain(text: str) -> None:
 
 
 class ProgressLine:
-    """Lines on stderr; and, where somebody watches, one that moves between them and is gone at the
+    """Lines on stderr; and, at a terminal, one that moves between them and is gone at the
     end.
     """
 

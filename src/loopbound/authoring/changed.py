@@ -36,7 +36,7 @@ def changed_notebooks(root: Path) -> list[str]:
 
 
 def hint(root: Path) -> str:
-    """What to tell somebody whose run differs: empty where no notebook was changed."""
+    """What to tell a reader whose run differs: empty where no notebook was changed."""
     names = changed_notebooks(root)
     if not names:
         return ""

@@ -1,7 +1,7 @@
 """Runs a notebook in a fresh kernel and tells what a reader would have met, and what the notebook
 left behind.
 
-nbclient drives the kernel. Around it: one time limit for the whole notebook, whatever reaches the
+nbclient drives the kernel. Around it: one time limit for the whole notebook, what reaches the
 kernel's stderr (also between cells and while it ends), and a probe after the last cell that looks
 for tasks, loops, threads, processes, transports and scratch databases that are still open.
 """

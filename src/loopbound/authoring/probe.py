@@ -81,7 +81,7 @@ def _loops(known):
 
 
 def _threads():
-    # asyncio.to_thread() keeps its workers until the loop ends, and nobody but Jupyter may end its
+    # asyncio.to_thread() keeps its workers until the loop ends, and only Jupyter may end its
     # loop.
     executor = getattr(_known["loop"], "_default_executor", None)
     workers = getattr(executor, "_threads", ())

@@ -93,8 +93,8 @@ def _locked(marks: dict[str, Any]) -> bool:
 
 
 def checksum(cell: dict[str, Any]) -> str:
-    """nbgrader's checksum of a cell, by which it knows an answer that nobody touched and a check
-    that somebody did.
+    """nbgrader's checksum of a cell, by which it knows an untouched answer and a
+    changed check.
     """
     marks = nbgrader_of(cell)
     parts = [

@@ -480,7 +480,7 @@ def _shows(source: str) -> bool:
 
 @_of_each_page
 def outputs_name_no_machine(page: Page) -> Iterator[Finding]:
-    """Outputs hold no folder of somebody's machine, and no host but the reader's own."""
+    """Outputs hold no folder of a machine, and no host but the reader's own."""
     for cell in page.of_kind("code"):
         for text in _output_texts(cell):
             for path in sorted({found[0] for found in _MACHINE_PATH.finditer(text)}):

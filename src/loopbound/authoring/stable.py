@@ -81,7 +81,7 @@ def stable(text: str, tasks: dict[str, str] | None = None) -> str:
 
     Memory addresses become ``0x…``, the file of a cell ``<this cell>``, folders of libraries
     ``…/``, ports ``<port>``, process ids ``…``, the number of a cell ``In[…]``. Tasks are counted
-    anew in order of appearance, so that two tasks stay two; hand the same ``tasks`` dictionary to
+    again in order of appearance, so that two tasks stay two; hand the same ``tasks`` dictionary to
     the texts of one cell to count over all of them.
     """
     tasks = {} if tasks is None else tasks

@@ -1,4 +1,4 @@
-"""Runs of the incident's suite with a learner's files: orders that nobody can foresee, further
+"""Runs of the incident's suite with a learner's files: orders that cannot be foreseen, further
 tests, bugs that must be noticed.
 
 Returns plain data; `lesson_10` judges them. What is hidden from learners lies beside the capstone's
@@ -108,7 +108,7 @@ def run_mended(files: Mapping[str, str], five: Iterable[str]) -> Data:
     if not files:
         return data
     job = {"project": BACKEND, "overlay": dict(files), "limit": LIMIT, "trace": True}
-    # Nobody can write files for orders that are drawn now.
+    # No file can be written for orders that are drawn now.
     seeds = [f"random:{secrets.randbelow(10**9)}" for _ in range(3)]
     hidden = hidden_files("suite")
     first, further = _each([job, job | {"overlay": {**files, **hidden}, "tests": list(hidden)}])

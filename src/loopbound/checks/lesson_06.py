@@ -494,7 +494,7 @@ async def _ended(work: Any) -> str:
 
 @contextlib.asynccontextmanager
 async def _held(database: ScratchDatabase) -> AsyncIterator[None]:
-    """Somebody else's transaction, which has read the table."""
+    """Another user's transaction, which has read the table."""
     connection = await asyncpg.connect(database.dsn)
     try:
         async with connection.transaction():

@@ -207,7 +207,7 @@ def _observe_tidy(names: Mapping[str, Any]) -> Data:
                     )
                 )
                 cases.append(case)
-            # The check tidies up too, whatever the answer did: nothing of it may be collected, with
+            # The check closes them too, also where the answer did: nothing of it may be collected, with
             # a warning, in a later cell.
             watch.step(
                 spare,
@@ -361,7 +361,7 @@ async def test_summary(): assert await count("reports") > 3
     ),
     "pyproject.toml": '[tool.pytest.ini_options]\nasyncio_mode = "auto"\n',
 }
-# The collector is kept away, so that what nobody closed stays to be counted.
+# The garbage collector is off, so that what was not closed can be counted.
 _CONFTEST = """
 import gc, pytest, pytest_asyncio
 from backend import engine

@@ -14,7 +14,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     """The value in JSON's own types; what has none becomes ``{"type": "coroutine"}``, with its
     type's name.
 
-    Exact types only: a subclass may say of itself whatever it likes. Tuples become lists, sets
+    Exact types only: a subclass may say anything of itself. Tuples become lists, sets
         sorted lists.
     """
     kind = type(value)

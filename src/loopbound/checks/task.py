@@ -163,7 +163,7 @@ def judge(identity: str, data: Data) -> Verdict:
 
 
 def _left_behind(data: Data) -> Verdict | None:
-    """What makes any answer wrong, whatever it returned: None where there is nothing of the kind."""
+    """What makes any answer wrong, whatever its value: None where there is nothing of the kind."""
     if data["never_awaited"]:
         name = data["never_awaited"][0]
         return failed(

@@ -111,6 +111,6 @@ class CheckFailed(AssertionError):
         self.feedback = feedback
 
     def _render_traceback_(self) -> list[str]:
-        # IPython shows these lines in place of a traceback: where the package raised this helps
-        # nobody.
+        # IPython shows these lines in place of a traceback: where the package raised this does
+        # not help.
         return self.feedback.text(colour=True).split("\n")

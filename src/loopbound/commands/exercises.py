@@ -15,7 +15,7 @@ __all__ = ["exercises_command"]
 
 
 def exercises_command(what: str, names: Sequence[str], check: bool) -> int:
-    """Writes the exercises anew from their solutions; with ``check`` it changes nothing and gives 1
+    """Write the exercises from their solutions; with ``check`` it changes nothing and gives 1
     where one is stale.
     """
     if what == "new":

@@ -31,7 +31,7 @@ def grade_command(
 ) -> int:
     """Grade notebooks; print a table, and write what else is wanted.
 
-    Returns 0 where every notebook was graded, whatever it earned, and 1 where one could not be
+    Returns 0 where every notebook was graded, whatever its points, and 1 where one could not be
     read.
 
     Raises:
@@ -60,7 +60,7 @@ def grade_command(
         if results:
             progress.stay(
                 f"{len(results)} of {len(handed)} were graded before and have not changed; --again"
-                " grades them anew."
+                " grades them once more."
             )
 
         def done(graded: Graded) -> None:

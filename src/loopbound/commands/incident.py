@@ -15,7 +15,7 @@ from loopbound.terminal import ProgressLine, ended_in_good_order
 
 
 def incident_command(fix: str | None, order: str, repeat: int, target: Path | None) -> int:
-    """Run the incident and tell; returns 0 when it ran, whatever its tests said.
+    """Run the incident and tell; returns 0 when it ran, also where its tests failed.
 
     Args:
         fix: a fix's name, "list" for their names, None for the backend as found.

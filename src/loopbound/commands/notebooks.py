@@ -76,7 +76,7 @@ def format_command(notebooks: Sequence[Path], check: bool) -> int:
 
 
 def _cover(check: bool) -> int:
-    """The README's picture, which is a part of lesson 00: written anew, or only looked at. 1 if it
+    """The README's picture, which is a part of lesson 00: written, or only looked at. 1 if it
     was stale.
     """
     from loopbound.authoring.cover import COVER, cover

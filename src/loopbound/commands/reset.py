@@ -57,7 +57,7 @@ def reset_command(what: str, task: str | None = None) -> int:
     console.say("`progress` keeps the best outcome of each task: a pass from before stays a pass.")
     if copy:
         console.say(f"What it held is kept in {os.path.relpath(copy) if _near(copy) else copy}")
-        console.say("If it is open in Jupyter, load it anew: File > Reload Notebook from Disk.")
+        console.say("If it is open in Jupyter, load it again: File > Reload Notebook from Disk.")
     return 0
 
 

@@ -107,7 +107,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def tidy(rows: dict[str, Any]) -> dict[str, Any]:
-    """The same in one order, whatever was run first."""
+    """The same, sorted."""
     return {
         key: tidy(value) if isinstance(value, dict) else value
         for key, value in sorted(rows.items())

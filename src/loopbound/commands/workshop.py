@@ -14,7 +14,7 @@ GUIDE = "workshop/README.md"
 
 
 def workshop_command(check: bool) -> int:
-    """Writes the guide's generated parts anew; with ``check`` it changes nothing and gives 1 where
+    """Write the guide's generated parts; with ``check`` it changes nothing and gives 1 where
     one is stale.
 
     Raises ``Problem`` where the guide or what it is made from cannot be read.

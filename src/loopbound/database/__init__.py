@@ -1,4 +1,4 @@
-"""A real PostgreSQL for everybody: the embedded server, or the one that DATABASE_URL names.
+"""A real PostgreSQL: the embedded server, or the one that DATABASE_URL names.
 
 >>> scratch = scratch_database("lesson-04")
 >>> engine = create_async_engine(scratch.url)

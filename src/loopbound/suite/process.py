@@ -103,7 +103,7 @@ class Child:
         """Until it has ended, or `limit` seconds after its start: then the evidence is taken.
 
         Raises:
-            KeyboardInterrupt: somebody has set `stop`.
+            KeyboardInterrupt: `stop` was set.
         """
         deadline = self._began + limit
         while not self._ended.wait(min(TURN_SECONDS, max(deadline - time.perf_counter(), 0))):
@@ -123,7 +123,7 @@ class Child:
             for member in [*family, leader]:
                 with contextlib.suppress(psutil.Error):
                     member.terminate()
-            # Its end is waited for in one place only, `_await`: whoever else did could take the
+            # Its end is waited for in one place only, `_await`: another waiter could take the
             # exit code away.
             until = time.perf_counter() + END_SECONDS
             if not self._ended.wait(END_SECONDS):

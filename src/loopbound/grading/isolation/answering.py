@@ -1,5 +1,5 @@
 """The kernel that a learner's cells run in: it carries the grader's own request out beside the
-cells, says nothing that nobody reads, and sees what a cell left.
+cells, sends nothing that is not read, and sees what a cell left.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class AnsweringKernel(IPythonKernel):
         if not code.startswith(REQUEST):
             return await super().do_execute(
                 code, silent, *arguments, **more | {"allow_stdin": False}
-            )  # input() raises, and waits for nobody
+            )  # input() raises instead of waiting
         task, nonce = code.removeprefix(REQUEST).split()
         type(self).report(task, nonce, self.shell.user_ns)
         return {"status": "ok", "execution_count": 0, "user_expressions": {}, "payload": []}
@@ -62,7 +62,7 @@ class AnsweringKernel(IPythonKernel):
 
 def say_little(session: Any) -> None:
     """Keep a kernel from sending what no grader reads: an answer's outputs are no part of its
-    grade, and a flood would slow everybody down.
+    grade, and a flood would slow the others down.
     """
     send = session.send
 

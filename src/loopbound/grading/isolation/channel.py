@@ -47,7 +47,7 @@ class Channel:
     def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Send a message, with descriptors that the other end gets copies of.
 
-        Raises OSError where nobody listens any more.
+        Raises OSError where the other end is closed.
         """
         content = json.dumps(message).encode()
         with self._sending:

@@ -166,7 +166,7 @@ def main() -> None:
 def become(order: dict[str, Any], line: socket.socket) -> None:
     """Become what an order says; does not return.
 
-    This process stays as the keeper of the one that it forks: whatever that one starts ends with
+    This process stays as the keeper of the one that it forks: what that one starts ends with
         it.
     """
     code = 70
@@ -228,7 +228,7 @@ def _await(inner: int, line: socket.socket) -> None:
     if not hasattr(select, "poll"):
         return
     waiting = select.poll()
-    waiting.register(line, 0)  # that nobody is at its other end is told in any case
+    waiting.register(line, 0)  # a closed other end is reported in any case
     if hasattr(os, "pidfd_open"):
         end = os.pidfd_open(inner)
         waiting.register(end, select.POLLIN)
@@ -246,13 +246,13 @@ def _await(inner: int, line: socket.socket) -> None:
 
 
 def _end_family(leader: int) -> None:
-    """End what a process without walls has left: its group, and on Linux whoever it made that
-    slipped out of that.
+    """End what a process without a sandbox has left: its group, and on Linux the
+    processes that left the group.
     """
     with contextlib.suppress(OSError):
         os.killpg(leader, signal.SIGKILL)
     place = Path(f"/proc/self/task/{os.getpid()}/children")
-    for _ in range(1000):  # each round may hand us the children of those whom it ends
+    for _ in range(1000):  # each round may hand us the children of those that it ends
         try:
             children = [int(pid) for pid in place.read_text().split()]
         except OSError:
@@ -337,7 +337,7 @@ _ITS_OWN = (
     "quit",
     "display",
     "get_ipython",
-)  # what the kernel itself puts there, anew with each cell
+)  # what the kernel itself puts there again with each cell
 
 _channel: Channel | None = None
 _fingerprint: Fingerprint | None = None
@@ -388,7 +388,7 @@ def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
 
 
 def without_debugger() -> None:
-    """Keep a kernel from importing a debugger that nobody will use: that takes longer than all the
+    """Keep a kernel from importing a debugger that is not used: that takes longer than all the
     rest.
     """
     sys.modules.setdefault("debugpy", None)  # type: ignore[arg-type]

@@ -172,7 +172,7 @@ class Kernel:
         client = self._client = self._notebook.kc = self._manager.client(
             context=self.child.house.context
         )
-        client.allow_stdin = False  # input() raises, and waits for nobody
+        client.allow_stdin = False  # input() raises instead of waiting
         client.start_channels(hb=False, stdin=True)
         for channel in (client.shell_channel, client.iopub_channel):
             channel.socket.maxmsgsize = LARGEST_MESSAGE
@@ -210,9 +210,9 @@ class Kernel:
         return Ran()
 
     async def close(self) -> None:
-        """End the kernel and whatever it has started.
+        """End the kernel and what it has started.
 
-        Its sockets go with it: nobody says good-bye.
+        Its sockets go with it, without a farewell message.
         """
         if self._client is not None:
             self._client.stop_channels()

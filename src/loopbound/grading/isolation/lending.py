@@ -32,7 +32,7 @@ GROUP = "loopbound_learners"
 ROLE = "loopbound_learner_"
 MOST_DATABASES = 40
 MOST_CONNECTIONS = 60
-READY = 2  # databases that are cloned before somebody asks
+READY = 2  # databases that are cloned ahead of need
 
 _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
 

@@ -1,5 +1,5 @@
 """The grader's processes: a warm one that forks, or fresh ones where that cannot be; each bounded,
-each ended with whatever it has started.
+each ended with what it has started.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class House:
 
     def _start_warm(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # whoever forks has one thread
+        environment = os.environ | {
+            "OPENBLAS_NUM_THREADS": "1"
+        }  # a process that forks has one thread
         self._warm = subprocess.Popen(
             [sys.executable, "-m", "loopbound.grading.isolation.warm", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
@@ -111,13 +113,11 @@ class House:
                             self._control, [json.dumps(order).encode()], [line.fileno()]
                         )
                         return ours, None
-                    except OSError:  # somebody has killed it
+                    except OSError:  # it was killed
                         self._control.close()
                         self._start_warm()
             ours.close()
-            raise Problem(
-                "the grader's warm process was killed, and again after it had been started anew."
-            )
+            raise Problem("the grader's warm process was killed, and again after a new start.")
         quiet = {
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.DEVNULL,
@@ -136,7 +136,7 @@ class House:
                 process = subprocess.Popen(
                     [*program, str(line.fileno())], pass_fds=[line.fileno()], **quiet
                 )
-        else:  # no descriptor can be handed over: it calls us, with a word that nobody else knows
+        else:  # no descriptor can be handed over: it calls us, with a secret word
             word = secrets.token_hex(16)
             with socket.create_server(("127.0.0.1", 0)) as door:
                 process = subprocess.Popen([*program, str(door.getsockname()[1]), word], **quiet)
@@ -250,7 +250,7 @@ def seen() -> tuple[str, ...]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a fresh process.
 
-    Where there is a keeper, it ends by itself, after whatever its child has left.
+    Where there is a keeper, it ends by itself, after the processes that its child has left.
     """
     if os.name == "posix":
         with contextlib.suppress(subprocess.TimeoutExpired):

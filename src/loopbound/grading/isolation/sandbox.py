@@ -126,13 +126,13 @@ def leave_namespaces() -> None:
 
 
 def die_with_parent() -> None:
-    """Have this process killed when its parent ends, whatever ends it."""
+    """Have this process killed when its parent ends, in any way."""
     _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of whoever a descendant leaves behind, so that a daemon is ended like
-    everybody else.
+    """Become the parent of the processes that a descendant leaves behind, so that daemons are
+    ended too.
     """
     _call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -179,7 +179,7 @@ def build_root(walls: Walls) -> str:
 
 
 def loopback(port: int) -> socket.socket:
-    """Bring the namespace's own 127.0.0.1 up and listen there; whoever accepts may stand outside."""
+    """Bring the namespace's own 127.0.0.1 up and listen there; the process that accepts may be outside."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         import fcntl
 
@@ -197,7 +197,7 @@ def limit(processes: bool) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(
             "1000"
-        )  # a machine that runs out of memory ends us, and nobody else
+        )  # a machine that runs out of memory ends us first
     # Before 5.14 a user's processes were counted whatever namespace they were in: the limit would
     # be the user's own.
     processes = processes and (os.geteuid() >= FIRST_USER or _kernel_version() >= (5, 14))

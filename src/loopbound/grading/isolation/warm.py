@@ -59,7 +59,7 @@ def main() -> None:
     for which in manifest.assignments():
         with contextlib.suppress(ModuleNotFoundError):  # one that is being written
             importlib.import_module(f"loopbound.checks.lesson_{which.number}")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the keepers are not waited for
     remember()
     gc.collect()
     gc.freeze()

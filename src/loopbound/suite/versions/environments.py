@@ -2,7 +2,7 @@
 
 They lie below Loopbound's cache folder, in a folder named by the lock's digest and the Python that
 made them, so that a changed lock never meets an old environment. An environment is built under a
-name of its own and renamed when it is whole; whoever comes second waits for it and uses it.
+name of its own and renamed when it is whole; a second process waits for it and uses it.
 """
 
 from __future__ import annotations
@@ -258,9 +258,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _sweep(home: Path) -> None:
-    """Forget environments of other locks that nobody has used for long."""
+    """Remove environments of other locks that were not used for long."""
     oldest = time.time() - FORGET_AFTER_DAYS * 86400
-    with contextlib.suppress(OSError):  # somebody else sweeps too
+    with contextlib.suppress(OSError):  # another process may sweep too
         for other in home.parent.iterdir():
             if other != home and all(
                 path.stat().st_mtime < oldest for path in (other, *other.iterdir())

@@ -57,7 +57,7 @@ def observed(*facts: str) -> list[Row]:
     without one.
 
     Raises:
-        Problem: a fact that nobody has looked at.
+        Problem: a fact that was not observed.
     """
     found = [
         Row(name, kept["versions"], fact, text)
