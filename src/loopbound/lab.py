@@ -16,7 +16,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from loopbound.problem import Problem
 
@@ -116,7 +116,7 @@ def run_lab(port: int | None = None, browser: bool = True) -> int:
     return 0
 
 
-def _start(root: Path, port: int, browser: bool, console: TextIO):
+def _start(root: Path, port: int, browser: bool, console: TextIO) -> Any:
     """A JupyterLab server that listens and has not begun to serve."""
     _trust_lessons(root)
     from jupyterlab.labapp import LabApp
@@ -151,7 +151,7 @@ def _start(root: Path, port: int, browser: bool, console: TextIO):
     return app
 
 
-def _address(app) -> str:
+def _address(app: Any) -> str:
     from jupyter_server.utils import url_path_join
     from tornado.httputil import url_concat
 

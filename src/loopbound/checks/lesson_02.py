@@ -9,6 +9,7 @@ import gc
 import re
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from loopbound.checks.plain import told
@@ -46,7 +47,7 @@ def _lock_outcomes(given: Mapping[str, Any]) -> Data:
     with Watch(given) as watch:
         lock = watch.loop("A").run(made())
         for loop, use in _STEPS:
-            watch.step(loop, f"{use}(lock)", lambda use=use: attempt(given[use], lock))
+            watch.step(loop, f"{use}(lock)", partial(attempt, given[use], lock))
     return {"outcomes": outcomes}
 
 
@@ -362,7 +363,10 @@ def _observe_carry(names: Mapping[str, Any]) -> Data:
         future: asyncio.Future[str] = watch.recorder.born(
             Future(loop=asyncio.get_running_loop()), "order"
         )
-        future.get_loop().call_later(0.05, lambda: future.done() or future.set_result("report 7"))
+        future.get_loop().call_later(
+            0.05,
+            lambda: None if future.done() else future.set_result("report 7"),
+        )
         futures.append(future)
         return future
 

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -315,7 +316,7 @@ def _observe_blockers(names: Mapping[str, Any]) -> Data:
             direct = {row["session"]: row["blocked_by"] for row in hang.rows()}
             for name in _ASKED:
                 found = watch.step(
-                    "B", f"blockers(connection, pid of the {name})", lambda name=name: ask(name)
+                    "B", f"blockers(connection, pid of the {name})", partial(ask, name)
                 )
                 if not watch.well:
                     break

@@ -127,7 +127,7 @@ def five_rows(suite: Mapping[str, str]) -> Any:
     """
     from loopbound.figures import verdict_table
 
-    rows = {
+    rows: dict[str, list[str | tuple[str, str]]] = {
         f"row {label}": [
             (
                 "good" if row["passed"] == row["tests"] else "bad",

@@ -86,7 +86,7 @@ class Folder:
 
     def record(self, scratch: list[str]) -> None:
         """Write down the scratch databases of this process."""
-        stem, _ = self._mine
+        stem, _ = self._mine  # type: ignore[misc]  # asked of a registered process alone
         partial = self.clients / f"{stem}.partial"
         partial.write_text(json.dumps({"pid": os.getpid(), "scratch": scratch}), encoding="utf-8")
         partial.replace(self.clients / f"{stem}.json")

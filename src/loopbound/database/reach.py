@@ -76,7 +76,7 @@ def record_scratch(names: list[str]) -> None:
 
 def recorded_scratch() -> list[str]:
     """Scratch databases on the embedded server that belong to a living client."""
-    folder = _state.folder
+    folder = _folder()
     with folder.locked():
         return [name for names in folder.living().values() for name in names]
 
@@ -141,7 +141,7 @@ def _folder() -> Folder:
     wanted = os.environ.get("LOOPBOUND_CACHE", "")
     deleted = _state.folder is not None and _state.folder.deleted
     if _state.folder is None or _state.cache != wanted or deleted:
-        if deleted:
+        if _state.folder and deleted:
             _state.folder.let_go()
         elif _state.folder:
             _state.folder.unregister()

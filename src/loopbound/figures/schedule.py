@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
 from loopbound.figures.style import INK, MUTED, PAPER, Figure, canvas, colours_of, finish, tint
@@ -84,7 +86,7 @@ def schedule(
         return finish(figure, _in_words(turns, title))
 
 
-def _block(axes, x: float, y: float, **style: object) -> None:
+def _block(axes: Axes, x: float, y: float, **style: Any) -> None:
     axes.add_patch(
         FancyBboxPatch(
             (x + 0.03, y + 0.07),
@@ -96,8 +98,10 @@ def _block(axes, x: float, y: float, **style: object) -> None:
     )
 
 
-def _key(axes, y: float, turns: Sequence[tuple[str, Collection[str], Collection[str]]]) -> None:
-    box = {"boxstyle": "round,pad=0,rounding_size=0.04"}
+def _key(
+    axes: Axes, y: float, turns: Sequence[tuple[str, Collection[str], Collection[str]]]
+) -> None:
+    box: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.04"}
     axes.add_patch(FancyBboxPatch((0.2, y - 0.07), 0.26, 0.14, facecolor=INK, edgecolor=INK, **box))
     axes.text(0.54, y, "runs", fontsize=8, va="center", color=MUTED)
     x = 1.12

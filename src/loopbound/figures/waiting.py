@@ -5,6 +5,7 @@ that it waits for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -116,7 +117,7 @@ def _lanes(detours: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
 
 def _draw_session(axes: Axes, y: float, right: float, row: Session, role: str) -> None:
     name, state, wait, query, _ = row
-    frame = {
+    frame: dict[str, Any] = {
         _WAITS: {"facecolor": PAPER, "edgecolor": ALARM, "lw": 1.4, "linestyle": (0, (3, 2))},
         _HOLDS: {"facecolor": tint(ALARM, 0.12), "edgecolor": ALARM, "lw": 2.6},
         _FREE: {"facecolor": PAPER, "edgecolor": MUTED, "lw": 0.9},

@@ -88,7 +88,7 @@ class Fingerprint:
     """
 
     def __init__(self, modules: Sequence[ModuleType]) -> None:
-        self._seen: list[tuple[str, dict[str, Any], str, Any, tuple[Any, ...]]] = []
+        self._seen: list[tuple[str, Mapping[str, Any], str, Any, tuple[Any, ...]]] = []
         self._values: list[tuple[str, Any, str]] = []
         self._builtins = [
             (f"builtins.{name}", name, value)
@@ -292,14 +292,10 @@ def enter(order: dict[str, Any], line: socket.socket) -> int:
             sandbox.limit(processes=False)
             sandbox.die_with_parent()
     _nowhere()
+    handlers: dict[str, Any] = {"SIGINT": signal.default_int_handler, "SIGPIPE": signal.SIG_IGN}
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD", "SIGPIPE"):
         if hasattr(signal, name):
-            signal.signal(
-                getattr(signal, name),
-                {"SIGINT": signal.default_int_handler, "SIGPIPE": signal.SIG_IGN}.get(
-                    name, signal.SIG_DFL
-                ),
-            )
+            signal.signal(getattr(signal, name), handlers.get(name, signal.SIG_DFL))
     os.environ.clear()
     os.environ.update(
         order["environment"],
@@ -327,7 +323,8 @@ def _nowhere() -> None:
         open(number, mode, encoding="utf-8", closefd=False)
         for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    # Constants in the eyes of a type checker.
+    vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout, __stderr__=sys.stderr)
 
 
 _STATE = ("_hints_given", "_passed")  # of the checks, and meant to change
@@ -369,9 +366,8 @@ def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
     )
     place.unlink()
     say_little(app.session)
-    app.shell.keepkernel_on_exit = (
-        True  # quit() and exit() in a cell are no reason to lose the notebook's other answers
-    )
+    # quit() and exit() in a cell are no reason to lose the notebook's other answers.
+    app.shell.keepkernel_on_exit = True  # type: ignore[union-attr]  # made by initialize()
     if _fingerprint is None:
         remember()
     AnsweringKernel.report = staticmethod(report)
@@ -412,8 +408,6 @@ def _watched() -> list[ModuleType]:
         "logging",
         "warnings",
         "loopbound",
-    )
-    names += (
         "ipykernel.ipkernel",
         "ipykernel.kernelbase",
         "sqlalchemy.ext.asyncio",

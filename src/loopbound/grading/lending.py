@@ -60,9 +60,9 @@ class Lender:
         killed. False where we may make no roles.
         """
         with self._mutex:
-            allowed = self._admin.execute(
+            ((allowed,),) = self._admin.execute(
                 "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
-            ).fetchone()[0]
+            )
             if not allowed:
                 return False
             with contextlib.suppress(
@@ -95,7 +95,7 @@ class Lender:
                 self._admin.execute("SET scram_iterations = 1")
             return True
 
-    def execute(self, statement: sql.Composable | str) -> None:
+    def execute(self, statement: sql.Composed) -> None:
         with self._mutex:
             self._admin.execute(statement)
 

@@ -124,8 +124,8 @@ def run_command(args: argparse.Namespace) -> int:
                     if _write_run(result, committed[result.path])
                     else "ran, nothing to write"
                 )
-            except Problem as problem:  # the other notebooks go on
-                problems.append(Finding(result.path.name, None, str(problem)))
+            except Problem as refused:  # the other notebooks go on
+                problems.append(Finding(result.path.name, None, str(refused)))
         own = sum(result.cell_seconds.values())
         state = (
             f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}"

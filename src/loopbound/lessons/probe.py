@@ -14,8 +14,8 @@ import threading
 import warnings
 import weakref
 
-_known_tasks = weakref.WeakSet()
-_known = {}
+_known_tasks: weakref.WeakSet = weakref.WeakSet()
+_known: dict = {}
 
 
 def baseline():

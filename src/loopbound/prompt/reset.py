@@ -36,11 +36,11 @@ def reset_command(what: str, task: str | None = None) -> int:
     """
     console = Console()
     if is_task(what) and task is None and not Path(what).exists():
-        wanted = task_meant(what)
-        path = handed_out_at(assignment(wanted.id[:2]))
+        task = what
+        path = handed_out_at(assignment(task_meant(task).id[:2]))
     else:
-        wanted = task_meant(task) if task else None
         path = notebook_meant(what)
+    wanted = task_meant(task) if task else None
     which = _exercise(path)
     if wanted and wanted not in which.tasks:
         raise Problem(f"{path.name} has no task {wanted.id}: it is assignment {which.name}.")

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -63,15 +64,16 @@ class Child:
         orders = folder.parent / "given.json"
         orders.write_text(json.dumps({**given, "stacks": str(self.stacks)}), encoding="utf-8")
         # A group of its own: Ctrl-C reaches the caller alone, who ends it in good order.
-        apart = (
-            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-            if os.name == "nt"
+        apart: dict[str, Any] = (
+            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
+            if sys.platform == "win32"
             else {"start_new_session": True}
         )
         self._began = time.perf_counter()
         with open(self.output, "wb") as output:
             try:
-                self.process = subprocess.Popen(
+                # A Popen whose two pipes are there; its type holds them for optional.
+                self.process: Any = subprocess.Popen(
                     [python, str(PROGRAM), str(orders)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,

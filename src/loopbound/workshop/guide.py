@@ -31,7 +31,7 @@ def filled(text: str, blocks: Mapping[str, str], name: str = "the guide") -> str
                 f"{name}: the marks '<!-- {block}: generated … -->' and '<!-- {block}: end -->'"
                 " have to stand in it once each, in this order."
             )
-        text = marks.sub(lambda found, content=content: f"{found[1]}\n{content}\n{found[2]}", text)
+        text = marks.sub("\\1\n" + content.replace("\\", r"\\") + "\n\\2", text)
     return text
 
 

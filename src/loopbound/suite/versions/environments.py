@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def environments() -> list[Environment]:
     ]
 
 
-def chosen(names: list[str] | tuple[str, ...]) -> list[Environment]:
+def chosen(names: Sequence[str]) -> list[Environment]:
     """The environments of these names; no names mean all that this Python can have.
 
     Raises Problem for a name that there is not, or whose packages this Python cannot have.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ...problem import Problem
 from ...recorder import symptom_in
@@ -33,8 +34,8 @@ class Probe:
     """
 
     name: str
-    job: Mapping[str, object]
-    read: Callable[[SuiteRun | Problem], dict[str, str]]
+    job: Mapping[str, Any]
+    read: Callable[[Any], dict[str, str]]
     refusable: bool = False
 
 
@@ -513,7 +514,7 @@ def matrix(unknown: Collection[str] = ()) -> tuple[list[Probe], dict[str, str]]:
     Returns:
         The probes, and the facts of the cells that cannot be run.
     """
-    pairs = [(fixture, test) for fixture in SCOPES for test in SCOPES]
+    pairs: list[tuple[str | None, str | None]] = [(f, t) for f in SCOPES for t in SCOPES]
     pairs += [(None, None), ("session", None), (None, "session")]
     found, without = [], {}
     for fixture, test in pairs:
@@ -561,7 +562,7 @@ _POOL_FILE = """
 def pool() -> list[Probe]:
     """One engine used from six loops, one after the other: by kind of pool and by way of use."""
     project = {"pytest.ini": f"[pytest]\nasyncio_mode = auto\n{FIXTURE_OPTION} = function\n"}
-    facts = {}
+    facts: dict[str, str] = {}
     for name, argument, way in _POOLS:
         file = f"test_pool_{len(facts)}.py"
         project[file] = _POOL_FILE % (argument, way)
