@@ -97,7 +97,7 @@ def _database() -> Row:
         return Row("PostgreSQL", _on_own_loop(_server_version))
     except Problem as problem:
         return Row("PostgreSQL", "not reached", str(problem), help)
-    except Exception as error:  # whatever it is, the reader needs it as a row and not as a traceback on the first page
+    except Exception as error:  # the reader needs a row, and no traceback on the first page
         return Row("PostgreSQL", "not reached", f"{type(error).__name__}: {error}", help)
 
 

@@ -32,7 +32,7 @@ from loopbound.problem import Problem
 __all__ = ["OUTCOMES", "Entry", "ProgressFile", "progress_path"]
 
 OUTCOMES = ("not attempted", "raised", "wrong", "passed")
-"""The outcomes of a check, the worst first: code that ran to its end came further than code that did not."""
+"""The outcomes of a check, the worst first: code that ended well came further."""
 
 _HEADER = {"loopbound": "progress", "version": 1}
 _LOCK_SECONDS = 2.0  # an update takes a few milliseconds
@@ -224,7 +224,7 @@ class ProgressFile:
 
 @dataclass(frozen=True)
 class _Found:
-    """A file's content: its entries by clone and task, and how many of its lines could not be read."""
+    """A file's entries by clone and task, and how many of its lines could not be read."""
 
     kept: dict[tuple[str, str], Entry]
     damaged: int

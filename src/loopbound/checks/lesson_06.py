@@ -436,11 +436,8 @@ def _named(names: Sequence[str]) -> str:
 
 # 06.3 Two waits, two limits
 
-_SHORT, _LONGER, _CUT = (
-    0.2,
-    1.3,
-    2.5,
-)  # seconds: a wait that has to end well, work that is slow, and when a wait counts as unlimited
+# Seconds: a wait that has to end well, work that is slow, and when a wait counts as unlimited.
+_SHORT, _LONGER, _CUT = (0.2, 1.3, 2.5)
 
 
 async def _ended(work: Any) -> str:
@@ -452,9 +449,8 @@ async def _ended(work: Any) -> str:
         if isinstance(error, TimeoutError) and limit.expired():
             return "no end"
         orig = getattr(error, "orig", None)
-        told_of = (
-            getattr(orig, "__cause__", None) or orig or error
-        )  # what asyncpg raised, inside SQLAlchemy's error
+        # What asyncpg raised, inside SQLAlchemy's error.
+        told_of = getattr(orig, "__cause__", None) or orig or error
         return f"{type(told_of).__name__}: {(str(told_of).splitlines() or [''])[0]}"
     return "ok"
 
@@ -648,7 +644,7 @@ async def test_no_transaction_is_open():
     finally:
         await connection.close()
     assert not left
-"""
+"""  # noqa: E501
 
 
 def _observe_mended(names: Mapping[str, Any]) -> Data:

@@ -29,7 +29,7 @@ class Address:
     user: str | None
     password: str | None = field(repr=False)
     database: str | None
-    """The database for administration. Experiments get databases of their own: `scratch_database`."""
+    """The database for administration; experiments get their own from `scratch_database`."""
     sslmode: str | None = None
 
     def url(self, database: str | None = None) -> str:

@@ -7,7 +7,8 @@
         password         of the role postgres
         lock             held while somebody starts, stops, comes or goes
         keeper.lock      held by the keeper for as long as it lives
-        clients/         for each client <pid>-<nonce>.lock, which it holds, and .json with its scratch databases
+        clients/         for each client <pid>-<nonce>.lock, which it holds, and .json
+                         with its scratch databases
         server.log  keeper.log  keeper.pid
 
 Whether a client lives is asked of the operating system: it holds a lock on its file, and the lock
@@ -71,8 +72,7 @@ class Folder:
                 elif lock.lockfile is not None:
                     lock.lockfile.close()
 
-    # -- clients
-    # ------------------------------------------------------------------------------------------
+    # -- clients -----------------------------------------------------------------------------------
 
     def register(self) -> None:
         """Make this process a client."""
@@ -149,8 +149,7 @@ class Folder:
             with contextlib.suppress(OSError):
                 (self.clients / f"{stem}.{suffix}").unlink(missing_ok=True)
 
-    # -- keeper
-    # -------------------------------------------------------------------------------------------
+    # -- keeper ------------------------------------------------------------------------------------
 
     def keeper_lives(self) -> bool:
         """Whether a keeper runs, or is starting and does not hold its lock yet."""

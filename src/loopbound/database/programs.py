@@ -28,7 +28,7 @@ OWN_SERVER = "Set DATABASE_URL to a PostgreSQL 15 or newer of your own."
 
 
 def wheel_version() -> str:
-    """Version of the wheel, such as ``"18.6.3"``; its first number is PostgreSQL's major version."""
+    """Version of the wheel, such as ``"18.6.3"``; the first number is PostgreSQL's own."""
     try:
         return importlib.metadata.version(WHEEL)
     except importlib.metadata.PackageNotFoundError:
@@ -68,7 +68,7 @@ def server_ids() -> tuple[int, int]:
 
 
 def run(command: Sequence[str | Path], timeout: float = 120) -> tuple[int, str]:
-    """Run one of the server's programs to its end; returns exit code and everything that it wrote."""
+    """Run one of the server's programs to its end; its exit code and what it wrote."""
     # A file and no pipe: the postmaster would inherit the pipe and reading it would never end.
     # A session of its own: a Ctrl-C in the terminal is meant for the notebook.
     detached: dict[str, Any] = (

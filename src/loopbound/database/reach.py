@@ -59,9 +59,8 @@ def embedded_address() -> Address:
         with folder.locked():
             folder.register()
             if not folder.keeper_lives():
-                spawn_keeper(
-                    folder
-                )  # first, so that a start that is killed half-way is tidied up too
+                # First, so that a start that is killed half-way is tidied up too.
+                spawn_keeper(folder)
             if not server.process():
                 server.start()
             return server.address()

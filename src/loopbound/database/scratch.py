@@ -44,7 +44,7 @@ class ScratchDatabase:
     """
 
     url: str
-    """``postgresql+asyncpg://…/name`` for ``create_async_engine``; holds the password, so it is not for printing."""
+    """``postgresql+asyncpg://…/name`` for ``create_async_engine``, with the password."""
     name: str
 
     def __init__(self, name: str, url: str, owner: "Owner") -> None:

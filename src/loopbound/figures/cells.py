@@ -1,4 +1,4 @@
-"""The small cell with a sign and a word that several figures use: good, neutral, partly or alarm."""
+"""The small cell of several figures, with a sign and a word: good, neutral, partly or alarm."""
 
 from __future__ import annotations
 

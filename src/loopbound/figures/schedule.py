@@ -33,9 +33,8 @@ def schedule(
             n for running, ready, waiting in turns for n in (running, *ready, *waiting) if n
         )
     )
-    colours = colours_of(
-        sorted(names)
-    )  # by name, so that a task keeps its colour from figure to figure
+    # By name, so that a task keeps its colour from figure to figure.
+    colours = colours_of(sorted(names))
     left = 0.34 + 0.085 * max([len(n) for n in names] + [4])
     width = max(left + _TURN * len(turns) + 0.3, 6.2)
     bottom = _TOP + _LANE * len(names)

@@ -25,12 +25,10 @@ class _Question:
     depth: int
     top: float = 0.0
     height: float = 0.0  # of its box
-    leaves: list[tuple[str, list[str], float, float]] = field(
-        default_factory=list
-    )  # answer, lines, top, height
-    below: list[tuple[str, _Question]] = field(
-        default_factory=list
-    )  # answer, the question it leads to
+    # Answer, lines, top, height.
+    leaves: list[tuple[str, list[str], float, float]] = field(default_factory=list)
+    # Answer, the question it leads to.
+    below: list[tuple[str, _Question]] = field(default_factory=list)
 
 
 def decision_tree(root: Tree, title: str = "") -> Figure:

@@ -54,7 +54,9 @@ class AnsweringKernel(IPythonKernel):
         if not code.startswith(REQUEST):
             # So input() raises an error and waits for nothing.
             more["allow_stdin"] = False
-            return await super().do_execute(code, silent, *arguments, **more)
+            return await super().do_execute(  # type: ignore[no-untyped-call]
+                code, silent, *arguments, **more
+            )
         task, nonce = code.removeprefix(REQUEST).split()
         # A kernel that runs has a shell.
         type(self).report(task, nonce, self.shell.user_ns)  # type: ignore[union-attr]

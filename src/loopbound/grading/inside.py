@@ -195,9 +195,9 @@ def _keep(order: dict[str, Any], line: socket.socket) -> int:
         code = 70
         try:
             os.close(told)
-            os.read(
-                heard, 1
-            )  # until the grader has been told of us: two who speak at once on one line are not understood
+            # Until the grader has been told of us: two who speak at once on one line are not
+            # understood.
+            os.read(heard, 1)
             os.close(heard)
             code = enter(order, line)
         except SystemExit as ended:
@@ -320,7 +320,7 @@ def _nowhere() -> None:
         os.dup2(nowhere, number)
     os.close(nowhere)
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding="utf-8", closefd=False)
+        open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115  # open to the end
         for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
     # Constants in the eyes of a type checker.
@@ -328,13 +328,8 @@ def _nowhere() -> None:
 
 
 _STATE = ("_hints_given", "_passed")  # of the checks, and meant to change
-_ITS_OWN = (
-    "input",
-    "exit",
-    "quit",
-    "display",
-    "get_ipython",
-)  # what the kernel itself puts there, anew with each cell
+# What the kernel itself puts there, anew with each cell.
+_ITS_OWN = ("input", "exit", "quit", "display", "get_ipython")
 
 _channel: Channel | None = None
 _fingerprint: Fingerprint | None = None

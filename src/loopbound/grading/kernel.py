@@ -2,6 +2,7 @@
 unknown kinds.
 """
 
+# ruff: noqa: E402  # what is not to be imported is said before the imports
 from __future__ import annotations
 
 import asyncio

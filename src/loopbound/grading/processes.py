@@ -31,9 +31,8 @@ __all__ = ["KILL", "Child", "Ended", "House"]
 
 START_SECONDS = 60.0  # for a busy machine; it takes a fraction of one
 END_SECONDS = 10.0
-KILL = getattr(
-    signal, "SIGKILL", signal.SIGTERM
-)  # Windows has the second one alone, and it kills there
+# Windows has the second one alone, and it kills there.
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 MOST_SAID = 64 * 2**20  # bytes that one process may tell us
 MOST_REPORTS = 30  # of one process; a kernel has one for each task
 # What a learner's process is told of the grader's environment.

@@ -10,7 +10,7 @@ from loopbound.checks.verdict import SIGNS as IN_FEEDBACK
 __all__ = ["SIGNS", "Graded", "TaskResult"]
 
 SIGNS = IN_FEEDBACK | {RAISED: "!"}
-"""The sign of each outcome in a table, where no word stands beside it: what raised is told from what was wrong."""
+"""The sign of each outcome in a table, where no word stands beside it."""
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,8 @@ def run_command(args: argparse.Namespace) -> int:
     paths = chosen(args.notebooks)
     committed = {path: _text(path) for path in paths}
     for path in paths:
-        normal_form(
-            committed[path], path.name
-        )  # refuses what is no notebook before a kernel starts
+        # Refuses what is no notebook before a kernel starts.
+        normal_form(committed[path], path.name)
     failed = 0
 
     def done(result: RunResult) -> None:
@@ -154,7 +153,7 @@ def run_command(args: argparse.Namespace) -> int:
 
 
 def claims_command(args: argparse.Namespace) -> int:
-    """``loopbound claims``: every claim with its verdict, what was observed, its cell and its test."""
+    """``loopbound claims``: every claim with verdict, observation, cell and test."""
     from loopbound.lessons.claims import listing
 
     lines, complete = listing()

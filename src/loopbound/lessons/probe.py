@@ -19,7 +19,7 @@ _known: dict = {}
 
 
 def baseline():
-    """Remembers what the kernel itself has, and lets through every warning that a reader could see."""
+    """Remembers what the kernel itself has, and lets every warning through to the reader."""
     warnings.simplefilter("default")
     # A library's own deprecations are not the lesson's, and Python hides them from readers too.
     for category in (DeprecationWarning, PendingDeprecationWarning):

@@ -32,9 +32,8 @@ LINES_IN_ONE_CELL = 45
 IMPORT_LINES = 3
 
 BANNED = re.compile(r"\b(simply|just|obvious|obviously|note that|foo)\b", re.IGNORECASE)
-BANNED_NAMES = re.compile(
-    r"\b(foo|bar|baz)\b", re.IGNORECASE
-)  # in prose a bar is a part of a figure
+# In prose a bar is a part of a figure.
+BANNED_NAMES = re.compile(r"\b(foo|bar|baz)\b", re.IGNORECASE)
 AMERICAN = re.compile(
     r"\b(behaviors?|color(?:s|ed|ing|ful)?|favor(?:s|ed|ite|able)?|center(?:s|ed)?|neighbors?|flavors?"
     r"|gray|honor(?:s|ed)?|labor|analyz(?:e|es|ed|er|ing)|cancel(?:ed|ing)|label(?:ed|ing)|model(?:ed|ing)|travel(?:ed|ing)"

@@ -15,9 +15,8 @@ __all__ = ["progress_command"]
 
 _BAR = 16  # columns
 _SIGNS = dict(zip(OUTCOMES, ("·", "✗", "✗", "✓"), strict=True))
-_COLOURS = dict(
-    zip(OUTCOMES, ("34", "31", "31", "32"), strict=True)
-)  # as the checks' feedback has them
+# As the checks' feedback has them.
+_COLOURS = dict(zip(OUTCOMES, ("34", "31", "31", "32"), strict=True))
 
 
 def progress_command() -> int:

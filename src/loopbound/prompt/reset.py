@@ -162,7 +162,7 @@ def _without_answer(path: Path, task: Task) -> tuple[str | None, str]:
 
 
 def _answers(cell: dict[str, Any], task: Task, submission: Submission) -> bool:
-    """Whether a cell holds an answer to a task: by its mark, else by the function that it defines."""
+    """Whether a cell answers a task: by its mark, else by the function that it defines."""
     mark = _mark(cell)
     if mark == grade_id_of(task.id, "answer"):
         return True

@@ -91,8 +91,7 @@ def _percent(part: int, whole: int) -> str:
     return f"{min(max(rounded, 1 if part else 0), 100 if part == whole else 99)} %"
 
 
-# Learners and tasks
-# -----------------------------------------------------------------------------------------------
+# Learners and tasks -------------------------------------------------------------------------------
 
 
 def _heat_map(everybody: Cohort) -> list[Content]:
@@ -217,8 +216,7 @@ def _link(learner: Learner) -> Html:
     return tag("a", tag("bdi", learner.label), href=learner.page)
 
 
-# Where people got stuck
-# -------------------------------------------------------------------------------------------
+# Where people got stuck ---------------------------------------------------------------------------
 
 
 def _stuck(everybody: Cohort) -> list[Content]:
@@ -274,8 +272,7 @@ def _stuck_row(each: Stuck) -> Html:
     )
 
 
-# Which mistakes were made
-# -----------------------------------------------------------------------------------------
+# Which mistakes were made -------------------------------------------------------------------------
 
 
 def _mistakes(
@@ -358,8 +355,7 @@ def _who(learners: tuple[Learner, ...]) -> list[Content]:
     return [*named, f" and {more} more" if more > 0 else None]
 
 
-# What could not be read
-# -------------------------------------------------------------------------------------------
+# What could not be read ---------------------------------------------------------------------------
 
 
 def _unreadable(everybody: Cohort, naming: Naming) -> list[Content]:

@@ -150,9 +150,8 @@ class Child:
                 said = json.loads(line)
             except ValueError:  # the last line of a process that was ended while it wrote
                 continue
-            if (
-                not isinstance(said, dict) or "kind" not in said
-            ):  # from an interpreter that is none, or a test
+            # From an interpreter that is none, or a test.
+            if not isinstance(said, dict) or "kind" not in said:
                 continue
             if said["kind"] == "last":
                 with contextlib.suppress(psycopg.Error):

@@ -144,7 +144,7 @@ def check_order(order: str) -> str:
     )
 
 
-_DEFAULTS = {key: value for key, value in (run_suite.__kwdefaults__ or {}).items()}
+_DEFAULTS = dict((run_suite.__kwdefaults__ or {}).items())
 
 
 def _run(
@@ -187,8 +187,9 @@ def _run(
                         "no:cacheprovider",
                         "--color=no",
                         "--tb=native",
+                        *options,
+                        *tests,
                     ]
-                    + [*options, *tests]
                 ),
             }
             child = Child(
@@ -231,7 +232,7 @@ def _variables(scratch: ScratchDatabase, more: Mapping[str, str] | None) -> dict
 
 
 def _config(copy: Path, top: Path) -> list[str]:
-    """Words that keep pytest from the configuration of a folder above, where the project has none."""
+    """Words that keep pytest from a folder above, where the project has no configuration."""
     if any(
         (copy / name).is_file()
         for name in ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")

@@ -1,4 +1,4 @@
-"""What the commands that run suites for long share: progress on stderr, and an end in good order."""
+"""What long-running commands share: progress on stderr, and an end in good order."""
 
 from __future__ import annotations
 
@@ -36,9 +36,8 @@ class Progress:
         May be called from any thread, as `stay`.
         """
         if self.moves:
-            self._show(
-                text[: shutil.get_terminal_size().columns - 1]
-            )  # a line that wraps could not be taken back
+            # A line that wraps could not be taken back.
+            self._show(text[: shutil.get_terminal_size().columns - 1])
 
     def _show(self, text: str, end: str = "") -> None:
         if sys.stderr is not None:

@@ -35,8 +35,7 @@ def filled(text: str, blocks: Mapping[str, str], name: str = "the guide") -> str
     return text
 
 
-# The agendas
-# ------------------------------------------------------------------------------------------------------
+# The agendas --------------------------------------------------------------------------------------
 
 
 def agenda_block(all_of_them: Iterable[Agenda]) -> str:
@@ -78,8 +77,7 @@ def _clock(minutes: int) -> str:
     return f"{minutes // 60}:{minutes % 60:02}"
 
 
-# Lesson by lesson
-# -------------------------------------------------------------------------------------------------
+# Lesson by lesson ---------------------------------------------------------------------------------
 
 
 def lessons_block(root: Path) -> str:

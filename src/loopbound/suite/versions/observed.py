@@ -1,7 +1,8 @@
-"""The rows that `loopbound versions --write` has stored, and those that fit what is installed here."""
+"""The rows that `loopbound versions --write` has stored, and those that fit this machine."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import re
@@ -132,8 +133,6 @@ def _age(versions: dict[str, str]) -> tuple[tuple[int, ...], ...]:
 def _installed() -> dict[str, str]:
     found = {}
     for package in SHOWN:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            pass
     return found

@@ -39,8 +39,7 @@ class Probe:
     refusable: bool = False
 
 
-# -- the plugin: modes, options, marks, overrides
-# ------------------------------------------------------------------
+# -- the plugin: modes, options, marks, overrides --------------------------------------------------
 
 _TELL = """
 class Told(Exception):
@@ -112,7 +111,7 @@ _NOTHING_CONFIGURED = {
         @pytest.mark.asyncio
         async def test_report(report):
             raise Told("works" if report == "a report" else f"the test gets a {type(report).__name__}")
-        """
+        """  # noqa: E501
     ),
     "test_asks_for_event_loop.py": (
         """
@@ -271,7 +270,7 @@ _POLICY = {
 
         async def test_policy():
             raise Told("effective" if type(asyncio.get_event_loop_policy()).__name__ == "OwnPolicy" else "ignored")
-        """
+        """  # noqa: E501
     ),
 }
 
@@ -306,7 +305,7 @@ _LOOP_FACTORIES = {
 
         async def test_loop():
             raise Told("effective" if type(asyncio.get_running_loop()).__name__ == "OwnLoop" else "no such hook")
-        """
+        """  # noqa: E501
     ),
 }
 
@@ -340,7 +339,7 @@ def _marked(keyword: str) -> dict[str, str]:
 
             def test_both():
                 raise Told("one loop" if loops[0] is loops[1] else "a loop each: the word is ignored")
-            """
+            """  # noqa: E501
         ),
     }
 
@@ -448,8 +447,7 @@ def plugin() -> list[Probe]:
     ]
 
 
-# -- the matrix: fixture loop scope × test loop scope
-# ---------------------------------------------------------------
+# -- the matrix: fixture loop scope × test loop scope ----------------------------------------------
 
 
 def matrix_project(fixture: str | None, test: str | None) -> dict[str, str]:
@@ -530,8 +528,7 @@ def _cell(fixture: str | None, test: str | None) -> Probe:
     return Probe(fact, {"project": matrix_project(fixture, test)}, lambda run: {fact: seen(run)})
 
 
-# -- the pool: one engine from loop to loop
-# ------------------------------------------------------------------------
+# -- the pool: one engine from loop to loop --------------------------------------------------------
 
 _POOLS = (
     ("default pool", "", "engine.begin()"),
@@ -594,8 +591,7 @@ def shown(test: TestResult) -> str:
     return symptom if test.symptom in (kind, symptom) else f"{symptom} (behind it: {test.symptom})"
 
 
-# -- reading
-# -------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
 
 
 def seen(run: SuiteRun) -> str:
