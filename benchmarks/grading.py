@@ -276,8 +276,7 @@ def about(which: Assignment, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-# Submissions
-# ---------------------------------------------------------------------------------------------------------
+# Submissions --------------------------------------------------------------------------------------
 
 
 class Bench:
@@ -410,8 +409,7 @@ def as_script(cells: Sequence[str]) -> str:
     )
 
 
-# Contestants
-# ---------------------------------------------------------------------------------------------------------
+# Contestants --------------------------------------------------------------------------------------
 
 
 def contestants(bench: Bench | None, options: argparse.Namespace) -> list[Contestant]:
@@ -694,8 +692,7 @@ def run_otter(bench: Bench, handed: Sequence[Handed], folder: Path) -> float:
     return seconds
 
 
-# Measuring
-# -----------------------------------------------------------------------------------------------------------
+# Measuring ----------------------------------------------------------------------------------------
 
 
 def compare(
@@ -726,9 +723,8 @@ def compare(
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    for each in (
-        present
-    ):  # not counted either, and a contestant that cannot grade is found out before the long runs
+    # Not counted either, and a contestant that cannot grade is found out before the long runs.
+    for each in present:
         attempt(each, 1)
     for number in range(options.rounds):
         before = bench.floor()
@@ -791,8 +787,7 @@ def as_data(row: Row) -> dict[str, Any]:
     }
 
 
-# How it grows
-# --------------------------------------------------------------------------------------------------------
+# How it grows -------------------------------------------------------------------------------------
 
 
 class Memory:

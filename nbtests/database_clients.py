@@ -38,7 +38,8 @@ SETUP = """
 import psycopg
 from loopbound.database import *
 def sql(statement, url=None):
-    with psycopg.connect((url or scratch.url).replace("+asyncpg", ""), autocommit=True) as connection:
+    address = (url or scratch.url).replace("+asyncpg", "")
+    with psycopg.connect(address, autocommit=True) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else None
 """

@@ -1,4 +1,4 @@
-"""Builds small notebooks for tests: a good set that follows every rule, and single ones to break."""
+"""Builds small notebooks for tests: a good set that follows every rule, and single ones."""
 
 from __future__ import annotations
 

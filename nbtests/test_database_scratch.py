@@ -86,9 +86,8 @@ def test_scratch_databases_are_dropped_however_their_owner_ends(cache):
             assert left() == names[2:]
             dies.do("held = psycopg.connect(scratch.url.replace('+asyncpg', ''))")
             dies.kill()
-            assert eventually(
-                lambda: left() == [], 15
-            )  # the keeper's work: nobody calls scratch_database here
+            # The keeper's work: nobody calls scratch_database here.
+            assert eventually(lambda: left() == [], 15)
 
 
 def test_a_with_block_drops_it_after_an_error(cache):

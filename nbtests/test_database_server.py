@@ -17,6 +17,8 @@ import psycopg
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest imports test files by path, not by name
+import contextlib
+
 from database_clients import (
     ROOT,
     Client,
@@ -313,10 +315,8 @@ def test_an_interrupted_first_start_breaks_no_later_one(cache):
     assert eventually(lambda: list(cache.glob("*/data.partial/PG_VERSION")))
     started = psutil.Process(client.process.pid).children(recursive=True)
     for process in [psutil.Process(client.process.pid), *started]:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            pass
     client.kill()
     assert not list(cache.glob("*/data"))
     with Client(cache) as second:

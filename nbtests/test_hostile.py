@@ -188,7 +188,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Batc
             )
         return made[name]
 
-    yield SimpleNamespace(of=batch)
+    return SimpleNamespace(of=batch)
 
 
 RUNS = [

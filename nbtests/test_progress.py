@@ -277,10 +277,8 @@ def written(file: Path) -> bytes:
             3,
         ),
         (lambda content: content.replace(b'"hints": 0', b'"hints": "0"', 1), 3),
-        (
-            lambda content: content.replace(b"}", b', "more": 1}', 2),
-            3,
-        ),  # the header may say more, an entry may not
+        # The header may say more, an entry may not.
+        (lambda content: content.replace(b"}", b', "more": 1}', 2), 3),
         (lambda content: b"<<<<<<< mine\n" + content, 4),
         (lambda content: content + b"[" * 100_000, 4),
         (lambda content: content.replace(b"\n", b"\r\n") + b"null\n", 4),

@@ -123,8 +123,7 @@ def loopbound(*words: str, **more: str) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-# check
-# ---------------------------------------------------------------------------------------------------------------------------
+# check --------------------------------------------------------------------------------------------
 
 
 def test_a_solved_notebook_passes_and_counts(
@@ -257,8 +256,7 @@ def test_an_encoding_without_our_signs_fails_no_command(kept: Path) -> None:
     assert b"2 of  9 points  + . . ." in done.stdout
 
 
-# hint
-# ----------------------------------------------------------------------------------------------------------------------------
+# hint ---------------------------------------------------------------------------------------------
 
 
 def test_hints_come_one_at_a_time_also_from_the_prompt(kept: Path) -> None:
@@ -288,8 +286,7 @@ def test_a_hint_to_no_task_is_a_problem_and_a_hint_without_progress_is_the_first
     )
 
 
-# progress
-# ------------------------------------------------------------------------------------------------------------------------
+# progress -----------------------------------------------------------------------------------------
 
 
 def test_progress_shows_bars_points_the_next_task_and_where_it_is(
@@ -347,8 +344,7 @@ def test_progress_that_is_off_says_so(capsys: pytest.CaptureFixture[str]) -> Non
     )
 
 
-# reset
-# ---------------------------------------------------------------------------------------------------------------------------
+# reset --------------------------------------------------------------------------------------------
 
 
 def as_vs_code(notebook: Any) -> None:
@@ -410,7 +406,7 @@ SAVED = pytest.mark.parametrize(
 
 
 def resaved(path: Path, saved: Callable[[Any], None]) -> bytes:
-    """A learner's notebook with two answers, with the outputs of a run, as another editor saves it."""
+    """A learner's notebook with two answers and a run's outputs, as another editor saves it."""
     written(path, t2=solved("01.2"), t3=WRONG["01.3"])
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
@@ -604,8 +600,7 @@ def test_kill_9_leaves_the_old_or_the_new_and_always_a_copy_of_the_old(
         path.write_bytes(answered)
 
 
-# what changed
-# --------------------------------------------------------------------------------------------------------------------
+# what changed -------------------------------------------------------------------------------------
 
 
 def changes(tmp_path: Path, before: dict[str, str], now: dict[str, str]) -> set[str]:
@@ -725,8 +720,7 @@ def test_a_folder_is_watched_with_what_appears_in_it(tmp_path: Path) -> None:
     assert sorted(exercises_below(folder)) == sorted([path, new, folder / "02" / "notes.ipynb"])
 
 
-# watch
-# ---------------------------------------------------------------------------------------------------------------------------
+# watch --------------------------------------------------------------------------------------------
 
 WATCH = """
 import contextlib, sys, time

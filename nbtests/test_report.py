@@ -4,6 +4,7 @@ hand.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import unicodedata
@@ -138,8 +139,7 @@ def a_cohort() -> list[Graded]:
     ]
 
 
-# The cohort's page
-# ------------------------------------------------------------------------------------------------
+# The cohort's page --------------------------------------------------------------------------------
 
 
 def test_a_page_for_each_learner_and_one_for_all(tmp_path: Path) -> None:
@@ -204,9 +204,8 @@ def test_where_people_got_stuck(tmp_path: Path) -> None:
         for number, signs in enumerate(["✗✓·✓", "✗✓!✓", "✗✓✓✓"])
     ]
     page = read(write_report(tmp_path, results, names=True))
-    head, first, second = page.all("tr")[
-        -3:
-    ]  # a row for 01.1 and 01.3, none for the tasks that all have passed
+    # A row for 01.1 and 01.3, none for the tasks that all have passed.
+    head, first, second = page.all("tr")[-3:]
     assert head.startswith("TaskDid not pass")
     minutes = task("01.1").minutes, task("01.3").minutes
     assert first == f"01.1 {task('01.1').title}3 of 3 100 %3––{minutes[0]}predict"
@@ -243,9 +242,8 @@ def test_mistakes_are_counted_and_the_course_knows_what_to_say(tmp_path: Path) -
     mistakes = page.all("li", class_="keep")
     assert [text[: text.index("×")].strip() for text in mistakes] == ["2", "1", "1"]
     assert "one place" in mistakes[0] and known.name in mistakes[0] and "joel, mina" in mistakes[0]
-    assert (
-        f"“You foretell a pool with one place. {known.says[-1]} in it?”" in mistakes[0]
-    )  # the line with the telling words alone
+    # The line with the telling words alone.
+    assert f"“You foretell a pool with one place. {known.says[-1]} in it?”" in mistakes[0]
     assert "wrong, without a diagnosis" in mistakes[1] and "Typical" not in mistakes[1]
     assert "did not end" in mistakes[2] and "Your list is right up to here." in mistakes[2]
 
@@ -295,8 +293,7 @@ def test_an_assignment_that_the_course_has_no_more(tmp_path: Path) -> None:
     assert "77.1" in "".join(read(tmp_path / "learner-mina.html").all("h3"))
 
 
-# A learner's page
-# -------------------------------------------------------------------------------------------------
+# A learner's page ---------------------------------------------------------------------------------
 
 
 def test_a_learner_reads_outcome_feedback_diagnosis_and_the_own_code(tmp_path: Path) -> None:
@@ -409,8 +406,7 @@ def test_folders_of_the_grader_are_not_in_feedback(tmp_path: Path) -> None:
     )
 
 
-# What learners write is text
-# --------------------------------------------------------------------------------------
+# What learners write is text ----------------------------------------------------------------------
 
 HOSTILE = (
     '</code></pre></style><script>document.title="owned"</script><img src=x onerror=alert(1)>'
@@ -472,8 +468,7 @@ def test_a_long_answer_is_cut_where_it_is_too_long(tmp_path: Path) -> None:
     assert (tmp_path / "learner-mina.html").stat().st_size < 60_000
 
 
-# Without names
-# ----------------------------------------------------------------------------------------------------
+# Without names ------------------------------------------------------------------------------------
 
 
 def test_no_name_no_path_and_no_file_name_is_left(tmp_path: Path) -> None:
@@ -493,10 +488,11 @@ def test_no_name_no_path_and_no_file_name_is_left(tmp_path: Path) -> None:
                 code,
             ),
         ),
+        # As macOS spells him.
         replace(
             handed_in("Jose\u0301", ONE, "✓✓✓✓", "/home/jane/handed-in/Jose\u0301/work.ipynb"),
             notes=("work.ipynb is old.",),
-        ),  # as macOS spells him
+        ),
         handed_in("bo", ONE, "✓✓✓✓", "C:\\Users\\Jane\\in\\bo\\bo.ipynb"),
         unreadable(
             "anna-schmidt",
@@ -656,8 +652,7 @@ def test_no_two_learners_share_a_page() -> None:
     assert all(re.fullmatch(r"learner-[a-z0-9-]{1,60}\.html", page) for page in pages)
 
 
-# Files
-# ------------------------------------------------------------------------------------------------------------
+# Files --------------------------------------------------------------------------------------------
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -730,8 +725,7 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path: Path) ->
         check_folder(tmp_path / "file")
 
 
-# How it looks
-# -----------------------------------------------------------------------------------------------------
+# How it looks -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("names", [True, False])
@@ -754,9 +748,7 @@ def test_pages_need_nothing_from_elsewhere_and_can_be_read_aloud(
             if name == "pre" or given.get("class") == "scroll"
         )
         headings = [int(name[1]) for name in kinds if re.fullmatch(r"h\d", name)]
-        assert all(
-            after - before <= 1 for before, after in zip(headings, headings[1:], strict=False)
-        )
+        assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
 
 
 def _tones(sheet: str) -> list[dict[str, str]]:

@@ -1,4 +1,6 @@
-"""The package's floors: a module imports from floors below its own, or from its own; never in a circle."""
+"""The package's floors: a module imports from floors below its own, or from its own; never in a
+circle.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 
 def imports(package: Path) -> dict[str, dict[str, int]]:
-    """What each module of a package imports of it: {module: {module: line}}, names without the package's."""
+    """What each module of a package imports of it: {module: {module: line}}, names without the
+    package's.
+    """
     files = {_module(file, package): file for file in sorted(package.rglob("*.py"))}
     return {name: dict(_targets(name, file, package.name, files)) for name, file in files.items()}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Any
 
 _REPAIR = "End the lab, delete the folder .venv and start again with: python3 lab.py"
 DATABASE_SECONDS = (
@@ -96,7 +97,7 @@ def _database() -> Row:
         return Row("PostgreSQL", _on_own_loop(_server_version))
     except Problem as problem:
         return Row("PostgreSQL", "not reached", str(problem), help)
-    except Exception as error:  # as a row: no traceback on the first page
+    except Exception as error:  # the reader needs a row, and no traceback on the first page
         return Row("PostgreSQL", "not reached", f"{type(error).__name__}: {error}", help)
 
 
@@ -113,7 +114,7 @@ async def _server_version() -> str:
             await connection.close()
 
 
-def _on_own_loop(function) -> str:
+def _on_own_loop(function: Callable[[], Coroutine[Any, Any, str]]) -> str:
     """Run a coroutine function to its end on a new loop in a thread: a cell's own thread already
     runs one.
     """

@@ -221,7 +221,8 @@ class Recorder:
             self._stopped = True
             # What this recording has orphaned gives its warnings now, not in a later cell. A thread
             # that waits for a child process (Python 3.11 has one for each) still holds its
-            # transport; one from before the recording is not the recording's, and may wait for long.
+            # transport; one from before the recording is not the recording's, and may wait for
+            # long.
             for thread in threading.enumerate():
                 if "waitpid" in thread.name and thread not in self._threads_before:
                     thread.join(5)

@@ -93,9 +93,8 @@ class ProgressLine:
         May be called from any thread, as `stay`.
         """
         if self.moves:
-            self._show(
-                text[: shutil.get_terminal_size().columns - 1]
-            )  # a line that wraps could not be taken back
+            # A line that wraps could not be taken back.
+            self._show(text[: shutil.get_terminal_size().columns - 1])
 
     def _show(self, text: str, end: str = "") -> None:
         if sys.stderr is not None:

@@ -104,7 +104,7 @@ def listing() -> tuple[list[str], bool]:
     return lines, not missing
 
 
-def _marked_tests(folder: Path) -> list[tuple[str, str, dict[str, str | None]]]:
+def _marked_tests(folder: Path) -> list[tuple[str, str, dict[str, str]]]:
     if importlib.util.find_spec("pytest") is None:
         raise Problem(
             "the claims' tests need pytest, which is not installed.\nRun: python3 lab.py test"

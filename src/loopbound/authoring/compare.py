@@ -81,9 +81,13 @@ def _data_lines(mime: str, value: Any, tasks: dict[str, str]) -> list[str]:
 
 def _picture_words(tag: str) -> str:
     alternative = re.search(r"\balt=(\"|')(.*?)\1", tag, re.DOTALL)
-    source = unquote(unescape(re.search(r"src=(\"|')(.*?)\1", tag, re.DOTALL)[2]))
+    # `_PICTURE` has found it already.
+    source = re.search(r"src=(\"|')(.*?)\1", tag, re.DOTALL)[2]  # type: ignore[index]
     return "\n".join(
-        ["figure: " + unescape(alternative[2] if alternative else ""), *_drawing(source)]
+        [
+            "figure: " + unescape(alternative[2] if alternative else ""),
+            *_drawing(unquote(unescape(source))),
+        ]
     )
 
 

@@ -230,7 +230,8 @@ class _Run:
                 return False
             except CellTimeoutError:
                 with contextlib.suppress(Exception):
-                    await client.km.interrupt_kernel()
+                    # nbclient's types name the manager that is not asynchronous.
+                    await client.km.interrupt_kernel()  # type: ignore[union-attr, misc]
                 self.report(
                     cell.id,
                     f"did not end: the notebook may take {self.limit:.0f} seconds",
@@ -239,7 +240,7 @@ class _Run:
                 return False
             except DeadKernelError:
                 # nbclient says so too when this task is cancelled (Ctrl-C).
-                if asyncio.current_task().cancelling():
+                if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # this is one
                     raise asyncio.CancelledError from None
                 self.report(cell.id, "the kernel died", cell.source)
                 return False
@@ -282,7 +283,8 @@ class _Run:
         The value of ``expression`` (text), or None on failure.
         """
         seconds = max(5.0, self.deadline - time.perf_counter())
-        reply = await client.kc.execute(
+        # nbclient's types name the client that is not asynchronous.
+        reply = await client.kc.execute(  # type: ignore[union-attr, misc, call-arg]
             code,
             silent=True,
             store_history=False,

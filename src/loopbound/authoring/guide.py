@@ -31,12 +31,11 @@ def filled(text: str, blocks: Mapping[str, str], name: str = "the guide") -> str
                 f"{name}: the marks '<!-- {block}: generated … -->' and '<!-- {block}: end -->'"
                 " have to stand in it once each, in this order."
             )
-        text = marks.sub(lambda found, content=content: f"{found[1]}\n{content}\n{found[2]}", text)
+        text = marks.sub("\\1\n" + content.replace("\\", r"\\") + "\n\\2", text)
     return text
 
 
-# The agendas
-# ------------------------------------------------------------------------------------------------------
+# The agendas --------------------------------------------------------------------------------------
 
 
 def agenda_block(all_of_them: Iterable[Agenda]) -> str:
@@ -78,8 +77,7 @@ def _clock(minutes: int) -> str:
     return f"{minutes // 60}:{minutes % 60:02}"
 
 
-# Lesson by lesson
-# -------------------------------------------------------------------------------------------------
+# Lesson by lesson ---------------------------------------------------------------------------------
 
 
 def lessons_block(root: Path) -> str:

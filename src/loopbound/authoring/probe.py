@@ -14,12 +14,12 @@ import threading
 import warnings
 import weakref
 
-_known_tasks = weakref.WeakSet()
-_known = {}
+_known_tasks: weakref.WeakSet = weakref.WeakSet()
+_known: dict = {}
 
 
 def baseline():
-    """Remembers what the kernel itself has, and lets through every warning that a reader could see."""
+    """Remembers what the kernel itself has, and lets every warning through to the reader."""
     warnings.simplefilter("default")
     # A library's own deprecations are not the lesson's, and Python hides them from readers too.
     for category in (DeprecationWarning, PendingDeprecationWarning):

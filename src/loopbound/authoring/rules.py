@@ -32,9 +32,8 @@ LINES_IN_ONE_CELL = 45
 IMPORT_LINES = 3
 
 BANNED = re.compile(r"\b(simply|just|obvious|obviously|note that|foo)\b", re.IGNORECASE)
-BANNED_NAMES = re.compile(
-    r"\b(foo|bar|baz)\b", re.IGNORECASE
-)  # in prose a bar is a part of a figure
+# In prose a bar is a part of a figure.
+BANNED_NAMES = re.compile(r"\b(foo|bar|baz)\b", re.IGNORECASE)
 AMERICAN = re.compile(
     r"\b(behaviors?|color(?:s|ed|ing|ful)?|favor(?:s|ed|ite|able)?|center(?:s|ed)?|neighbors?|flavors?"
     r"|gray|honor(?:s|ed)?|labor|analyz(?:e|es|ed|er|ing)|cancel(?:ed|ing)|label(?:ed|ing)|model(?:ed|ing)|travel(?:ed|ing)"
@@ -368,9 +367,9 @@ def few_imports_of_the_package(page: Page) -> Iterator[Finding]:
 @rule
 def banned_words(course: Course) -> Iterator[Finding]:
     """No word that makes a reader feel slow, and no names without a meaning."""
-    for name, cell, text in _prose_of(course):
+    for name, cell_id, text in _prose_of(course):
         for found in BANNED.findall(text):
-            yield Finding(name, cell, f"says {found!r}", text.strip()[:100])
+            yield Finding(name, cell_id, f"says {found!r}", text.strip()[:100])
     for page in course.pages:
         for cell in page.of_kind("code"):
             for found in sorted(
@@ -542,7 +541,7 @@ def claims_of(cell: dict[str, Any]) -> list[str]:
 def claim_exists(claim: str) -> bool:
     """Whether the incident documents make a claim of this id: A01 to A18, B01 to B54."""
     found = re.fullmatch(r"([AB])(\d\d)", claim)
-    return bool(found) and 1 <= int(found[2]) <= {"A": 18, "B": 54}[found[1]]
+    return found is not None and 1 <= int(found[2]) <= {"A": 18, "B": 54}[found[1]]
 
 
 # Reading
@@ -584,9 +583,9 @@ def _markdown_of(course: Course) -> Iterator[tuple[Path, str | None, Any]]:
 
 
 def _prose_of(course: Course) -> Iterator[tuple[str, str | None, str]]:
-    for path, cell, parts in _markdown_of(course):
+    for path, cell_id, parts in _markdown_of(course):
         for text in parts.text:
-            yield path.name, cell, text
+            yield path.name, cell_id, text
     for page in course.pages:
         for cell in page.of_kind("code"):
             for comment in comments(cell["source"]):

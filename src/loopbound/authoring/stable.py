@@ -45,9 +45,8 @@ def _folders() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     found = {paths[key] for key in ("purelib", "platlib", "stdlib", "platstdlib")}
     found.update(site.getsitepackages() if hasattr(site, "getsitepackages") else ())
-    found.add(
-        str(Path(__file__).resolve().parents[2])
-    )  # the folder that holds the package: src, or site-packages
+    # The folder that holds the package: src, or site-packages.
+    found.add(str(Path(__file__).resolve().parents[2]))
     found.update({os.path.realpath(folder) for folder in found})
     home = os.path.expanduser("~")
     found.update(

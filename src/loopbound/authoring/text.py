@@ -48,7 +48,8 @@ def prose(markdown: str) -> Prose:
     for token in mistune.create_markdown(renderer=None, plugins=["table", "strikethrough"])(
         markdown
     ):
-        _collect(token, found)
+        # Without a renderer each is a dict; mistune's types cannot say so.
+        _collect(token, found)  # type: ignore[arg-type]
     return found
 
 

@@ -147,7 +147,7 @@ def _speaker(message: str) -> str:
         files = [
             file
             for pattern in ("*.py", "*.pyx")
-            for file in Path(package.__file__).parent.rglob(pattern)
+            for file in Path(str(package.__file__)).parent.rglob(pattern)
         ]
         if any(words in file.read_text(encoding="utf-8", errors="replace") for file in files):
             return package.__name__
@@ -530,7 +530,7 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
         other = asyncio.create_task(other_work())
         if not caller:
             caller.append(asyncio.get_running_loop())
-            caller[0].call_later = noted  # type: ignore[method-assign]
+            caller[0].call_later = noted  # type: ignore[method-assign, assignment]
         value = names["ask_at_home"](home.loop, connection, query)
         value = await value if inspect.isawaitable(value) else value
         if seen["went_on"] is None:

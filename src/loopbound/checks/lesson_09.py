@@ -82,7 +82,7 @@ import os, psycopg
 def test_rows_left():
     with psycopg.connect(os.environ["DATABASE_URL"].replace("+asyncpg", "")) as connection:
         raise AssertionError(f"rows: {connection.execute('select count(*) from reports').fetchone()[0] - 6}")
-"""
+"""  # noqa: E501
 _COUNTED = "test_rows_left"
 
 _TEAMS = ("mail", "billing", "search")
@@ -137,7 +137,7 @@ def five_rows(suite: Mapping[str, str]) -> Any:
     """
     from loopbound.figures import verdict_table
 
-    rows = {
+    rows: dict[str, list[str | tuple[str, str]]] = {
         f"row {label}": [
             (
                 "good" if row["passed"] == row["tests"] else "bad",
@@ -641,9 +641,13 @@ def _judge_cheapest(data: Data) -> Verdict:
     # The price before the connections that are left: who opens one for each test has another cure
     # to find.
     sound = judge_suite(
-        suite | {"runs": [run | {"left": 0} for run in runs]}, value_of(data), tests=tests, before=data["failing"],
-        what="`conftest.py` and `pyproject.toml`", wanted="a dict from file names to their texts",
-    )  # fmt: skip
+        suite | {"runs": [run | {"left": 0} for run in runs]},
+        value_of(data),
+        tests=tests,
+        before=data["failing"],
+        what="`conftest.py` and `pyproject.toml`",
+        wanted="a dict from file names to their texts",
+    )
     if sound and sound.diagnosis != "a bug goes unnoticed":
         return sound
     if dear := next((run for run in runs if run["connections"] > _MOST), None):

@@ -163,7 +163,7 @@ def judge(identity: str, data: Data) -> Verdict:
 
 
 def _left_behind(data: Data) -> Verdict | None:
-    """What makes any answer wrong, whatever its value: None where there is nothing of the kind."""
+    """What makes any answer wrong, independent of its value; None where there is nothing."""
     if data["never_awaited"]:
         name = data["never_awaited"][0]
         return failed(
@@ -217,7 +217,7 @@ def _raised(step: Data, check: TaskCheck) -> Verdict:
 
 
 def at(step: Data) -> str:
-    """The call of a step and its loop, as feedback begins a sentence: "`fetch_all(…)` on loop A"."""
+    """A step's call and its loop, as a sentence begins: "`fetch_all(…)` on loop A"."""
     return f"`{step['called']}` on loop {step['loop']}" if step["loop"] else f"`{step['called']}`"
 
 

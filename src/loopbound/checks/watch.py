@@ -306,9 +306,8 @@ def _bounded(loop: NamedLoop | None, coro: Any, note: dict[str, Any], seconds: f
     waiter.start()
     until = time.monotonic() + seconds
     try:
-        while not wait(
-            [outcome], timeout=0.2
-        ).done:  # short waits: on Windows a longer one cannot be interrupted
+        # Short waits: on Windows a longer one cannot be interrupted.
+        while not wait([outcome], timeout=0.2).done:
             if time.monotonic() > until:
                 _stop(waiter, outcome, note, loop)
                 break

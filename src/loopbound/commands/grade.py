@@ -42,10 +42,8 @@ def grade_command(
     if target:
         check_writable(target)  # before the work, which may take long
     if html:
-        from loopbound.report import (
-            check_folder,
-            write_report,
-        )  # with the figures' colours, which take a second to import
+        # With the figures' colours, which take a second to import.
+        from loopbound.report import check_folder, write_report
 
         check_folder(html)
     results: list[Graded] = []

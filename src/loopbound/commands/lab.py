@@ -14,7 +14,7 @@ import socket
 import sys
 import warnings
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from loopbound.paths import ELSEWHERE, cache_folder, repository
 from loopbound.problem import Problem
@@ -99,7 +99,7 @@ def lab_command(port: int | None = None, browser: bool = True) -> int:
     return 0
 
 
-def _start(root: Path, port: int, browser: bool, console: TextIO):
+def _start(root: Path, port: int, browser: bool, console: TextIO) -> Any:
     """A JupyterLab server that listens and has not begun to serve."""
     _trust_lessons(root)
     from jupyterlab.labapp import LabApp
@@ -116,9 +116,8 @@ def _start(root: Path, port: int, browser: bool, console: TextIO):
             f"--LabApp.default_url=/lab/tree/{START_PAGE}",
             # Open tabs are remembered for each clone: those of the reader's other labs are files
             # that this one does not have.
-            (
-                f"--LabApp.workspaces_dir={cache_folder() / 'workspaces' / hashlib.sha256(bytes(root)).hexdigest()[:16]}"
-            ),
+            f"--LabApp.workspaces_dir={cache_folder() / 'workspaces'}{os.sep}"
+            f"{hashlib.sha256(bytes(root)).hexdigest()[:16]}",
             "--LabApp.news_url=None",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--KernelSpecManager.allowed_kernelspecs=python3",
@@ -126,21 +125,19 @@ def _start(root: Path, port: int, browser: bool, console: TextIO):
     )
     handler = logging.StreamHandler(console)
     handler.setLevel(logging.ERROR)
-    handler.addFilter(
-        lambda record: record.levelno < logging.CRITICAL
-    )  # Jupyter says its addresses as "critical"
+    # Jupyter says its addresses as "critical".
+    handler.addFilter(lambda record: record.levelno < logging.CRITICAL)
     handler.setFormatter(logging.Formatter("Jupyter: %(message)s"))
     app.log.addHandler(handler)
     return app
 
 
-def _address(app) -> str:
+def _address(app: Any) -> str:
     from jupyter_server.utils import url_path_join
     from tornado.httputil import url_concat
 
-    token = (
-        app.identity_provider.token
-    )  # empty where the reader's own configuration has a password instead
+    # Empty where the reader's own configuration has a password instead.
+    token = app.identity_provider.token
     page = url_path_join(app.connection_url, "lab/tree", START_PAGE)
     return url_concat(page, {"token": token}) if token else page
 
@@ -173,9 +170,9 @@ def _is_free(port: int) -> bool:
     for family, _, _, _, address in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM):
         try:
             with socket.socket(family) as probe:
-                if (
-                    os.name != "nt"
-                ):  # as Jupyter does: a port in TIME_WAIT is free (on Windows the option means "share it")
+                # As Jupyter does: a port in TIME_WAIT is free (on Windows the option means "share
+                # it")
+                if os.name != "nt":
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
         except OSError as error:

@@ -103,9 +103,8 @@ def run_command(notebooks: Sequence[Path], write: bool) -> int:
     paths = chosen(notebooks)
     committed = {path: _text(path) for path in paths}
     for path in paths:
-        normal_form(
-            committed[path], path.name
-        )  # refuses what is no notebook before a kernel starts
+        # Refuses what is no notebook before a kernel starts.
+        normal_form(committed[path], path.name)
     failed = 0
 
     def done(result: RunResult) -> None:
@@ -123,8 +122,8 @@ def run_command(notebooks: Sequence[Path], write: bool) -> int:
                     if _write_run(result, committed[result.path])
                     else "ran, nothing to write"
                 )
-            except Problem as problem:  # the other notebooks go on
-                problems.append(Finding(result.path.name, None, str(problem)))
+            except Problem as refused:  # the other notebooks go on
+                problems.append(Finding(result.path.name, None, str(refused)))
         own = sum(result.cell_seconds.values())
         state = (
             f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}"

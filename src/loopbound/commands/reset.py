@@ -37,11 +37,11 @@ def reset_command(what: str, task: str | None = None) -> int:
     """
     console = Console()
     if is_task(what) and task is None and not Path(what).exists():
-        wanted = task_meant(what)
-        path = handed_out_at(assignment(wanted.id[:2]))
+        task = what
+        path = handed_out_at(assignment(task_meant(task).id[:2]))
     else:
-        wanted = task_meant(task) if task else None
         path = notebook_meant(what)
+    wanted = task_meant(task) if task else None
     which = _exercise(path)
     if wanted and wanted not in which.tasks:
         raise Problem(f"{path.name} has no task {wanted.id}: it is assignment {which.name}.")
@@ -163,7 +163,7 @@ def _without_answer(path: Path, task: Task) -> tuple[str | None, str]:
 
 
 def _answers(cell: dict[str, Any], task: Task, submission: Submission) -> bool:
-    """Whether a cell holds an answer to a task: by its mark, else by the function that it defines."""
+    """Whether a cell answers a task: by its mark, else by the function that it defines."""
     mark = _mark(cell)
     if mark == grade_id_of(task.id, "answer"):
         return True

@@ -96,7 +96,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Pause:
-    """A part of an agenda that is neither a lesson nor a task: what it is, and its whole minutes."""
+    """A part of an agenda that is neither a lesson nor a task: its words and its minutes."""
 
     what: str
     minutes: int

@@ -7,7 +7,8 @@
         password         of the role postgres
         lock             held while a process starts, stops, joins or leaves
         keeper.lock      held by the keeper for as long as it lives
-        clients/         for each client <pid>-<nonce>.lock, which it holds, and .json with its scratch databases
+        clients/         for each client <pid>-<nonce>.lock, which it holds, and .json
+                         with its scratch databases
         server.log  keeper.log  keeper.pid
 
 Whether a client lives is asked of the operating system: it holds a lock on its file, and the lock
@@ -70,8 +71,7 @@ class Folder:
                 elif lock.lockfile is not None:
                     lock.lockfile.close()
 
-    # -- clients
-    # ------------------------------------------------------------------------------------------
+    # -- clients -----------------------------------------------------------------------------------
 
     def register(self) -> None:
         """Make this process a client."""
@@ -85,7 +85,7 @@ class Folder:
 
     def record(self, scratch: list[str]) -> None:
         """Write down the scratch databases of this process."""
-        stem, _ = self._mine
+        stem, _ = self._mine  # type: ignore[misc]  # asked of a registered process alone
         partial = self.clients / f"{stem}.partial"
         partial.write_text(json.dumps({"pid": os.getpid(), "scratch": scratch}), encoding="utf-8")
         partial.replace(self.clients / f"{stem}.json")
@@ -148,8 +148,7 @@ class Folder:
             with contextlib.suppress(OSError):
                 (self.clients / f"{stem}.{suffix}").unlink(missing_ok=True)
 
-    # -- keeper
-    # -------------------------------------------------------------------------------------------
+    # -- keeper ------------------------------------------------------------------------------------
 
     def keeper_lives(self) -> bool:
         """Whether a keeper runs, or is starting and does not hold its lock yet."""

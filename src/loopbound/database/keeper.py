@@ -63,9 +63,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _sweep(server: Server, clients: dict[str, list[str]]) -> None:
     spared = [name for names in clients.values() for name in names]
-    with contextlib.suppress(psycopg.Error):
-        with psycopg.connect(**server.address().libpq(), autocommit=True) as connection:
-            sweep(connection, spared)
+    with (
+        contextlib.suppress(psycopg.Error),
+        psycopg.connect(**server.address().libpq(), autocommit=True) as connection,
+    ):
+        sweep(connection, spared)
 
 
 def main() -> None:

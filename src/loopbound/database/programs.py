@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ OWN_SERVER = "Set DATABASE_URL to a PostgreSQL 15 or newer of your own."
 
 
 def wheel_version() -> str:
-    """Version of the wheel, such as ``"18.6.3"``; its first number is PostgreSQL's major version."""
+    """Version of the wheel, such as ``"18.6.3"``; the first number is PostgreSQL's own."""
     try:
         return importlib.metadata.version(WHEEL)
     except importlib.metadata.PackageNotFoundError:
@@ -59,12 +60,14 @@ def server_ids() -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def run(command: list[str | Path], timeout: float = 120) -> tuple[int, str]:
-    """Run one of the server's programs to its end; returns exit code and everything that it wrote."""
+def run(command: Sequence[str | Path], timeout: float = 120) -> tuple[int, str]:
+    """Run one of the server's programs to its end; its exit code and what it wrote."""
     # A file and no pipe: the postmaster would inherit the pipe and reading it would never end.
     # A session of its own: a Ctrl-C in the terminal is meant for the notebook.
-    detached = (
-        {"creationflags": subprocess.CREATE_NO_WINDOW} if WINDOWS else {"start_new_session": True}
+    detached: dict[str, Any] = (
+        {"creationflags": subprocess.CREATE_NO_WINDOW}  # type: ignore[attr-defined]
+        if WINDOWS
+        else {"start_new_session": True}
     )
     with tempfile.TemporaryFile() as output:
         try:

@@ -50,7 +50,9 @@ def server_address() -> Address:
 
 
 def embedded_address() -> Address:
-    """Address of the embedded server, also where DATABASE_URL is set; otherwise as `server_address`."""
+    """Address of the embedded server, also where DATABASE_URL is set; otherwise as
+    `server_address`.
+    """
     with _state.mutex:
         folder = _folder()
         server = Server(folder)
@@ -59,9 +61,8 @@ def embedded_address() -> Address:
         with folder.locked():
             folder.register()
             if not folder.keeper_lives():
-                spawn_keeper(
-                    folder
-                )  # first, so that a start that is killed half-way is tidied up too
+                # First, so that a start that is killed half-way is tidied up too.
+                spawn_keeper(folder)
             if not server.process():
                 server.start()
             return server.address()
@@ -76,7 +77,7 @@ def record_scratch(names: list[str]) -> None:
 
 def recorded_scratch() -> list[str]:
     """Scratch databases on the embedded server that belong to a living client."""
-    folder = _state.folder
+    folder = _folder()
     with folder.locked():
         return [name for names in folder.living().values() for name in names]
 
@@ -136,7 +137,7 @@ def _folder() -> Folder:
     wanted = os.environ.get("LOOPBOUND_CACHE", "")
     deleted = _state.folder is not None and _state.folder.deleted
     if _state.folder is None or _state.cache != wanted or deleted:
-        if deleted:
+        if _state.folder and deleted:
             _state.folder.let_go()
         elif _state.folder:
             _state.folder.unregister()

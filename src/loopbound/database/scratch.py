@@ -44,7 +44,7 @@ class ScratchDatabase:
     """
 
     url: str
-    """``postgresql+asyncpg://…/name`` for ``create_async_engine``; holds the password, so it is not for printing."""
+    """``postgresql+asyncpg://…/name`` for ``create_async_engine``, with the password."""
     name: str
 
     def __init__(self, name: str, url: str, owner: "Owner") -> None:
@@ -64,8 +64,8 @@ class ScratchDatabase:
         them.
 
         Args:
-            settle: seconds to wait at the most until none is left: a session that was closed a moment
-                ago may still be shown.
+            settle: seconds to wait at the most until none is left: a session that was closed a
+                moment ago may still be shown.
         """
         until, pause = time.monotonic() + settle, 0.001
         while (found := self._sessions()) and time.monotonic() < until:
@@ -217,14 +217,14 @@ class _Owner:
 
     def connected(self) -> psycopg.Connection:
         """The owning session, opened again (with its locks) after the server was restarted."""
-        if not self._answers():
+        if not (connection := self._answering()):
             if self.connection:
                 self.connection.close()
             address = self.given or reach.embedded_address()
-            self.connection = psycopg.connect(**address.libpq(), autocommit=True)
+            connection = self.connection = psycopg.connect(**address.libpq(), autocommit=True)
             for name in self.names:
-                take(self.connection, name)
-        return self.connection
+                take(connection, name)
+        return connection
 
     def sessions(self, name: str) -> list[Session]:
         rows = self.connected().execute(
@@ -233,16 +233,16 @@ class _Owner:
             " pg_backend_pid() AND backend_type = 'client backend' ORDER BY backend_start, pid",
             [name],
         )
-        return [Session(*row, tuple(blockers)) for *row, blockers in rows]
+        return [Session(*(*row, tuple(blockers))) for *row, blockers in rows]
 
     def close(self, name: str) -> None:
         if name not in self.names:
             return
         # A server that is gone is not started to drop something: the next sweep does it.
         with contextlib.suppress(psycopg.Error):
-            if self._answers():
-                drop(self.connection, name)
-                give_up(self.connection, name)
+            if connection := self._answering():
+                drop(connection, name)
+                give_up(connection, name)
         self.names.remove(name)
         self._record()
 
@@ -263,14 +263,15 @@ class _Owner:
                 os.dup2(nowhere, self.connection.fileno(), inheritable=False)
                 os.close(nowhere)
 
-    def _answers(self) -> bool:
+    def _answering(self) -> psycopg.Connection | None:
+        """The owning session, if the server still answers it."""
         if not self.connection:
-            return False
+            return None
         try:
             self.connection.execute("SELECT 1")
         except psycopg.Error:
-            return False
-        return True
+            return None
+        return self.connection
 
     def _spared(self) -> list[str]:
         """Names that are in use although no lock may say so: after a crash of the server the locks

@@ -1,6 +1,7 @@
 """The template that scratch databases are cloned from: the course's small schema."""
 
 import hashlib
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -32,13 +33,13 @@ NO_TABLES = "DROP TABLE reports, users"
 """For a database that brings a schema of its own."""
 
 
-def template(connection: psycopg.Connection, conninfo: dict) -> str:
+def template(connection: psycopg.Connection, conninfo: dict[str, Any]) -> str:
     """Name of the template, made where it does not exist yet.
 
     The name carries a digest of the schema and of the role: a later release makes its own, and of
     two roles on one server each gets tables that are its own.
     """
-    role = connection.execute("SELECT current_user").fetchone()[0]
+    ((role,),) = connection.execute("SELECT current_user")
     name = "loopbound_template_" + hashlib.sha256(f"{role}\n{SCHEMA}".encode()).hexdigest()[:8]
     if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
         return name

@@ -310,26 +310,26 @@ class _Run:
         """The kernel, started where there is none, with the course's own cells and the
         learner's harmless ones run.
         """
-        if self.kernel is None:
+        kernel = self.kernel
+        if kernel is None:
             try:
-                await self._start()
+                kernel = await self._start()
             except Problem:
                 await self.close()
-                await self._start()  # once more: a machine that is very busy
+                kernel = await self._start()  # once more: a machine that is very busy
             for source in template(self.submission.assignment).given:
-                await self._run(self.kernel, source, self.limits.check)
-            harmless, self.harmless = (
-                self.harmless,
-                [],
-            )  # one that does not behave the second time does not come back
+                await self._run(kernel, source, self.limits.check)
+            # One that does not behave the second time does not come back.
+            harmless, self.harmless = self.harmless, []
             for source in harmless:
-                await self._run(self.kernel, source, self._left(self.limits.cell))
+                await self._run(kernel, source, self._left(self.limits.cell))
                 self.harmless.append(source)
-        return self.kernel
+        return kernel
 
-    async def _start(self) -> None:
+    async def _start(self) -> Kernel:
         self.lending = Lending(self.house.lender, self.house.walls == "namespaces")
         self.kernel = await Kernel.start(self.house, self.lending, self.place)
+        return self.kernel
 
     async def _run(self, kernel: Kernel, source: str, seconds: float) -> Ran:
         """Execute a cell. Raises ``Ended``, also where the kernel says what no kernel says."""

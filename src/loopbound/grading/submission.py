@@ -28,9 +28,8 @@ from loopbound.problem import Problem
 
 __all__ = ["Submission", "Template", "read_submission", "template"]
 
-LARGEST_FILE = (
-    64 * 2**20
-)  # bytes; outputs of a long session fit, a file that only fills memory does not
+# Bytes; outputs of a long session fit, a file that only fills memory does not.
+LARGEST_FILE = 64 * 2**20
 LARGEST_CELL = 100_000  # characters of source
 LARGEST_CODE = 500_000  # characters of source, of all of the learner's own cells together
 
@@ -329,7 +328,7 @@ def _parsed(source: str) -> ast.Module | None:
 
 
 def _defines(source: str) -> bool:
-    """Whether a cell leaves a name behind; one that only calls something is there to be looked at."""
+    """Whether a cell leaves a name behind; others only show something."""
     tree = _parsed(source)
     return tree is None or not all(isinstance(node, ast.Expr) for node in tree.body)
 

@@ -26,9 +26,9 @@ def kernels() -> Iterator[Executor]:
     """
     house = House()
     try:
-        facts = Facts(
-            house
-        )  # an experiment that predictions are compared with is run once, however often one is checked
+        # An experiment that predictions are compared with is run once, however often one is
+        # checked.
+        facts = Facts(house)
 
         def run(path: Path, tasks: set[str] | None) -> Results:
             results = asyncio.run(grade(house, facts, read_submission(path), only=tasks))

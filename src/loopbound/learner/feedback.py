@@ -1,4 +1,4 @@
-"""From what a check found to what a learner reads at the prompt, and to the progress that is kept."""
+"""From what a check found to what a learner reads at the prompt, and to the kept progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from loopbound.terminal import Console, complain
 __all__ = ["Executor", "Executors", "Results", "keep", "say_feedback", "total"]
 
 Results = Mapping[str, Mapping[str, Any]]
-"""Task id → ``outcome``, ``says``, ``diagnosis``, ``points`` (earned) and ``of`` (those of the task)."""
+"""Task id → ``outcome``, ``says``, ``diagnosis``, ``points`` earned and ``of`` the task."""
 
 Executor = Callable[[Path, set[str] | None], Results]
 """Checks a notebook's answers: the file, and which tasks; None for all of them."""

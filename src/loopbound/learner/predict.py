@@ -93,7 +93,7 @@ class Comparison:
         right = self.right
         observed = f"**The run gave:** {shown(self.observed)}"
         observed += f" (option {right})." if right else ", which none of the options names."
-        if not self.prediction.chosen:
+        if choice is None or not self.prediction.chosen:
             told = (
                 "nothing yet"
                 if choice is None

@@ -223,7 +223,7 @@ class ProgressFile:
 
 @dataclass(frozen=True)
 class _Found:
-    """A file's content: its entries by clone and task, and how many of its lines could not be read."""
+    """A file's entries by clone and task, and how many of its lines could not be read."""
 
     kept: dict[tuple[str, str], Entry]
     damaged: int

@@ -59,7 +59,7 @@ class Saves:
         self._known: dict[Path, _Known] = {}
 
     def remember(self) -> list[Path]:
-        """Take every notebook as it is now for what has been seen; gives those that are exercises."""
+        """Take every notebook as it is now for seen; gives those that are exercises."""
         for _ in self.look():
             pass
         return [path for path, known in sorted(self._known.items()) if known.exercise]
@@ -95,9 +95,8 @@ class Saves:
         try:
             submission = read_submission(path)
         except Problem as problem:
-            if (
-                not self.one and not known.exercise
-            ):  # in a folder many a notebook is no exercise, and never was one
+            # In a folder many a notebook is no exercise, and never was one.
+            if not self.one and not known.exercise:
                 known.signature, known.trouble = signature, None
                 return None
             return self._trouble(path, known, str(problem))

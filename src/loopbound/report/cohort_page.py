@@ -85,8 +85,7 @@ def _percent(part: int, whole: int) -> str:
     return f"{min(max(rounded, 1 if part else 0), 100 if part == whole else 99)} %"
 
 
-# Learners and tasks
-# -----------------------------------------------------------------------------------------------
+# Learners and tasks -------------------------------------------------------------------------------
 
 
 def _heat_map(cohort: Cohort) -> list[Content]:
@@ -207,8 +206,7 @@ def _link(learner: Learner) -> Html:
     return tag("a", tag("bdi", learner.label), href=learner.page)
 
 
-# Where people got stuck
-# -------------------------------------------------------------------------------------------
+# Where people got stuck ---------------------------------------------------------------------------
 
 
 def _stuck(cohort: Cohort) -> list[Content]:
@@ -264,8 +262,7 @@ def _stuck_row(each: Stuck) -> Html:
     )
 
 
-# Which mistakes were made
-# -----------------------------------------------------------------------------------------
+# Which mistakes were made -------------------------------------------------------------------------
 
 
 def _mistakes(
@@ -348,8 +345,7 @@ def _who(learners: tuple[Learner, ...]) -> list[Content]:
     return [*named, f" and {more} more" if more > 0 else None]
 
 
-# What could not be read
-# -------------------------------------------------------------------------------------------
+# What could not be read ---------------------------------------------------------------------------
 
 
 def _unreadable(cohort: Cohort, naming: Naming) -> list[Content]:

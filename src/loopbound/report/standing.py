@@ -211,7 +211,7 @@ def _tasks(name: str, ordered: list[Graded]) -> tuple[str, ...]:
 
 
 def known_task(identity: str) -> Task | None:
-    """The task with this id; None where an older gradebook knows one that the course has no more."""
+    """The task with this id; None for one that only an older gradebook knows."""
     try:
         return task(identity)
     except Problem:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -69,14 +70,15 @@ class Child:
             encoding="utf-8",
         )
         # A group of its own: Ctrl-C reaches the caller alone, who ends it in good order.
-        apart = (
-            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-            if os.name == "nt"
+        apart: dict[str, Any] = (
+            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
+            if sys.platform == "win32"
             else {"start_new_session": True}
         )
         with open(self.output, "wb") as output:
             try:
-                self.process = (
+                # A Popen whose two pipes are there, or as much of one as a run needs.
+                self.process: Any = (
                     forked(PROGRAM, orders, output, warm) if warm else None
                 ) or subprocess.Popen(
                     [python, str(PROGRAM), str(orders)],
@@ -158,9 +160,8 @@ class Child:
                 said = json.loads(line)
             except ValueError:  # the last line of a process that was ended while it wrote
                 continue
-            if (
-                not isinstance(said, dict) or "kind" not in said
-            ):  # from an interpreter that is none, or a test
+            # From an interpreter that is none, or a test.
+            if not isinstance(said, dict) or "kind" not in said:
                 continue
             if said["kind"] == "last":
                 with contextlib.suppress(psycopg.Error):

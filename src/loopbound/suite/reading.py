@@ -134,12 +134,9 @@ def _symptom(errors: list[list[str]]) -> str:
 
 def _unreadable(line: Line, clean: Clean) -> TestResult:
     traceback = clean(line["traceback"])
-    said = [
-        found
-        for found in re.findall(
-            r"^(?:E +)?(?!HINT: )((?:\w+\.)*\w+(?:: .*)?)$", traceback, re.MULTILINE
-        )
-    ]
+    said = list(
+        re.findall(r"^(?:E +)?(?!HINT: )((?:\w+\.)*\w+(?:: .*)?)$", traceback, re.MULTILINE)
+    )
     # pytest's own refusals (a mark that is not declared) have no exception's name: then its words
     # are the error.
     refusal = next((line for line in traceback.splitlines() if line.strip()), "no reason given")

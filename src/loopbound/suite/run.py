@@ -145,7 +145,7 @@ def check_order(order: str) -> str:
     )
 
 
-_DEFAULTS = {key: value for key, value in (run_suite.__kwdefaults__ or {}).items()}
+_DEFAULTS = dict((run_suite.__kwdefaults__ or {}).items())
 
 
 def _run(
@@ -189,8 +189,9 @@ def _run(
                         "no:cacheprovider",
                         "--color=no",
                         "--tb=native",
+                        *options,
+                        *tests,
                     ]
-                    + [*options, *tests]
                 ),
             }
             variables = _variables()
@@ -232,7 +233,7 @@ def _variables() -> dict[str, str]:
 
 
 def _config(copy: Path, top: Path) -> list[str]:
-    """Words that keep pytest from the configuration of a folder above, where the project has none."""
+    """Words that keep pytest from a folder above, where the project has no configuration."""
     if any(
         (copy / name).is_file()
         for name in ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ipykernel.iostream import OutStream
 from ipykernel.ipkernel import IPythonKernel
@@ -46,17 +46,20 @@ class AnsweringKernel(IPythonKernel):
     That one passes no name of the notebook, no transformer, no hook and no ``run_cell``.
     """
 
-    report: Callable[[str, str, Mapping[str, Any]], None] | None = None
+    report: ClassVar[Callable[[str, str, Mapping[str, Any]], None]]
 
     async def do_execute(
         self, code: str, silent: bool, *arguments: Any, **more: Any
     ) -> dict[str, Any]:
         if not code.startswith(REQUEST):
-            return await super().do_execute(
-                code, silent, *arguments, **more | {"allow_stdin": False}
-            )  # input() raises instead of waiting
+            # So input() raises an error and waits for nothing.
+            more["allow_stdin"] = False
+            return await super().do_execute(  # type: ignore[no-untyped-call]
+                code, silent, *arguments, **more
+            )
         task, nonce = code.removeprefix(REQUEST).split()
-        type(self).report(task, nonce, self.shell.user_ns)
+        # A kernel that runs has a shell.
+        type(self).report(task, nonce, self.shell.user_ns)  # type: ignore[union-attr]
         return {"status": "ok", "execution_count": 0, "user_expressions": {}, "payload": []}
 
 
@@ -81,7 +84,7 @@ def say_little(session: Any) -> None:
         return send(stream, msg_or_type, content, *arguments, **more)
 
     session.send = sparing
-    OutStream.write = lambda self, text: len(text)
+    OutStream.write = lambda self, text: len(text)  # type: ignore[method-assign, assignment]
 
 
 class Leavings:
@@ -118,7 +121,7 @@ class Leavings:
                 words.append("task")
             if any(
                 not handle.cancelled() and _foreign(_home_of(handle._callback))
-                for handle in self._loop._scheduled
+                for handle in self._loop._scheduled  # type: ignore[attr-defined]  # private
             ):
                 words.append("timer")
         if hasattr(os, "waitid"):

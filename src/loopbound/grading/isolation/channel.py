@@ -22,7 +22,10 @@ __all__ = ["LARGEST", "REQUEST", "Channel", "Garbled"]
 LARGEST = 4 * 2**20  # bytes of one message
 MOST_DESCRIPTORS = 4  # that come with one message
 REQUEST = "\0loopbound-report "
-"""What the grader's request to a kernel begins with; the task and a nonce follow. No cell of a notebook is such a text."""
+"""The begin of the grader's request to a kernel; the task and a nonce follow.
+
+No cell of a notebook is such a text.
+"""
 
 _HEAD = struct.Struct("!I")
 

@@ -88,7 +88,7 @@ class Fingerprint:
     """
 
     def __init__(self, modules: Sequence[ModuleType]) -> None:
-        self._seen: list[tuple[str, dict[str, Any], str, Any, tuple[Any, ...]]] = []
+        self._seen: list[tuple[str, Mapping[str, Any], str, Any, tuple[Any, ...]]] = []
         self._values: list[tuple[str, Any, str]] = []
         self._builtins = [
             (f"builtins.{name}", name, value)
@@ -195,9 +195,9 @@ def _keep(order: dict[str, Any], line: socket.socket) -> int:
         code = 70
         try:
             os.close(told)
-            os.read(
-                heard, 1
-            )  # until the grader has been told of us: two who speak at once on one line are not understood
+            # Until the grader has been told of us: two who speak at once on one line are not
+            # understood.
+            os.read(heard, 1)
             os.close(heard)
             code = enter(order, line)
         except SystemExit as ended:
@@ -292,14 +292,10 @@ def enter(order: dict[str, Any], line: socket.socket) -> int:
             sandbox.limit(processes=False)
             sandbox.die_with_parent()
     _nowhere()
+    handlers: dict[str, Any] = {"SIGINT": signal.default_int_handler, "SIGPIPE": signal.SIG_IGN}
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD", "SIGPIPE"):
         if hasattr(signal, name):
-            signal.signal(
-                getattr(signal, name),
-                {"SIGINT": signal.default_int_handler, "SIGPIPE": signal.SIG_IGN}.get(
-                    name, signal.SIG_DFL
-                ),
-            )
+            signal.signal(getattr(signal, name), handlers.get(name, signal.SIG_DFL))
     os.environ.clear()
     os.environ.update(
         order["environment"],
@@ -324,20 +320,16 @@ def _nowhere() -> None:
         os.dup2(nowhere, number)
     os.close(nowhere)
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding="utf-8", closefd=False)
+        open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115  # open to the end
         for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    # Constants in the eyes of a type checker.
+    vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout, __stderr__=sys.stderr)
 
 
 _STATE = ("_hints_given", "_passed")  # of the checks, and meant to change
-_ITS_OWN = (
-    "input",
-    "exit",
-    "quit",
-    "display",
-    "get_ipython",
-)  # what the kernel itself puts there again with each cell
+# What the kernel itself puts there again with each cell.
+_ITS_OWN = ("input", "exit", "quit", "display", "get_ipython")
 
 _channel: Channel | None = None
 _fingerprint: Fingerprint | None = None
@@ -369,9 +361,8 @@ def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
     )
     place.unlink()
     say_little(app.session)
-    app.shell.keepkernel_on_exit = (
-        True  # quit() and exit() in a cell are no reason to lose the notebook's other answers
-    )
+    # quit() and exit() in a cell are no reason to lose the notebook's other answers.
+    app.shell.keepkernel_on_exit = True  # type: ignore[union-attr]  # made by initialize()
     if _fingerprint is None:
         remember()
     AnsweringKernel.report = staticmethod(report)
@@ -412,8 +403,6 @@ def _watched() -> list[ModuleType]:
         "logging",
         "warnings",
         "loopbound",
-    )
-    names += (
         "ipykernel.ipkernel",
         "ipykernel.kernelbase",
         "sqlalchemy.ext.asyncio",

@@ -2,11 +2,13 @@
 unknown kinds.
 """
 
+# ruff: noqa: E402  # what is not to be imported is said before the imports
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -62,14 +64,14 @@ class ChildProvisioner(KernelProvisionerBase):
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         return await super().pre_launch(cmd=[], **kwargs)
 
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
-        manager = self.parent
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        manager: Any = self.parent
         if os.name == "posix":
             places = {
                 f"{name}_port": number
                 for number, name in enumerate(("shell", "iopub", "stdin", "hb", "control"), start=1)
             }
-            info: dict[str, Any] = {
+            info: Any = {
                 "transport": "ipc",
                 "ip": str(self.child.shared / "k"),
                 **places,
@@ -194,11 +196,10 @@ class Kernel:
         """
         cell = nbformat.v4.new_code_cell(source)
         self._notebook.nb.cells[:] = [cell]
-        self._notebook.timeout = seconds
+        self._notebook.timeout = math.ceil(seconds)  # nbclient refuses a fraction
         try:
-            async with asyncio.timeout(
-                seconds + 5
-            ):  # a reply that never comes, of a kernel that lives
+            # Five seconds more, for a reply that never comes, of a kernel that lives.
+            async with asyncio.timeout(seconds + 5):
                 await self._notebook.async_execute_cell(cell, 0)
         except (CellTimeoutError, TimeoutError):
             raise Ended("time") from None

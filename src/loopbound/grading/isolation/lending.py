@@ -60,9 +60,9 @@ class Lender:
         killed. False where we may make no roles.
         """
         with self._mutex:
-            allowed = self._admin.execute(
+            ((allowed,),) = self._admin.execute(
                 "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
-            ).fetchone()[0]
+            )
             if not allowed:
                 return False
             with contextlib.suppress(
@@ -85,9 +85,8 @@ class Lender:
             ).fetchall()
             for (role,) in roles:
                 if lock_number(role.rpartition("_")[0]) not in held:
-                    with contextlib.suppress(
-                        psycopg.Error
-                    ):  # somebody else was quicker, or it still owns something
+                    # Somebody else was quicker, or it still owns something.
+                    with contextlib.suppress(psycopg.Error):
                         self._admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
             # Its password is random, not somebody's choice: nothing is won by making it slow to
             # try. (The setting came with 16.)
@@ -95,7 +94,7 @@ class Lender:
                 self._admin.execute("SET scram_iterations = 1")
             return True
 
-    def execute(self, statement: sql.Composable | str) -> None:
+    def execute(self, statement: sql.Composed) -> None:
         with self._mutex:
             self._admin.execute(statement)
 
@@ -170,9 +169,8 @@ class Lender:
 
     def _serve(self) -> None:
         while (item := self._work.get()) is not None:
-            with contextlib.suppress(
-                Exception
-            ):  # what is not dropped now is swept by the next run; nobody waits here for an error
+            # What is not dropped now is swept by the next run; nobody waits here for an error.
+            with contextlib.suppress(Exception):
                 if isinstance(item, ScratchDatabase):
                     item.close()
                 elif item == "refill":

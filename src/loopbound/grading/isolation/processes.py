@@ -31,9 +31,8 @@ __all__ = ["KILL", "Child", "Ended", "House"]
 
 START_SECONDS = 60.0  # for a busy machine; it takes a fraction of one
 END_SECONDS = 10.0
-KILL = getattr(
-    signal, "SIGKILL", signal.SIGTERM
-)  # Windows has the second one alone, and it kills there
+# Windows has the second one alone, and it kills there.
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 MOST_SAID = 64 * 2**20  # bytes that one process may tell us
 MOST_REPORTS = 30  # of one process; a kernel has one for each task
 # What a learner's process is told of the grader's environment.
@@ -118,18 +117,14 @@ class House:
                         self._start_warm()
             ours.close()
             raise Problem("the grader's warm process was killed, and again after a new start.")
-        quiet = {
+        quiet: dict[str, Any] = {
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.DEVNULL,
             "stderr": subprocess.DEVNULL,
             "cwd": self.folder,
         }
-        program = [
-            sys.executable,
-            "-P",
-            "-m",
-            "loopbound.grading.isolation.inside",
-        ]  # -P: no module from the folder that it starts in
+        # -P: no module from the folder that it starts in.
+        program = [sys.executable, "-P", "-m", "loopbound.grading.isolation.inside"]
         if os.name == "posix":
             ours, line = socket.socketpair()
             with line:
@@ -326,7 +321,9 @@ class Child:
         }
         line, self._process = await asyncio.to_thread(self.house.launch, order)
         self._channel = Channel(line, MOST_SAID)
-        self._listener = threading.Thread(target=self._listen, name="channel", daemon=True)
+        self._listener = threading.Thread(
+            target=self._listen, args=[self._channel], name="channel", daemon=True
+        )
         self._listener.start()
         done, _ = await asyncio.wait([self._ready], timeout=START_SECONDS)
         if not done:
@@ -334,7 +331,7 @@ class Child:
         self._ready.result()
 
     def send(self, message: dict[str, Any]) -> None:
-        self._channel.send(message)
+        self._channel.send(message)  # type: ignore[union-attr]  # it has been started
 
     async def report(self, seconds: float) -> dict[str, Any]:
         """The next message that it reports. Raises ``Ended`` where none comes."""
@@ -348,15 +345,15 @@ class Child:
             raise Ended("dead")
         return message
 
-    def _listen(self) -> None:
+    def _listen(self, channel: Channel) -> None:
         """In a thread of its own: what it asks for takes time at the database."""
         reports = 0
         try:
-            while (received := self._channel.receive()) is not None:
+            while (received := channel.receive()) is not None:
                 message, descriptors = received
                 kind = message.get("op")
                 if kind in ("database", "sessions", "close"):
-                    self._channel.send(self._lending.answer(message))
+                    channel.send(self._lending.answer(message))
                 elif kind in ("report", "completed"):
                     reports += 1
                     if reports > MOST_REPORTS:

@@ -179,7 +179,7 @@ def build_root(walls: Walls) -> str:
 
 
 def loopback(port: int) -> socket.socket:
-    """Bring the namespace's own 127.0.0.1 up and listen there; the process that accepts may be outside."""
+    """Bring the namespace's own 127.0.0.1 up and listen there; accepting works from outside."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         import fcntl
 
@@ -195,9 +195,8 @@ def limit(processes: bool) -> None:
     ``processes``: their number too, where a user of its own makes that safe.
     """
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(
-            "1000"
-        )  # a machine that runs out of memory ends us first
+        # A machine that runs out of memory ends us first.
+        Path("/proc/self/oom_score_adj").write_text("1000")
     # Before 5.14 a user's processes were counted whatever namespace they were in: the limit would
     # be the user's own.
     processes = processes and (os.geteuid() >= FIRST_USER or _kernel_version() >= (5, 14))

@@ -50,9 +50,8 @@ def main() -> None:
     is closed.
     """
     control = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C at a terminal reaches the grader, which closes the line
+    # Ctrl-C at a terminal reaches the grader, which closes the line.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     without_debugger()
     for name in _IMPORTED:
         importlib.import_module(name)

@@ -3,7 +3,8 @@
 A program that stands alone: the standard library, pytest and, for a trace, SQLAlchemy, so that an
 interpreter without Loopbound can run it. It starts in the project's folder and is given
 
-    stdin   orders from the parent, a line each: "stacks", "go on"; its end means that the parent is gone
+    stdin   orders from the parent, a line each: "stacks", "go on";
+            its end means that the parent is gone
     stdout  takes the reports, a JSON object a line
     stderr  a file, which becomes the standard output and error of pytest
     the name of a file of JSON: {"order", "trace", "limit", "plugins", "words", "stacks"}
@@ -214,7 +215,7 @@ class Watch:
         self.orders = orders
         self.reports = reports
         self.folder = folder
-        self.stacks = open(stacks, "w", encoding="utf-8")
+        self.stacks = open(stacks, "w", encoding="utf-8")  # noqa: SIM115  # open to the end
         self.answered = _thread.allocate_lock()
         self.answered.acquire()
         self.ending = _thread.allocate_lock()
@@ -245,9 +246,8 @@ class Watch:
         """
         self.ending.acquire()  # whichever thread notices second waits here for the end
         until = time.monotonic() + CLEARING_SECONDS
-        while (
-            os.path.exists(self.folder) and time.monotonic() < until
-        ):  # the suite may still be writing into it
+        # The suite may still be writing into it.
+        while os.path.exists(self.folder) and time.monotonic() < until:
             shutil.rmtree(self.folder, ignore_errors=True)
         if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
             os.killpg(os.getpid(), signal.SIGKILL)
@@ -261,7 +261,7 @@ class Watch:
         except (
             Exception
         ) as error:  # tasks may end while one looks at them; the threads' stacks are written
-            self.stacks.write("The tasks could not be read: %r\n" % error)
+            self.stacks.write(f"The tasks could not be read: {error!r}\n")
             self.stacks.flush()
 
     def ask(self, question):
@@ -271,7 +271,7 @@ class Watch:
 
 
 def tasks():
-    """Where each task of the running loops waits: a thread's stack shows only that its loop does."""
+    """Where each task of the running loops waits; a thread's stack shows only its loop."""
     import asyncio
 
     loops = []
@@ -287,7 +287,7 @@ def tasks():
         (task for loop in loops for task in asyncio.all_tasks(loop)),
         key=lambda task: task.get_name(),
     ):
-        lines.append("\nTask %s (outermost call first):" % task.get_name())
+        lines.append(f"\nTask {task.get_name()} (outermost call first):")
         waiting = task.get_coro()
         while waiting is not None:
             frame = next(
@@ -296,8 +296,8 @@ def tasks():
             )
             if frame is not None:
                 lines.append(
-                    '  File "%s", line %d in %s'
-                    % (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+                    f'  File "{frame.f_code.co_filename}", line {frame.f_lineno}'
+                    f" in {frame.f_code.co_name}"
                 )
             waiting = next(
                 (w for w in (getattr(waiting, name, None) for name in AWAITS) if w is not None),
@@ -384,7 +384,7 @@ def plugin(watch, given):
             message = str(warning_message.message).strip()
             reports.say(
                 "warning",
-                text="%s: %s" % (warning_message.category.__name__, message[:LONGEST_TEXT]),
+                text=f"{warning_message.category.__name__}: {message[:LONGEST_TEXT]}",
             )
 
         @pytest.hookimpl(tryfirst=True)
@@ -453,7 +453,7 @@ class Trace:
             return ""
         if running not in self.loops:
             self.loops[running] = next(self.loop_numbers)
-        return "loop %d" % self.loops[running]
+        return f"loop {self.loops[running]}"
 
     def number(self, record):
         if record not in self.records:

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def environments() -> list[Environment]:
     ]
 
 
-def chosen(names: list[str] | tuple[str, ...]) -> list[Environment]:
+def chosen(names: Sequence[str]) -> list[Environment]:
     """The environments of these names; no names mean all that this Python can have.
 
     Raises Problem for a name that there is not, or whose packages this Python cannot have.
@@ -180,9 +180,8 @@ def _home() -> Path:
 
 def _make(name: str, target: Path) -> None:
     partial = target.with_name(f"{name}.{secrets.token_hex(4)}.partial")
-    for left in target.parent.glob(
-        f"{name}.*.partial"
-    ):  # of a process that was killed: the lock is ours
+    # Of a process that was killed: the lock is ours.
+    for left in target.parent.glob(f"{name}.*.partial"):
         shutil.rmtree(left, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)  # one whose interpreter has gone
     command = [
@@ -204,9 +203,13 @@ def _make(name: str, target: Path) -> None:
     try:
         done = subprocess.run(
             command,
-            capture_output=True, text=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            stdin=subprocess.DEVNULL,
             env=environment | {"UV_PROJECT_ENVIRONMENT": str(partial)},
-        )  # fmt: skip
+        )
         if done.returncode:
             raise _problem(name, done.stderr)
         partial.rename(target)
