@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import tomllib
 import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ import pytest
 from test_browser import FLAGS, NAMES, chromium
 
 from loopbound.authoring.proof import wrong_answers
+from loopbound.course import manifest
 from loopbound.course.manifest import assignment, assignments, task
 from loopbound.figures.style import INK
 from loopbound.grading.results import Graded, TaskResult
@@ -31,9 +33,67 @@ from loopbound.report.naming import Naming
 from loopbound.report.standing import cohort
 from loopbound.report.style import COLOURS, SHEET
 
-ONE, FOUR = assignment("01").name, assignment("04").name
+# Two assignments as these tests count them, whatever the course adds to its own. Names and ids are
+# the course's, since the pages quote its hints and know its wrong answers.
+COURSE = """
+[[lesson]]
+file = "01-what-a-loop-is.ipynb"
+title = "What a loop is"
+minutes = 25
+claims = []
+
+[[lesson]]
+file = "04-the-global-engine.ipynb"
+title = "The global engine"
+minutes = 25
+claims = []
+
+[[assignment]]
+name = "01-what-a-loop-is"
+title = "Turns on a loop"
+tasks = [
+    { id = "01.1", title = "Who speaks when", kind = "predict", points = 2, minutes = 5 },
+    { id = "01.2", title = "All reports at once", kind = "write", points = 3, minutes = 7 },
+    { id = "01.3", title = "A long count", kind = "write", points = 2, minutes = 6 },
+    { id = "01.4", title = "A bell", kind = "write", points = 2, minutes = 5 },
+]
+
+[[assignment]]
+name = "04-the-global-engine"
+title = "Engines and passing loops"
+tasks = [
+    { id = "04.1", title = "Two left over", kind = "predict", points = 2, minutes = 7 },
+    { id = "04.2", title = "Ask and leave nothing", kind = "write", points = 3, minutes = 8 },
+    { id = "04.3", title = "An engine for passing loops", kind = "cure", points = 2, minutes = 5 },
+    { id = "04.4", title = "Four rows", kind = "evidence", points = 2, minutes = 6 },
+]
+"""
+ONE, FOUR = "01-what-a-loop-is", "04-the-global-engine"
 STUB = "def six_loops():\n    # YOUR CODE HERE\n    raise NotImplementedError()"
 VOID = {"meta"}
+
+
+def read_again() -> None:
+    manifest.assignments.cache_clear()
+    manifest.lessons.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def small_course(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The manifest of these tests; a test that asks for ``whole_course`` has the real one."""
+    if "whole_course" in request.fixturenames:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest, "_tables", lambda: tomllib.loads(COURSE))
+        read_again()
+        yield
+    read_again()
+
+
+@pytest.fixture
+def whole_course() -> None:
+    """For a test that is about the course itself, or about many tasks."""
 
 
 class Page(HTMLParser):
@@ -248,7 +308,7 @@ def test_mistakes_are_counted_and_the_course_knows_what_to_say(tmp_path: Path) -
     assert "did not end" in mistakes[2] and "Your list is right up to here." in mistakes[2]
 
 
-def test_every_expected_diagnosis_has_words(repository: Path) -> None:
+def test_every_expected_diagnosis_has_words(repository: Path, whole_course: None) -> None:
     from loopbound.report.standing import phrases
 
     found = phrases(repository, [which.name for which in assignments()])
@@ -337,7 +397,7 @@ def test_a_learner_reads_outcome_feedback_diagnosis_and_the_own_code(tmp_path: P
     assert page.all("strong", class_="points")[0] == "5 of 9 points"
 
 
-def test_the_solution_is_in_no_page(tmp_path: Path, repository: Path) -> None:
+def test_the_solution_is_in_no_page(tmp_path: Path, repository: Path, whole_course: None) -> None:
     from loopbound.authoring.proof import answer_of
 
     # Lines that only the solution has, of tasks that nobody has solved.
@@ -787,7 +847,7 @@ def test_text_stands_out_in_both_themes() -> None:
     assert TABLE_SIGNS.keys() == COLOURS.keys() and len({*TABLE_SIGNS.values()}) == 4
 
 
-def test_three_hundred_learners_are_written_in_seconds(tmp_path: Path) -> None:
+def test_three_hundred_learners_are_written_in_seconds(tmp_path: Path, whole_course: None) -> None:
     # What takes longer than it should here is work that grows with the square of the class.
     import time
 
@@ -826,14 +886,14 @@ def browser() -> Iterator[Any]:
 def everything() -> Sequence[Graded]:
     """All assignments, and one learner who tries to leave the page."""
     results = [
-        handed_in(f"user {number}", which.name, "✓✗!·✓"[: len(which.tasks)])
+        handed_in(f"user {number}", which.name, ("✓✗!·" * len(which.tasks))[: len(which.tasks)])
         for number in range(3)
         for which in assignments()
     ]
     return [
         *results,
         with_task(
-            handed_in("a" * 80, ONE, "✗✓✓✓"),
+            handed_in("a" * 80, ONE, "✗" * len(assignment(ONE).tasks)),
             result("01.1", WRONG, HOSTILE + "w" * 2000, answer=HOSTILE + "y" * 10_000),
         ),
     ]
@@ -843,7 +903,7 @@ def everything() -> Sequence[Graded]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_pages_fit_the_window_in_a_browser(
-    width: int, theme: Any, browser: Any, tmp_path: Path
+    width: int, theme: Any, browser: Any, tmp_path: Path, whole_course: None
 ) -> None:
     index = write_report(tmp_path, everything(), names=True)
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)

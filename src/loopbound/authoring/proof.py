@@ -41,7 +41,8 @@ class WrongAnswer:
 def wrong_answers(root: Path, which: Assignment) -> list[WrongAnswer]:
     """The wrong answers beside a solution notebook, in ``wrong_answers.toml``.
 
-    Raises ``Problem`` for a file that cannot be read.
+    Raises:
+        Problem: the file cannot be read.
     """
     path = root / "solutions" / which.name / "wrong_answers.toml"
     try:

@@ -28,7 +28,8 @@ STUB = ("# YOUR CODE HERE", "raise NotImplementedError()")
 def released(text: str, name: str = "notebook") -> str:
     """The exercise notebook's text, from that of its solution.
 
-    Raises ``Problem`` where marks or metadata do not fit.
+    Raises:
+        Problem: marks or metadata do not fit.
     """
     notebook = json.loads(text)
     taken: set[str] = set()
@@ -58,7 +59,8 @@ def released(text: str, name: str = "notebook") -> str:
 def stubbed(source: str, where: str = "cell") -> str:
     """A solution cell's source with nbgrader's stub in place of each answer.
 
-    Raises ``Problem`` for marks that do not pair.
+    Raises:
+        Problem: marks do not pair.
     """
     lines: list[str] = []
     inside = False
@@ -93,8 +95,8 @@ def _locked(marks: dict[str, Any]) -> bool:
 
 
 def checksum(cell: dict[str, Any]) -> str:
-    """nbgrader's checksum of a cell, by which it knows an untouched answer and a
-    changed check.
+    """nbgrader's checksum of a cell, by which it knows an answer that was not touched and a check
+    that was.
     """
     marks = nbgrader_of(cell)
     parts = [

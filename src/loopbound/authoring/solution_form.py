@@ -19,7 +19,10 @@ _FIELDS = ("grade", "grade_id", "locked", "points", "schema_version", "solution"
 def solution_form(text: str, name: str = "notebook") -> str:
     """The normal form of a solution notebook's text.
 
-    Idempotent. Raises ``Problem`` where it is no notebook.
+    Idempotent.
+
+    Raises:
+        Problem: it is no notebook.
     """
     normal = json.loads(normal_form(text, name))
     for cell, source in zip(normal["cells"], json.loads(text)["cells"], strict=True):

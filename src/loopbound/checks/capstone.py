@@ -37,7 +37,8 @@ def _folder() -> Any:
 def hidden_files(name: str) -> dict[str, str]:
     """{file: text} of the further tests of that name.
 
-    Raises ``Problem`` where they are not here.
+    Raises:
+        Problem: they are not here.
     """
     top = _folder() / "hidden" / name
     files = {
@@ -108,7 +109,7 @@ def run_mended(files: Mapping[str, str], five: Iterable[str]) -> Data:
     if not files:
         return data
     job = {"project": BACKEND, "overlay": dict(files), "limit": LIMIT, "trace": True}
-    # No file can be written for orders that are drawn now.
+    # No files can be written for orders that are drawn only now.
     seeds = [f"random:{secrets.randbelow(10**9)}" for _ in range(3)]
     hidden = hidden_files("suite")
     first, further = _each([job, job | {"overlay": {**files, **hidden}, "tests": list(hidden)}])

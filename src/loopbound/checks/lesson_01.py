@@ -21,7 +21,7 @@ CHECKS: dict[str, TaskCheck] = {}
 
 
 def _spoken(given: Mapping[str, Any]) -> Data:
-    # The evening itself, run anew on a loop of its own: what the notebook says is what is compared
+    # The evening itself, run again on a loop of its own: what the notebook says is what is compared
     # with.
     spoken: list[str] = []
     with Watch(given) as watch:
@@ -119,7 +119,11 @@ CHECKS["01.1"] = TaskCheck(
 # 01.2 All reports at once
 
 _USERS = ["mina", "joel", "aiko"]
-_SECONDS = {"mina": 0.09, "joel": 0.03, "aiko": 0.06}  # nobody ends in the order of the start
+_SECONDS = {
+    "mina": 0.09,
+    "joel": 0.03,
+    "aiko": 0.06,
+}  # the order of the ends is not that of the starts
 
 
 def _observe_reports(names: Mapping[str, Any]) -> Data:

@@ -289,7 +289,7 @@ async def _outcome(log: Recorder, connection: Any, ask: Any) -> str:
 
 
 def _answered(database: ScratchDatabase) -> None:
-    """Waits until the server has answered what it was asked."""
+    """Waits until the server has answered everything that it was asked."""
     until = time.monotonic() + 5
     while (
         any(session.state == "active" for session in database.sessions())
@@ -442,7 +442,7 @@ def _watched(
 
 
 async def _gone(connection: asyncpg.Connection) -> None:
-    """Closes a connection on its own loop, in any state."""
+    """Closes a connection on its own loop, in any state that a learner's code left it in."""
     try:
         await connection.close(timeout=1)
     except Exception:

@@ -314,7 +314,7 @@ def _judge_engine(data: Data) -> Verdict:
             " PostgreSQL, and the driver is asyncpg.",
         )
     bad = next((n for n, pair in enumerate(outcomes) if pair != [OK, OK]), 0)
-    if bad:  # loop A meets nobody's connection
+    if bad:  # loop A is the first: it meets no connection
         words = (
             f"Loop {_FIVE[bad]} got {' and '.join(outcomes[bad])}. What it met was made on loop"
             f" {_FIVE[bad - 1]}."

@@ -203,8 +203,8 @@ def _observe_tidy(names: Mapping[str, Any]) -> Data:
                     )
                 )
                 cases.append(case)
-            # The check closes them too, also where the answer did: nothing of it may be collected,
-            # with a warning, in a later cell.
+            # The check tidies up too, also behind a right answer: nothing of it may be
+            # collected, with a warning, in a later cell.
             watch.step(
                 spare,
                 "the check's own dispose",
@@ -247,7 +247,7 @@ def _judge_tidy(data: Data) -> Verdict:
             and not case["left"]
             and len(data["cases"]) > 1
         ):
-            # this owner's connections were closed, so the dispose that nobody awaited is the other
+            # this owner's connections were closed, so the dispose that was not awaited is the other
             # one's
             continue
         if "dispose" in awaited:
@@ -358,6 +358,7 @@ async def test_summary(): assert await count("reports") > 3
     "pyproject.toml": '[tool.pytest.ini_options]\nasyncio_mode = "auto"\n',
 }
 # The garbage collector is off, so that what was not closed can be counted.
+# The collector is kept away, so that what was not closed stays to be counted.
 _CONFTEST = """
 import gc, pytest, pytest_asyncio
 from backend import engine

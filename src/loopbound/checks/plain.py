@@ -15,7 +15,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     type's name.
 
     Exact types only: a subclass may say anything of itself. Tuples become lists, sets
-        sorted lists.
+    sorted lists.
     """
     kind = type(value)
     if kind in (str, int, float, bool, type(None)):

@@ -47,12 +47,10 @@ _DISPOSE = re.compile(r"coroutine '[^']*\bdispose' was never awaited")
 class SeededBug:
     """A version of a suite's backend that is wrong on purpose.
 
-    files
-        {file: text}, laid over the suite after the learner's own.
-    says
-        What is wrong in it, as feedback ends "With a bug in the backend, …".
-    caught_by
-        Names or node ids of the tests that must fail with it.
+    Attributes:
+        files: {file: text}, laid over the suite after the learner's own.
+        says: What is wrong in it, as feedback ends "With a bug in the backend, …".
+        caught_by: Names or node ids of the tests that must fail with it.
     """
 
     files: Mapping[str, str]

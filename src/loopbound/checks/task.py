@@ -30,30 +30,24 @@ Data = dict[str, Any]
 class TaskCheck:
     """How one task is checked.
 
-    answers
-        The functions that the learner writes.
-    given
-        Names that the notebook's own cells define and the check uses.
-    observe
-        Runs the answers found in a namespace; returns plain data, nothing else. Where there is
-        none, the answer is one plain function without arguments, and it is called.
-    facts
-        What happens without any answer: an experiment that a prediction is compared with. From the
-        given names to plain data that are laid over the observation. The same for every learner, so
-        a grader asks once.
-    settle
-        Carries out what the answers said, from the observation and the given names: a pytest run
-        with the text that a learner wrote. Returns plain data that are laid over the observation.
-    judge
-        From those data to a verdict. Pure: it may run in another process, on data that were stored.
-    hints
-        Two or more, each saying more than the one before.
-    explains
-        For errors that say little by themselves: a part of the error's text, the diagnosis, and
-            what to tell. ``"did not end"``
-        in place of a text: for an answer that had to be stopped.
-    show
-        From the data to a figure of the learner's own run, where loops are involved.
+    Attributes:
+        answers: The functions that the learner writes.
+        given: Names that the notebook's own cells define and the check uses.
+        observe: Runs the answers found in a namespace; returns plain data, nothing else. Where
+            there is none, the answer is one plain function without arguments, and it is called.
+        facts: What happens without any answer: an experiment that a prediction is compared with.
+            From the given names to plain data that are laid over the observation. The same for
+            every learner, so a grader asks once.
+        settle: Carries out what the answers said, from the observation and the given names: a
+            pytest run with the text that a learner wrote. Returns plain data that are laid over the
+            observation.
+        judge: From those data to a verdict. Pure: it may run in another process, on data that were
+            stored.
+        hints: Two or more, each saying more than the one before.
+        explains: For errors that say little by themselves: a part of the error's text, the
+            diagnosis, and what to tell. ``"did not end"`` in place of a text: for an answer that
+            had to be stopped.
+        show: From the data to a figure of the learner's own run, where loops are involved.
     """
 
     answers: tuple[str, ...]
@@ -68,7 +62,11 @@ class TaskCheck:
 
 
 def task_check(identity: str) -> TaskCheck:
-    """The check of a task. Raises ``Problem`` for a task that there is not."""
+    """The check of a task.
+
+    Raises:
+        Problem: there is no such task.
+    """
     known = manifest.task(identity)
     return import_module(f"loopbound.checks.lesson_{known.id[:2]}").CHECKS[known.id]
 
@@ -163,7 +161,7 @@ def judge(identity: str, data: Data) -> Verdict:
 
 
 def _left_behind(data: Data) -> Verdict | None:
-    """What makes any answer wrong, independent of its value; None where there is nothing."""
+    """The verdict on what makes any answer wrong; None where there is nothing of the kind."""
     if data["never_awaited"]:
         name = data["never_awaited"][0]
         return failed(

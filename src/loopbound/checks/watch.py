@@ -203,7 +203,7 @@ class Watch:
         if isinstance(error, NotImplementedError) and in_own_code and not error.args:
             note["outcome"] = STUB
             return
-        first = str(error)[:5_000].splitlines()  # one may be of 100 MB
+        first = str(error)[:5_000].splitlines()  # by accident an error's text may have 100 MB
         note["outcome"] = RAISED_ERROR
         note["error"] = _in_names_of_the_learner(
             f"{type(error).__name__}: {first[0]}" if first else type(error).__name__, note["called"]

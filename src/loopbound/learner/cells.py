@@ -43,10 +43,9 @@ def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
     ``names`` is the namespace with the answers; by default the caller's, which in a notebook is the
     notebook's.
 
-    Raises
-    ------
-    CheckFailed
-        For every outcome but passed. In a notebook it is shown as feedback, not as a traceback.
+    Raises:
+        CheckFailed: the outcome is not "passed". In a notebook it is shown as feedback, not as a
+            traceback.
     """
     task = manifest.task(identity)
     identity, names = task.id, _names(names)
@@ -147,7 +146,8 @@ def solution(identity: str, anyway: bool = False) -> Note:
 def solution_source(identity: str) -> str:
     """The code of a task's solution cell, without nbgrader's markers.
 
-    Raises ``Problem`` without the repository's ``solutions/``.
+    Raises:
+        Problem: the repository's ``solutions/`` is not here.
     """
     source = answer_source(repository(), identity)
     return re.sub(rf"^\s*### ({BEGIN}|{END})\n?", "", source, flags=re.MULTILINE).rstrip()
