@@ -44,10 +44,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # `nohup` has a closed terminal ignored. We go on ignoring it, but for what we start: a handler
-    # is not inherited.
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda number, frame: None)
     # A reader's shell may ask for warnings or for asyncio's debug mode; kernels would print what
     # that says.
     for name in ("PYTHONWARNINGS", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONSTARTUP"):
