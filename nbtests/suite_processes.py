@@ -14,6 +14,8 @@ def suites_of(process: int, warm: bool = False) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):  # it ends while we look
             words = one.cmdline()
             if any(word.endswith("loopbound_child.py") for word in words):
-                forks = "warm" in words and one.ppid() == process
-                found += [one] * (forks == warm)
+                # The warm one, one that waits for a fork, the fork: each the last one's child.
+                depth = [parent.pid for parent in one.parents()].index(process)
+                forks = depth == 0 and "warm" in words
+                found += [one] * (forks if warm else not forks and depth != 1)
     return found

@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from as_found import FIVE
+from patience import LONG, eventually
 from suite_processes import suites_of
 
 from loopbound.commands.incident import incident_command, table, write_json
@@ -26,7 +26,11 @@ INCIDENT = [sys.executable, "-m", "loopbound", "incident"]
 
 def command(*words: object) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*INCIDENT, *map(str, words)], capture_output=True, text=True, encoding="utf-8", timeout=300
+        [*INCIDENT, *map(str, words)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=LONG,
     )
 
 
@@ -107,14 +111,13 @@ def test_ctrl_c_ends_the_suites_and_writes_nothing(tmp_path: Path) -> None:
         text=True,
     )
 
-    until = time.monotonic() + 60
-    while not (found := suites_of(process.pid)) and time.monotonic() < until:
-        time.sleep(0.05)
+    assert eventually(lambda: suites_of(process.pid))
+    found = suites_of(process.pid)
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=60)
+    out, said = process.communicate(timeout=LONG)
     assert process.returncode == 130 and out == ""
     assert "loopbound: stopped." in said and "Traceback" not in said
-    assert found and not [child for child in found if child.is_running()]
+    assert not [child for child in found if child.is_running()]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,11 +133,9 @@ def test_kill_and_a_closed_terminal_leave_no_folder(number: str, tmp_path: Path)
         text=True,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
-    until = time.monotonic() + 60
-    while not list(tmp_path.glob("*/output.txt")) and time.monotonic() < until:
-        time.sleep(0.05)
+    assert eventually(lambda: list(tmp_path.glob("*/output.txt")))
     process.send_signal(getattr(signal, number))
-    out, said = process.communicate(timeout=60)
+    out, said = process.communicate(timeout=LONG)
     assert (process.returncode, out) == (130, "") and "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
 

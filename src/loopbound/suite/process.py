@@ -25,7 +25,7 @@ from loopbound.suite.warm import forked
 
 PROGRAM = Path(__file__).parent / "child" / "loopbound_child.py"
 STACKS_SECONDS = 3.0  # to wait for a hung process to write its stacks
-SETTLE_SECONDS = 0.13  # for connections that the last test has closed to be gone from the server
+LOOKS = 12  # until connections that the last test has closed are gone from the server
 END_SECONDS = 3.0  # between asking a process to end and killing it
 TURN_SECONDS = 0.2  # how late Ctrl-C may be heard on Windows
 
@@ -165,7 +165,7 @@ class Child:
                 continue
             if said["kind"] == "last":
                 with contextlib.suppress(psycopg.Error):
-                    self.leftovers = self._scratch.sessions(SETTLE_SECONDS)
+                    self.leftovers = self._scratch.sessions(LOOKS)
                 self._order("go on")
             elif said["kind"] == "stacks":
                 self._wrote_stacks.set()

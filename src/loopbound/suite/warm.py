@@ -18,12 +18,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-POSSIBLE = sys.platform == "linux" and hasattr(os, "pidfd_open")
+POSSIBLE = sys.platform == "linux"
 
 _lock = threading.Lock()
-_processes: list[subprocess.Popen[bytes]] = []  # the last one is in use
-_line: socket.socket | None = None
-_variables: Mapping[str, str] = {}
+# The warm process, its variables and the line to it.
+_started: tuple[subprocess.Popen[bytes], Mapping[str, str], socket.socket] | None = None
 
 
 class Forked:
@@ -55,13 +54,12 @@ def forked(
     if not POSSIBLE:
         return None
     reads, writes = zip(*(os.pipe() for _ in range(3)), strict=True)
-    ours = open(writes[0], "wb"), open(reads[1], "rb"), open(reads[2], "rb")
-    theirs = reads[0], writes[1], writes[2]
+    ours = os.fdopen(writes[0], "wb"), os.fdopen(reads[1], "rb"), os.fdopen(reads[2], "rb")
+    theirs = [reads[0], writes[1], output.fileno(), writes[2]]
     # An error: it has ended meanwhile, as one does that has had nothing to do.
     with contextlib.suppress(OSError), _lock:
-        descriptors = [*theirs[:2], output.fileno(), theirs[2]]
-        socket.send_fds(_warm(program, variables), [os.fsencode(orders)], descriptors)
-    for end in theirs:
+        socket.send_fds(_line(program, variables), [os.fsencode(orders)], theirs)
+    for end in (reads[0], writes[1], writes[2]):
         os.close(end)
     if pid := ours[2].readline():
         return Forked(int(pid), *ours)
@@ -70,33 +68,31 @@ def forked(
     return None
 
 
-def _warm(program: Path, variables: Mapping[str, str]) -> socket.socket:
-    """The line to the warm process, started where there is none with these variables."""
-    global _line, _variables
-    _processes[:] = [process for process in _processes if process.poll() is None]
-    if not (_processes and _line and _variables == variables):
-        if _line:
-            _line.close()  # the one before ends with its last fork
-        _line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def _line(program: Path, variables: Mapping[str, str]) -> socket.socket:
+    """The line to a warm process with these variables."""
+    global _started
+    if not _started or _started[0].poll() is not None or _started[1] != variables:
+        _end()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            _processes.append(
-                subprocess.Popen(
-                    [sys.executable, str(program), "warm", str(theirs.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    cwd="/",
-                    env=variables,
-                    start_new_session=True,  # Ctrl-C reaches the caller alone
-                )
+            process = subprocess.Popen(
+                [sys.executable, str(program), "warm", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                cwd="/",
+                env=variables,
+                start_new_session=True,  # Ctrl-C reaches the caller alone
             )
-        _variables = variables
-    return _line
+        _started = process, variables, ours
+    return _started[2]
 
 
 @atexit.register
 def _end() -> None:
-    for process in _processes:
-        process.kill()
+    if _started:
+        process, _, line = _started
+        line.close()
+        process.kill()  # what it has forked goes on
         process.wait()

@@ -38,7 +38,7 @@ LONGEST_TEXT = 60_000  # of one traceback or message, in characters
 # able to
 GRACE = 1.0
 LONGEST_TIMER = 1_000_000.0  # seconds that faulthandler accepts everywhere
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 60.0  # on a machine that is very busy; its end is heard of otherwise
 CLEARING_SECONDS = 2.0
 ORPHANED = 4  # exit code
 IDLE_SECONDS = 60.0  # after which a warm process ends
@@ -89,57 +89,48 @@ def warm(control):
     fork's process id and, when it has ended, its exit code, a line each. No code of a project runs
     in the warm process itself.
     """
-    line, running = socket.socket(fileno=control), {}
-    lines = [line]
-    while lines or running:
-        ready = select.select([*lines, *running], [], [], None if running else IDLE_SECONDS)[0]
-        if not ready:
-            break
-        for end in running.keys() & set(ready):
-            process, told = running.pop(end)
-            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-            with contextlib.suppress(BrokenPipeError):
-                os.write(told, b"%d\n" % code)
-            os.close(told)
-            os.close(end)
-        if line not in ready:
-            continue
-        name, given, _, _ = socket.recv_fds(line, 1 << 16, 4)
+    line = socket.socket(fileno=control)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while select.select([line], [], [], IDLE_SECONDS)[0]:
+        name, descriptors, _, _ = socket.recv_fds(line, 1 << 16, 4)
         if not name:
-            lines.clear()
-            continue
+            break
         orders = os.fsdecode(name)
-        fresh = prepare(orders)
-        process = os.fork()
-        if process == 0:
+        with open(orders, encoding="utf-8") as file:
+            given = json.load(file)
+        folder = os.path.join(os.path.dirname(orders), "project")
+        fresh = prepare(given["plugins"], folder) or given["fresh"]
+        if os.fork() == 0:  # a process that waits for the fork's end
             line.close()
-            for end, (_, told) in running.items():
-                os.close(end)
-                os.close(told)
-            return become(orders, given, fresh)
-        running[os.pidfd_open(process)] = process, given.pop()
-        for descriptor in given:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            process = os.fork()
+            if process == 0:
+                become(orders, given["variables"], folder, descriptors, fresh)
+                return orders
+            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            os.write(descriptors[3], b"%d\n" % code)
+            os._exit(0)
+        for descriptor in descriptors:
             os.close(descriptor)
     os._exit(0)
 
 
-def prepare(orders):
-    """Import what a suite needs; returns whether it needs a fresh process all the same."""
-    with open(orders, encoding="utf-8") as file:
-        given = json.load(file)
-    names, sources = set(), []
-    for place, folders, files in os.walk(os.path.join(os.path.dirname(orders), "project")):
+def prepare(plugins, folder):
+    """Import what a suite needs; returns whether one of the project's own modules has the name of
+    one that is imported: it would come first, so that the suite needs a fresh process.
+    """
+    import _pytest.config
+
+    names, source = set(), b""
+    for place, folders, files in os.walk(folder):
         names.update(folders)
         for name in files:
             if name.endswith(".py"):
                 names.add(name[:-3])
                 with open(os.path.join(place, name), "rb") as file:
-                    sources.append(file.read())
-    source = b"\n".join(sources)
-    import _pytest.config
-
+                    source += file.read()
     wanted = ["_pytest." + name for name in _pytest.config.default_plugins]
-    wanted += [module for _, module in given["plugins"]]
+    wanted += [module for _, module in plugins]
     wanted += [name for name in IMPORTED if name.partition(".")[0].encode() in source]
     before = len(sys.modules)
     with warnings.catch_warnings():
@@ -149,29 +140,25 @@ def prepare(orders):
     if len(sys.modules) > before:
         gc.collect()
         gc.freeze()
-    # A project's own module comes first, even before one of the standard library.
-    return given["fresh"] or not names.isdisjoint(name.partition(".")[0] for name in sys.modules)
+    return not names.isdisjoint(name.partition(".")[0] for name in sys.modules)
 
 
-def become(orders, descriptors, fresh):
+def become(orders, variables, folder, descriptors, fresh):
     """Be the process of a suite, as if it had been started: its session, its streams, its
     variables, its folder.
     """
     os.setsid()
-    for number, descriptor in enumerate(descriptors[:3]):
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    with open(orders, encoding="utf-8") as file:
-        variables = json.load(file)["variables"]
-    os.chdir(os.path.join(os.path.dirname(orders), "project"))
+    os.chdir(folder)
     os.write(descriptors[3], b"%d\n" % os.getpid())
-    os.close(descriptors[3])
+    for number, descriptor in enumerate(descriptors):
+        if number < 3:
+            os.dup2(descriptor, number)
+        os.close(descriptor)
     if fresh:
         os.execve(sys.executable, [sys.executable, __file__, orders], variables)
     os.environ.clear()
     os.environ.update(variables)
     sys.argv[1:] = sys.orig_argv[2:] = [orders]
-    return orders
 
 
 class Reports:
