@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # that says.
     for name in ("PYTHONWARNINGS", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONSTARTUP"):
         os.environ.pop(name, None)
+    # Without bytecode each of the many interpreters would compile all that it imports, for seconds.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # The frozen standard library of Python 3.11 makes the kernel's debugger warn; the lab sets the
     # same.
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
@@ -71,7 +75,7 @@ def pytest_terminal_summary(
     # A reader who predicted, ran and saved has notebooks that differ from the committed ones, as
     # they should.
     if terminalreporter.stats.get("failed"):
-        from loopbound.lessons.changed import hint
+        from loopbound.authoring.changed import hint
 
         if said := hint(Path(__file__).resolve().parents[1]):
             terminalreporter.write_line(said)

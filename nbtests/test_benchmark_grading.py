@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from loopbound.course.manifest import assignment, repository
+from loopbound.course.manifest import assignment
+from loopbound.paths import repository
 
 SCRIPT = repository() / "benchmarks" / "grading.py"
 WHICH = assignment("02")
@@ -119,8 +120,7 @@ def test_who_has_not_given_full_points_is_not_counted(
     handed = bench.handed(1)
     with pytest.raises(benchmark.NotGraded, match=f"{WHICH.tasks[0].id}.* not passed"):
         benchmark.ticked(bench, [handed[0].notebook])  # nobody has executed it
-    shutil.copy(
-        repository() / "exercises" / WHICH.file, handed[0].notebook
-    )  # and this one has no answers
+    # And this one has no answers.
+    shutil.copy(repository() / "exercises" / WHICH.file, handed[0].notebook)
     with pytest.raises(benchmark.NotGraded, match=r"1 of 1 .* \(0, ''\)"):
         benchmark.run_ours(bench, handed, tmp_path, 1)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from loopbound.course.manifest import assignment, repository
-from loopbound.exercises.new import new_command
+from loopbound.authoring.new_task import new_command
+from loopbound.course.manifest import assignment
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 ROOT = repository()
@@ -80,7 +81,7 @@ def test_what_cannot_be_drafted_is_said(words: list[str]) -> None:
 def test_files_that_are_not_there_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loopbound.exercises.new.repository", lambda: tmp_path)
+    monkeypatch.setattr("loopbound.authoring.new_task.repository", lambda: tmp_path)
     with pytest.raises(Problem, match=r"course\.toml cannot be read"):
         new_command(["01", "A title"])
     assert list(tmp_path.iterdir()) == []

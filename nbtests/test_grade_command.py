@@ -26,8 +26,9 @@ from loopbound.cli import main
 from loopbound.course.manifest import assignment
 from loopbound.database import server_address
 from loopbound.database.sweep import lock_number
-from loopbound.grading import gradebook, processes
-from loopbound.grading.lending import ROLE, Lender
+from loopbound.grading import gradebook
+from loopbound.grading.isolation import processes
+from loopbound.grading.isolation.lending import ROLE, Lender
 
 FULL = sum(POINTS[task] for task in ("01.1", "01.2", "01.4"))
 ENDLESS = "while True: pass"
@@ -285,7 +286,7 @@ def owner(folder: Path) -> int:
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
 def test_roles_and_databases_of_a_killed_grader_are_swept(tmp_path: Path) -> None:
     code = (
-        "import os\nfrom loopbound.grading.lending import Lender, Lending\nlending ="
+        "import os\nfrom loopbound.grading.isolation.lending import Lender, Lending\nlending ="
         " Lending(Lender(), False)\ngiven = lending.answer({'op': 'database', 'tables':"
         " True})\nprint(given['name'], lending._role[0], flush=True)\nos.kill(os.getpid(), 9)"
     )

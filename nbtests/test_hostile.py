@@ -23,7 +23,7 @@ import pytest
 from hostile import ANY, CASES, GROUPS, NAMESPACES, POINTS, Case, Place
 
 from loopbound.grading.handed import Handed
-from loopbound.grading.processes import House, strongest_walls
+from loopbound.grading.isolation.processes import House, strongest_walls
 from loopbound.grading.results import Graded
 from loopbound.grading.run import grade_all
 
@@ -188,7 +188,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Batc
             )
         return made[name]
 
-    yield SimpleNamespace(of=batch)
+    return SimpleNamespace(of=batch)
 
 
 RUNS = [

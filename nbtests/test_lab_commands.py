@@ -66,11 +66,13 @@ def test_ctrl_c_ends_with_130_and_no_traceback() -> None:
     # The command is one that a reader would interrupt, with the interrupt raised in it by Python
     # itself.
     code = (
-        "import signal, sys, time, loopbound.cli as cli\n"
-        "def slow(options):\n"
+        "import signal, sys, time\n"
+        "from loopbound import cli\n"
+        "from loopbound.commands import doctor\n"
+        "def slow():\n"
         "    signal.raise_signal(signal.SIGINT)\n"
         "    time.sleep(30)\n"
-        "cli._doctor = slow\n"
+        "doctor.doctor_command = slow\n"
         "sys.exit(cli.main(['doctor']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)

@@ -173,10 +173,11 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def clone(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy, so that what a server writes beside notebooks does not land in the tree under test."""
+    """A copy, so that what a server writes beside notebooks is not in the tree under test."""
     folder = tmp_path_factory.mktemp("lab") / "Zoë’s course"
     folder.mkdir()
-    shutil.copy2(repository / "lab.py", folder)
+    for name in ("lab.py", "pyproject.toml"):
+        shutil.copy2(repository / name, folder)
     for name in ("src", "notebooks"):
         shutil.copytree(
             repository / name,
@@ -219,7 +220,7 @@ def test_a_reader_sees_four_lines_and_ctrl_c_ends_all(start) -> None:
         "database = scratch_database('lab-test')\n"
         "import os; print(database.name, os.getpid())"
     )
-    name, kernel = printed.split()
+    _name, kernel = printed.split()
     assert psutil.pid_exists(int(kernel))
     before = lab.relatives()
     assert len(before) >= 4, "the lab, a kernel, the database server and its keeper"
@@ -233,7 +234,7 @@ def test_a_reader_sees_four_lines_and_ctrl_c_ends_all(start) -> None:
         r"The lab is closed\.\n",
         said,
     ), said
-    gone, left = psutil.wait_procs(before, timeout=5)
+    _gone, left = psutil.wait_procs(before, timeout=5)
     assert not left and not lab.relatives(), [process.cmdline() for process in left]
 
 

@@ -27,9 +27,8 @@ from packaging.requirements import Requirement
 pytestmark = pytest.mark.timeout(400)
 
 POSIX = os.name != "nt"
-BASE = getattr(
-    sys, "_base_executable", sys.executable
-)  # a reader does not start lab.py from inside .venv
+# A reader does not start lab.py from inside .venv.
+BASE = getattr(sys, "_base_executable", sys.executable)
 FOLDER_NAME = "Zoë’s course – 学ぶ"  # spaces and letters beyond ASCII, in every copy below
 
 
@@ -144,8 +143,7 @@ def by_pip(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return clone, done.stdout
 
 
-# The lock and the walk through it
-# ---------------------------------------------------------------------------------
+# The lock and the walk through it -----------------------------------------------------------------
 
 
 def walk(
@@ -253,8 +251,7 @@ def test_the_tests_packages_are_an_extra(repository: Path) -> None:
     }
 
 
-# Both ways to set up
-# ----------------------------------------------------------------------------------------------
+# Both ways to set up ------------------------------------------------------------------------------
 
 
 def test_uv_and_pip_install_the_same(by_uv, by_pip, repository: Path) -> None:
@@ -353,8 +350,7 @@ def test_a_shells_own_settings_do_not_get_in(
     assert not (tmp_path / "other").exists()
 
 
-# Interrupted, moved, changed
-# --------------------------------------------------------------------------------------
+# Interrupted, moved, changed ----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -449,7 +445,7 @@ def test_ctrl_c_during_the_set_up(repository: Path, tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130 and "stopped" in said and "Traceback" not in said, said
-    gone, left = psutil.wait_procs(children, timeout=10)
+    _gone, left = psutil.wait_procs(children, timeout=10)
     assert not left
     assert not (clone / ".venv").exists()
 
@@ -494,8 +490,7 @@ def test_more_packages_are_added_and_stay(own: Path, tools: Path) -> None:
     assert "pytest" in installed(own), "a reader's start does not throw the tests' packages out"
 
 
-# What it says when it cannot
-# --------------------------------------------------------------------------------------
+# What it says when it cannot ----------------------------------------------------------------------
 
 
 def other_pythons() -> list[str]:

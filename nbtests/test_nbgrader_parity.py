@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from nbgrader_course import Call, Course
 
-from loopbound.course.manifest import Assignment, Task, assignment, repository
+from loopbound.authoring.proof import answer_of, wrong_answers
+from loopbound.course.manifest import Assignment, Task, assignment
 from loopbound.course.solutions import grade_id_of, nbgrader_of
-from loopbound.exercises.proof import answer_of, wrong_answers
 from loopbound.grading.handed import Handed
-from loopbound.grading.processes import House
+from loopbound.grading.isolation.processes import House
 from loopbound.grading.run import grade_all
+from loopbound.paths import repository
 
 ROOT = repository()
 WHICH = [assignment("01"), assignment("04")]

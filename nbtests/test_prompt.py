@@ -23,21 +23,22 @@ from typing import Any
 import nbformat
 import pytest
 
-from loopbound.checks import PASSED
-from loopbound.course.manifest import assignment, assignments, lessons, repository, task
+from loopbound.authoring.proof import answer_of, verdict_on, wrong_answers
+from loopbound.authoring.stable import without_colour
+from loopbound.commands.check import check_command
+from loopbound.commands.progress import progress_command
+from loopbound.commands.reset import reset_command
+from loopbound.commands.watch import watch_command
+from loopbound.course.manifest import assignment, assignments, lessons, task
 from loopbound.course.solutions import BEGIN, COPY, grade_id_of
-from loopbound.exercises.proof import answer_of, verdict_on, wrong_answers
 from loopbound.grading.submission import read_submission
-from loopbound.lessons.stable import without_colour
+from loopbound.learner import targets as naming
+from loopbound.learner.progress import ProgressFile
+from loopbound.learner.saves import Saves, changed_tasks, exercises_below
+from loopbound.outcomes import PASSED
+from loopbound.paths import repository
 from loopbound.problem import Problem
-from loopbound.progress import ProgressFile
-from loopbound.prompt import naming
-from loopbound.prompt.changes import Saves, changed_tasks, exercises_below
-from loopbound.prompt.check import check_command
-from loopbound.prompt.console import Console
-from loopbound.prompt.progress import progress_command
-from loopbound.prompt.reset import reset_command
-from loopbound.prompt.watch import watch_command
+from loopbound.terminal import Console
 
 ROOT = repository()
 WHICH = assignment("01")
@@ -131,8 +132,7 @@ def loopbound(*words: str, **more: str) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-# check
-# ---------------------------------------------------------------------------------------------------------------------------
+# check --------------------------------------------------------------------------------------------
 
 
 def test_a_solved_notebook_passes_and_counts(
@@ -259,8 +259,7 @@ def test_an_encoding_without_our_signs_fails_no_command(kept: Path) -> None:
     assert f"2 of {WHICH.points:2} points  {signs}".encode() in done.stdout
 
 
-# hint
-# ----------------------------------------------------------------------------------------------------------------------------
+# hint ---------------------------------------------------------------------------------------------
 
 
 def test_hints_come_one_at_a_time_also_from_the_prompt(kept: Path) -> None:
@@ -290,8 +289,7 @@ def test_a_hint_to_no_task_is_a_problem_and_a_hint_without_progress_is_the_first
     )
 
 
-# progress
-# ------------------------------------------------------------------------------------------------------------------------
+# progress -----------------------------------------------------------------------------------------
 
 
 def test_progress_shows_bars_points_the_next_task_and_where_it_is(
@@ -351,8 +349,7 @@ def test_progress_that_is_off_says_so(capsys: pytest.CaptureFixture[str]) -> Non
     )
 
 
-# reset
-# ---------------------------------------------------------------------------------------------------------------------------
+# reset --------------------------------------------------------------------------------------------
 
 
 def as_vs_code(notebook: Any) -> None:
@@ -414,7 +411,7 @@ SAVED = pytest.mark.parametrize(
 
 
 def resaved(path: Path, saved: Callable[[Any], None]) -> bytes:
-    """A learner's notebook with two answers, with the outputs of a run, as another editor saves it."""
+    """A learner's notebook with two answers and a run's outputs, as another editor saves it."""
     written(path, t2=solved("01.2"), t3=WRONG["01.3"])
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
@@ -571,7 +568,7 @@ RESETS = """
 import sys
 from pathlib import Path
 from loopbound.files import replace_text
-from loopbound.prompt.reset import reset_command
+from loopbound.commands.reset import reset_command
 path = Path(sys.argv[1])
 text = path.read_text(encoding="utf-8")
 while True:
@@ -608,8 +605,7 @@ def test_kill_9_leaves_the_old_or_the_new_and_always_a_copy_of_the_old(
         path.write_bytes(answered)
 
 
-# what changed
-# --------------------------------------------------------------------------------------------------------------------
+# what changed -------------------------------------------------------------------------------------
 
 
 def changes(tmp_path: Path, before: dict[str, str], now: dict[str, str]) -> set[str]:
@@ -729,16 +725,16 @@ def test_a_folder_is_watched_with_what_appears_in_it(tmp_path: Path) -> None:
     assert sorted(exercises_below(folder)) == sorted([path, new, folder / "02" / "notes.ipynb"])
 
 
-# watch
-# ---------------------------------------------------------------------------------------------------------------------------
+# watch --------------------------------------------------------------------------------------------
 
 WATCH = """
 import contextlib, sys, time
 sys.path[:0] = [{here!r}]
-import loopbound.cli as cli
 import test_prompt
+from loopbound import cli
+from loopbound.commands import doctor
 from loopbound.problem import Problem
-from loopbound.prompt.watch import watch_command
+from loopbound.commands.watch import watch_command
 
 def run(path, tasks):
     print("ASKED", *sorted(tasks), flush=True)
@@ -748,7 +744,7 @@ def run(path, tasks):
         raise Problem("the kernel did not start")
     return test_prompt.run(path, tasks)
 
-cli._doctor = lambda options: watch_command({word!r}, lambda: contextlib.nullcontext(run))
+doctor.doctor_command = lambda: watch_command({word!r}, lambda: contextlib.nullcontext(run))
 sys.exit(cli.main(["doctor"]))
 """
 

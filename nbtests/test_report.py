@@ -4,6 +4,7 @@ hand.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import tomllib
@@ -18,12 +19,13 @@ from typing import Any
 import pytest
 from test_browser import FLAGS, NAMES, chromium
 
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
+from loopbound.authoring.proof import wrong_answers
 from loopbound.course import manifest
-from loopbound.course.manifest import assignment, assignments, repository, task
-from loopbound.exercises.proof import wrong_answers
+from loopbound.course.manifest import assignment, assignments, task
 from loopbound.figures.style import INK
-from loopbound.grading.results import SIGNS, Graded, TaskResult
+from loopbound.grading.results import Graded, TaskResult
+from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.report import check_folder, write_report
 from loopbound.report.markup import shown
@@ -163,7 +165,7 @@ def result(
 
 def handed_in(learner: str, name: str, outcomes: str, file: str = "", **more: Any) -> Graded:
     """A submission whose tasks came out as these signs say."""
-    signs = {sign: outcome for outcome, sign in SIGNS.items()}
+    signs = {sign: outcome for outcome, sign in TABLE_SIGNS.items()}
     tasks = tuple(
         result(each.id, signs[sign])
         for each, sign in zip(assignment(name).tasks, outcomes, strict=True)
@@ -197,8 +199,7 @@ def a_cohort() -> list[Graded]:
     ]
 
 
-# The cohort's page
-# ------------------------------------------------------------------------------------------------
+# The cohort's page --------------------------------------------------------------------------------
 
 
 def test_a_page_for_each_learner_and_one_for_all(tmp_path: Path) -> None:
@@ -263,9 +264,8 @@ def test_where_people_got_stuck(tmp_path: Path) -> None:
         for number, signs in enumerate(["✗✓·✓", "✗✓!✓", "✗✓✓✓"])
     ]
     page = read(write_report(tmp_path, results, names=True))
-    head, first, second = page.all("tr")[
-        -3:
-    ]  # a row for 01.1 and 01.3, none for the tasks that all have passed
+    # A row for 01.1 and 01.3, none for the tasks that all have passed.
+    head, first, second = page.all("tr")[-3:]
     assert head.startswith("TaskDid not pass")
     minutes = task("01.1").minutes, task("01.3").minutes
     assert first == f"01.1 {task('01.1').title}3 of 3 100 %3––{minutes[0]}predict"
@@ -302,9 +302,8 @@ def test_mistakes_are_counted_and_the_course_knows_what_to_say(tmp_path: Path) -
     mistakes = page.all("li", class_="keep")
     assert [text[: text.index("×")].strip() for text in mistakes] == ["2", "1", "1"]
     assert "one place" in mistakes[0] and known.name in mistakes[0] and "joel, mina" in mistakes[0]
-    assert (
-        f"“You foretell a pool with one place. {known.says[-1]} in it?”" in mistakes[0]
-    )  # the line with the telling words alone
+    # The line with the telling words alone.
+    assert f"“You foretell a pool with one place. {known.says[-1]} in it?”" in mistakes[0]
     assert "wrong, without a diagnosis" in mistakes[1] and "Typical" not in mistakes[1]
     assert "did not end" in mistakes[2] and "Your list is right up to here." in mistakes[2]
 
@@ -354,8 +353,7 @@ def test_an_assignment_that_the_course_has_no_more(tmp_path: Path) -> None:
     assert "77.1" in "".join(read(tmp_path / "learner-mina.html").all("h3"))
 
 
-# A learner's page
-# -------------------------------------------------------------------------------------------------
+# A learner's page ---------------------------------------------------------------------------------
 
 
 def test_a_learner_reads_outcome_feedback_diagnosis_and_the_own_code(tmp_path: Path) -> None:
@@ -400,7 +398,7 @@ def test_a_learner_reads_outcome_feedback_diagnosis_and_the_own_code(tmp_path: P
 
 
 def test_the_solution_is_in_no_page(tmp_path: Path, repository: Path, whole_course: None) -> None:
-    from loopbound.exercises.proof import answer_of
+    from loopbound.authoring.proof import answer_of
 
     # Lines that only the solution has, of tasks that nobody has solved.
     results = [handed_in("mina", which.name, "✗" * len(which.tasks)) for which in assignments()]
@@ -468,8 +466,7 @@ def test_folders_of_the_grader_are_not_in_feedback(tmp_path: Path) -> None:
     )
 
 
-# What learners write is text
-# --------------------------------------------------------------------------------------
+# What learners write is text ----------------------------------------------------------------------
 
 HOSTILE = (
     '</code></pre></style><script>document.title="owned"</script><img src=x onerror=alert(1)>'
@@ -531,8 +528,7 @@ def test_a_long_answer_is_cut_where_it_is_too_long(tmp_path: Path) -> None:
     assert (tmp_path / "learner-mina.html").stat().st_size < 60_000
 
 
-# Without names
-# ----------------------------------------------------------------------------------------------------
+# Without names ------------------------------------------------------------------------------------
 
 
 def test_no_name_no_path_and_no_file_name_is_left(tmp_path: Path) -> None:
@@ -552,10 +548,11 @@ def test_no_name_no_path_and_no_file_name_is_left(tmp_path: Path) -> None:
                 code,
             ),
         ),
+        # As macOS spells him.
         replace(
             handed_in("Jose\u0301", ONE, "✓✓✓✓", "/home/jane/handed-in/Jose\u0301/work.ipynb"),
             notes=("work.ipynb is old.",),
-        ),  # as macOS spells him
+        ),
         handed_in("bo", ONE, "✓✓✓✓", "C:\\Users\\Jane\\in\\bo\\bo.ipynb"),
         unreadable(
             "anna-schmidt",
@@ -715,8 +712,7 @@ def test_no_two_learners_share_a_page() -> None:
     assert all(re.fullmatch(r"learner-[a-z0-9-]{1,60}\.html", page) for page in pages)
 
 
-# Files
-# ------------------------------------------------------------------------------------------------------------
+# Files --------------------------------------------------------------------------------------------
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -789,8 +785,7 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path: Path) ->
         check_folder(tmp_path / "file")
 
 
-# How it looks
-# -----------------------------------------------------------------------------------------------------
+# How it looks -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("names", [True, False])
@@ -813,9 +808,7 @@ def test_pages_need_nothing_from_elsewhere_and_can_be_read_aloud(
             if name == "pre" or given.get("class") == "scroll"
         )
         headings = [int(name[1]) for name in kinds if re.fullmatch(r"h\d", name)]
-        assert all(
-            after - before <= 1 for before, after in zip(headings, headings[1:], strict=False)
-        )
+        assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
 
 
 def _tones(sheet: str) -> list[dict[str, str]]:
@@ -851,7 +844,7 @@ def test_text_stands_out_in_both_themes() -> None:
         assert (
             len({tones[kind] for kind in ("passed", "wrong", "raised", "untouched", "paper")}) == 5
         )
-    assert SIGNS.keys() == COLOURS.keys() and len({*SIGNS.values()}) == 4
+    assert TABLE_SIGNS.keys() == COLOURS.keys() and len({*TABLE_SIGNS.values()}) == 4
 
 
 def test_three_hundred_learners_are_written_in_seconds(tmp_path: Path, whole_course: None) -> None:

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loopbound.checks.suites import run_in_words, settings_of, short
-from loopbound.course.manifest import assignment, repository
+from loopbound.course.manifest import assignment
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun, run_suite, run_suites
 

@@ -275,7 +275,7 @@ def _timers_set() -> list[float]:
         delays.append(float(delay))
         return call_later(delay, *more, **named)
 
-    loop.call_later = noted  # type: ignore[method-assign]
+    loop.call_later = noted  # type: ignore[method-assign, assignment]
     return delays
 
 
@@ -420,7 +420,7 @@ def _observe_ring(names: Mapping[str, Any]) -> Data:
             handed.append(type(callback).__name__)
             return call_soon_threadsafe(callback, *more, **named)
 
-        loop.call_soon_threadsafe = noted  # type: ignore[method-assign]
+        loop.call_soon_threadsafe = noted  # type: ignore[method-assign, assignment]
         parts["timers"] = _timers_set()
         ready.set()
         try:
@@ -450,7 +450,7 @@ def _observe_ring(names: Mapping[str, Any]) -> Data:
 
 def _judge_ring(data: Data) -> Verdict:
     order = data["order"]
-    ring = next((step for step in data["steps"] if step["called"].startswith("ring")), {})
+    ring: Data = next((step for step in data["steps"] if step["called"].startswith("ring")), {})
     if is_thing(ring.get("value"), "coroutine"):
         return failed(
             "never awaited",

@@ -9,6 +9,7 @@ import gc
 import re
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from loopbound.checks.plain import first_difference, told
@@ -42,7 +43,7 @@ def _lock_outcomes(given: Mapping[str, Any]) -> Data:
     with Watch(given) as watch:
         lock = watch.loop("A").run(made())
         for loop, use in _STEPS:
-            watch.step(loop, f"{use}(lock)", lambda use=use: attempt(given[use], lock))
+            watch.step(loop, f"{use}(lock)", partial(attempt, given[use], lock))
     return {"outcomes": outcomes}
 
 
@@ -150,9 +151,8 @@ def _judge_reading(data: Data) -> Verdict:
         )
     said = {question: text.strip().removesuffix("()").lower() for question, text in said.items()}
     right = {question: {facts[question].lower()} for question in _QUESTIONS}
-    right["library"].add(
-        facts["library"].lower().rpartition(".")[0]
-    )  # whose callback it is: the class alone says that too
+    # Whose callback it is: the class alone says that too.
+    right["library"].add(facts["library"].lower().rpartition(".")[0])
     wrong = [question for question in _QUESTIONS if said[question] not in right[question]]
     if not wrong:
         return passed("Your five answers are what stands in the message of this run.")
@@ -257,9 +257,9 @@ def _observe_here(names: Mapping[str, Any]) -> Data:
         watch.close(loop)
 
     def two_on_one_thread() -> bool:
-        kept: list[
-            Any
-        ] = []  # so that the second loop cannot get the first one's address: that mistake has words of its own
+        # So that the second loop cannot get the first one's address: that mistake has words of its
+        # own.
+        kept: list[Any] = []
 
         async def own() -> bool:
             kept.append(asyncio.get_running_loop())
@@ -286,9 +286,8 @@ def _observe_here(names: Mapping[str, Any]) -> Data:
             else 0
         ):
             short_lived(f"brief {number + 1}")
-            gc.collect(
-                1
-            )  # a loop dies young: the whole heap of a kernel need not be searched each time
+            # A loop dies young: the whole heap of a kernel need not be searched each time.
+            gc.collect(1)
         gc.collect()
         seen["alive"] = sum(loop() is not None for loop in loops)
     data = watch.data(**seen)
@@ -395,9 +394,8 @@ def _observe_carry(names: Mapping[str, Any]) -> Data:
 
     class Future(asyncio.Future[str]):
         def __await__(self) -> Any:
-            with watch.recorder.use(
-                self
-            ):  # where it is refused, as any wait on another loop would be
+            # Where it is refused, as any wait on another loop would be.
+            with watch.recorder.use(self):
                 return (yield from super().__await__())
 
     def here() -> str:
@@ -411,7 +409,10 @@ def _observe_carry(names: Mapping[str, Any]) -> Data:
         future: asyncio.Future[str] = watch.recorder.born(
             Future(loop=asyncio.get_running_loop()), "order"
         )
-        future.get_loop().call_later(0.05, lambda: future.done() or future.set_result("report 7"))
+        future.get_loop().call_later(
+            0.05,
+            lambda: None if future.done() else future.set_result("report 7"),
+        )
         futures.append(future)
         return future
 

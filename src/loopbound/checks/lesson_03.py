@@ -21,7 +21,7 @@ import asyncpg
 from loopbound.checks.plain import first_difference, told
 from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
-from loopbound.checks.watch import Watch
+from loopbound.checks.watch import Watch, one_at_a_time
 from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.loops import NamedLoop
 from loopbound.recorder import DIFFERENT, IN_PROGRESS, OK, Event, Recorder, symptom_of
@@ -147,7 +147,7 @@ def _speaker(message: str) -> str:
         files = [
             file
             for pattern in ("*.py", "*.pyx")
-            for file in Path(package.__file__).parent.rglob(pattern)
+            for file in Path(str(package.__file__)).parent.rglob(pattern)
         ]
         if any(words in file.read_text(encoding="utf-8", errors="replace") for file in files):
             return package.__name__
@@ -530,7 +530,7 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
         other = asyncio.create_task(other_work())
         if not caller:
             caller.append(asyncio.get_running_loop())
-            caller[0].call_later = noted  # type: ignore[method-assign]
+            caller[0].call_later = noted  # type: ignore[method-assign, assignment]
         value = names["ask_at_home"](home.loop, connection, query)
         value = await value if inspect.isawaitable(value) else value
         if seen["went_on"] is None:
@@ -553,6 +553,7 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
             _born(watch.recorder, _connect(database, _watched(watch.recorder, rest)))
         )
         pid = connection.get_server_pid()
+        one_at_a_time(home.loop, connection)
         with _running(home):
             reports = watch.step(
                 "B",

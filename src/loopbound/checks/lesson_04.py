@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, event, text
@@ -43,7 +44,11 @@ def _two_left_over(given: Mapping[str, Any]) -> Data:
         for name in _SIX:
             use = "hold_two" if name == "A" else "ask"
             outcomes.append(
-                watch.step(name, f"{use}(engine)", lambda use=use: _outcome(given[use](engine)))
+                watch.step(
+                    name,
+                    f"{use}(engine)",
+                    partial(lambda use: _outcome(given[use](engine)), use),
+                )
             )
             watch.close(name)
         engine.sync_engine.dispose(close=False)

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -328,7 +329,7 @@ def _observe_blockers(names: Mapping[str, Any]) -> Data:
             direct = {row["session"]: row["blocked_by"] for row in hang.rows()}
             for name in _ASKED:
                 found = watch.step(
-                    "B", f"blockers(connection, pid of the {name})", lambda name=name: ask(name)
+                    "B", f"blockers(connection, pid of the {name})", partial(ask, name)
                 )
                 if not watch.well:
                     break
@@ -469,11 +470,8 @@ CHECKS["06.2"] = TaskCheck(
 
 # 06.3 Two waits, two limits
 
-_SHORT, _LONGER, _CUT = (
-    0.2,
-    1.3,
-    2.5,
-)  # seconds: a wait that has to end well, work that is slow, and when a wait counts as unlimited
+# Seconds: a wait that has to end well, work that is slow, and when a wait counts as unlimited.
+_SHORT, _LONGER, _CUT = (0.2, 1.3, 2.5)
 
 
 async def _ended(work: Any) -> str:
@@ -485,16 +483,15 @@ async def _ended(work: Any) -> str:
         if isinstance(error, TimeoutError) and limit.expired():
             return "no end"
         orig = getattr(error, "orig", None)
-        told_of = (
-            getattr(orig, "__cause__", None) or orig or error
-        )  # what asyncpg raised, inside SQLAlchemy's error
+        # What asyncpg raised, inside SQLAlchemy's error.
+        told_of = getattr(orig, "__cause__", None) or orig or error
         return f"{type(told_of).__name__}: {(str(told_of).splitlines() or [''])[0]}"
     return "ok"
 
 
 @contextlib.asynccontextmanager
 async def _held(database: ScratchDatabase) -> AsyncIterator[None]:
-    """Somebody else's transaction, which has read the table."""
+    """Another user's transaction, which has read the table."""
     connection = await asyncpg.connect(database.dsn)
     try:
         async with connection.transaction():
@@ -739,7 +736,7 @@ async def test_no_transaction_is_open():
     finally:
         await connection.close()
     assert not left
-"""
+"""  # noqa: E501
 
 
 def _mended(data: Data, given: Mapping[str, Any]) -> Data:

@@ -8,7 +8,7 @@ import gc
 import re
 import time
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from sqlalchemy import text
@@ -174,16 +174,14 @@ def _observe_tidy(names: Mapping[str, Any]) -> Data:
             database = watch.database()
             engine = create_async_engine(database.url)
             watch.recorder.watch(engine)
-            watch.step(
-                owner, f"two connections on loop {owner}", lambda engine=engine: _hold_two(engine)
-            )
+            watch.step(owner, f"two connections on loop {owner}", partial(_hold_two, engine))
             owning, other = watch.loop(owner), watch.loop(spare)
             if state == "closed":
                 watch.close(owner)
             before = len(watch.recorder.events)
             watch.plain_step(
                 f"tidy(engine, {owner}, {spare})",
-                lambda engine=engine, a=owning, b=other: names["tidy"](engine, a, b),
+                partial(names["tidy"], engine, owning, other),
             )
             well = watch.well
             if well:
@@ -193,9 +191,7 @@ def _observe_tidy(names: Mapping[str, Any]) -> Data:
                     "spare": spare,
                     "left": watch.connected(database) if state == "open" else 0,
                 }
-                case["next"] = watch.step(
-                    spare, f"a query on loop {spare}", lambda engine=engine: _ask(engine)
-                )
+                case["next"] = watch.step(spare, f"a query on loop {spare}", partial(_ask, engine))
                 case["logged"] = _words(
                     next(
                         (
@@ -212,7 +208,7 @@ def _observe_tidy(names: Mapping[str, Any]) -> Data:
             watch.step(
                 spare,
                 "the check's own dispose",
-                lambda engine=engine, well=well: engine.dispose(close=well),
+                partial(engine.dispose, close=well),
             )
             del engine
             gc.collect()
@@ -361,6 +357,7 @@ async def test_summary(): assert await count("reports") > 3
     ),
     "pyproject.toml": '[tool.pytest.ini_options]\nasyncio_mode = "auto"\n',
 }
+# The garbage collector is off, so that what was not closed can be counted.
 # The collector is kept away, so that what was not closed stays to be counted.
 _CONFTEST = """
 import gc, pytest, pytest_asyncio

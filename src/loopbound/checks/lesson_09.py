@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from loopbound.checks.plain import plain, told
@@ -26,7 +26,7 @@ from loopbound.checks.suites import (
 )
 from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
-from loopbound.checks.watch import Watch
+from loopbound.checks.watch import Watch, one_at_a_time
 from loopbound.loops import name_of
 from loopbound.suite import SuiteRun, run_suite, run_suites
 
@@ -82,7 +82,7 @@ import os, psycopg
 def test_rows_left():
     with psycopg.connect(os.environ["DATABASE_URL"].replace("+asyncpg", "")) as connection:
         raise AssertionError(f"rows: {connection.execute('select count(*) from reports').fetchone()[0] - 6}")
-"""
+"""  # noqa: E501
 _COUNTED = "test_rows_left"
 
 _TEAMS = ("mail", "billing", "search")
@@ -137,7 +137,7 @@ def five_rows(suite: Mapping[str, str]) -> Any:
     """
     from loopbound.figures import verdict_table
 
-    rows = {
+    rows: dict[str, list[str | tuple[str, str]]] = {
         f"row {label}": [
             (
                 "good" if row["passed"] == row["tests"] else "bad",
@@ -252,6 +252,10 @@ def _observe_thread(names: Mapping[str, Any]) -> Data:
         watch.recorder.watch(engine)
         loop = watch.loop("server").loop
 
+        @event.listens_for(engine.sync_engine, "connect")
+        def opened(connection: Any, record: Any) -> None:
+            one_at_a_time(asyncio.get_running_loop(), connection.driver_connection)
+
         async def work(mine: AsyncEngine) -> Any:
             seen["ran_on"].append(name_of(asyncio.get_running_loop()))
             return await names["count_reports"](mine)
@@ -266,10 +270,8 @@ def _observe_thread(names: Mapping[str, Any]) -> Data:
         call = "to_thread(from_thread, loop, engine, work)"
 
         def on_server() -> bool:
-            # While two loops run in two threads, neither may touch the other's connection: asyncpg
-            # is made for one thread, and two in it at once can end the process. So the pool is
-            # empty at first, and who works on
-            # another loop is not asked again.
+            # The pool is empty at first, and who works on another loop is not asked again: a
+            # connection of one loop, met by another, would say something about the pool.
             return watch.well and set(seen["ran_on"]) <= {"server"}
 
         for number in range(2):
@@ -639,9 +641,13 @@ def _judge_cheapest(data: Data) -> Verdict:
     # The price before the connections that are left: who opens one for each test has another cure
     # to find.
     sound = judge_suite(
-        suite | {"runs": [run | {"left": 0} for run in runs]}, value_of(data), tests=tests, before=data["failing"],
-        what="`conftest.py` and `pyproject.toml`", wanted="a dict from file names to their texts",
-    )  # fmt: skip
+        suite | {"runs": [run | {"left": 0} for run in runs]},
+        value_of(data),
+        tests=tests,
+        before=data["failing"],
+        what="`conftest.py` and `pyproject.toml`",
+        wanted="a dict from file names to their texts",
+    )
     if sound and sound.diagnosis != "a bug goes unnoticed":
         return sound
     if dear := next((run for run in runs if run["connections"] > _MOST), None):

@@ -260,8 +260,12 @@ def _judge_mended(data: Data) -> Verdict:
             )
     if suite["problem"] or not suite["runs"]:
         verdict = judge_suite(
-            {"problem": suite["problem"], "runs": [], **common}, value_of(data), tests=tests, what=_WHAT, wanted="a dict from file names to their texts"
-        )  # fmt: skip
+            {"problem": suite["problem"], "runs": [], **common},
+            value_of(data),
+            tests=tests,
+            what=_WHAT,
+            wanted="a dict from file names to their texts",
+        )
         assert verdict is not None
         return verdict
     for bug in suite["bugs"]:
@@ -491,7 +495,7 @@ def _judge_worker(data: Data) -> Verdict:
             " Python files below `app/` are yours.",
         )
     if seen["problem"] or not seen["run"] or seen["run"]["unreadable"]:
-        unreadable = [error for error in (seen["run"] or {"unreadable": {}})["unreadable"].values()]
+        unreadable = list((seen["run"] or {"unreadable": {}})["unreadable"].values())
         if seen["problem"] or unreadable:
             return failed(
                 "does not load",

@@ -15,9 +15,10 @@ from importlib import import_module
 from typing import Any
 
 from loopbound.checks.plain import told
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, Verdict, failed
+from loopbound.checks.verdict import Verdict, failed
 from loopbound.checks.watch import DID_NOT_END, RAISED_ERROR, RETURNED, STUB, Watch
 from loopbound.course import manifest
+from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED
 from loopbound.recorder import DIFFERENT, Event
 
 __all__ = ["TaskCheck", "complete", "facts_of", "judge", "observe", "observed", "task_check"]
@@ -214,7 +215,7 @@ def _raised(step: Data, check: TaskCheck) -> Verdict:
 
 
 def at(step: Data) -> str:
-    """The call of a step and its loop, as feedback begins a sentence: "`fetch_all(…)` on loop A"."""
+    """A step's call and its loop, as a sentence begins: "`fetch_all(…)` on loop A"."""
     return f"`{step['called']}` on loop {step['loop']}" if step["loop"] else f"`{step['called']}`"
 
 

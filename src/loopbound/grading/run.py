@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from loopbound.grading.cleaned import cleaned
 from loopbound.grading.grade import Facts, Limits, grade
 from loopbound.grading.handed import Handed
-from loopbound.grading.processes import House
+from loopbound.grading.isolation.processes import House
 from loopbound.grading.results import Graded
 from loopbound.grading.submission import read_submission
 from loopbound.problem import Problem
@@ -37,11 +37,10 @@ async def _grade_all(
     handed: list[Handed],
     jobs: int,
     done: Callable[[Graded], None],
-    house: House | None,
+    given: House | None,
     limits: Limits | None,
 ) -> None:
-    own = house is None
-    house = house or await asyncio.to_thread(House)
+    house = await asyncio.to_thread(House) if given is None else given
     try:
         facts = Facts(house)
         waiting = iter(handed)
@@ -56,7 +55,7 @@ async def _grade_all(
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
     finally:
-        if own:
+        if given is None:
             house.close()
 
 
