@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-from sqlalchemy import make_url, text
+from sqlalchemy import event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from loopbound.checks.plain import told
@@ -442,6 +442,12 @@ _SHORT, _LONGER, _CUT = (
 )  # seconds: a wait that has to end well, work that is slow, and when a wait counts as unlimited
 
 
+_SOMEONE_WAITS = """
+    select exists (select from pg_locks join pg_database on pg_database.oid = database
+                   where not granted and datname = current_database())
+"""
+
+
 async def _ended(work: Any) -> str:
     """How a piece of work ended: "ok", "no end", or the error's type and first line."""
     try:
@@ -459,13 +465,13 @@ async def _ended(work: Any) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _held(database: ScratchDatabase) -> AsyncIterator[None]:
+async def _held(database: ScratchDatabase) -> AsyncIterator[asyncpg.Connection]:
     """Somebody else's transaction, which has read the table."""
     connection = await asyncpg.connect(_dsn(database))
     try:
         async with connection.transaction():
             await connection.fetchval("select count(*) from reports")
-            yield
+            yield connection
     finally:
         await connection.close()
 
@@ -483,9 +489,12 @@ async def _wait_for_pool(engine: AsyncEngine, database: ScratchDatabase) -> Data
 
     async with engine.connect() as connection:
         await _used(connection)
+        opened: list[Any] = []  # what began to open, however long that takes
+        event.listen(engine.sync_engine, "do_connect", lambda *more: opened.append(more))
         short = asyncio.create_task(_ended(asks()))
         await asyncio.sleep(_SHORT)
-        second = "came" if short.done() and short.result() == "ok" else ""
+        came = opened or (short.done() and short.result() == "ok")
+        second = "came" if came else ""
     short_wait = await short
     if second:
         return {"second": second, "short": short_wait, "long": ""}
@@ -499,8 +508,13 @@ async def _wait_for_lock(engine: AsyncEngine, database: ScratchDatabase) -> Data
         async with engine.begin() as connection:
             await connection.execute(text("truncate reports"))
 
-    async with _held(database):
+    async with _held(database) as holder:
         short = asyncio.create_task(_ended(cleans()))
+        # From the moment at which it waits, which on a busy machine comes late.
+        while not short.done():
+            if await holder.fetchval(_SOMEONE_WAITS):
+                break
+            await asyncio.sleep(0.005)
         await asyncio.sleep(_SHORT)
     short_wait = await short
     async with _held(database):
