@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from patience import LONG
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest imports test files by path, not by name
 from database_clients import (
@@ -332,7 +333,7 @@ def test_nothing_is_printed_by_a_program(cache):
         [sys.executable, "-X", "dev", "-c", program],
         env=environment_for(cache),
         capture_output=True,
-        timeout=60,
+        timeout=LONG,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
@@ -349,7 +350,7 @@ def test_a_forked_child_prints_nothing_and_leaves_the_parents_registration_alone
         [sys.executable, "-X", "dev", "-c", program],
         env=environment_for(cache),
         capture_output=True,
-        timeout=60,
+        timeout=LONG,
     )
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, [b"0"], b"")
 
@@ -371,7 +372,9 @@ def test_nothing_is_printed_into_a_notebook(cache):
         "await connection.close()\nscratch.close()",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    NotebookClient(notebook, timeout=60, kernel_name="python3").execute(env=environment_for(cache))
+    NotebookClient(notebook, timeout=LONG, kernel_name="python3").execute(
+        env=environment_for(cache)
+    )
     assert [cell.outputs for cell in notebook.cells] == [[], [], [], []]
     assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3, 4]
 

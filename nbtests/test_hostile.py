@@ -41,10 +41,14 @@ from loopbound.grading.processes import House, strongest_walls
 from loopbound.grading.results import Graded
 from loopbound.grading.run import grade_all
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux",
-    reason="warm processes and walls are Linux's; elsewhere the grader uses fresh processes",
-)
+pytestmark = [
+    # The first test of a batch waits for all of it.
+    pytest.mark.timeout(3000),
+    pytest.mark.skipif(
+        sys.platform != "linux",
+        reason="warm processes and walls are Linux's; elsewhere the grader uses fresh processes",
+    ),
+]
 
 STRONGEST = strongest_walls() if sys.platform == "linux" else GROUPS
 # Behind every kind of walls and in fresh processes: of each kind of submission some.
