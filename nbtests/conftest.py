@@ -27,6 +27,7 @@ KINDS = {
         "test_benchmark_grading",
         "test_grade_command",
     ),
+    "server": ("test_lab_server", "test_database_server", "test_database_scratch"),
     "answer": ("test_exercises", "test_exercises_kernel", "test_exercises_other_answers"),
     "suite": (
         "test_capstone",
@@ -40,13 +41,12 @@ KINDS = {
         "test_figures_suite",
     ),
     "claims": tuple(f"test_claims_{number:02}" for number in range(10)),
-    "server": ("test_lab_server", "test_database_server", "test_database_scratch"),
 }
 _KIND_OF = {stem: kind for kind, stems in KINDS.items() for stem in stems}
 _ORDER = {stem: number for number, stem in enumerate(_KIND_OF)}
 # A file's tests share what they set up, so they stay on one worker; except here, where each test is
 # long and alone.
-SPREAD = ("test_lessons_run", "test_database_server", "test_lab_server")
+SPREAD = ("test_lessons_run",)
 _world = pytest.StashKey[World]()
 _left = pytest.StashKey[list[str]]()
 

@@ -11,12 +11,17 @@ import sys
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
+
+from loopbound.database import server_address
 
 HERE = Path(__file__).parent
 
 
-def run(folder: Path, code: str, *words: str, before: str = "") -> tuple[int, str]:
+def run(
+    folder: Path, code: str, *words: str, before: str = "", **environment: str
+) -> tuple[int, str]:
     """Run one file of tests with the course's conftest; exit code and what was printed."""
     (folder / "conftest.py").write_text((HERE / "conftest.py").read_text(encoding="utf-8"))
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
@@ -27,7 +32,7 @@ def run(folder: Path, code: str, *words: str, before: str = "") -> tuple[int, st
             *(sys.executable, "-m", "pytest", "-p", "no:asyncio", "-p", "no:anyio", *words),
         ],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(HERE)},
+        env=os.environ | {"PYTHONPATH": str(HERE)} | environment,
         capture_output=True,
         text=True,
     )
@@ -83,6 +88,26 @@ def test_what_tests_leave_fails_the_run_and_is_named(tmp_path: Path, workers: st
     assert mark in said
     assert "left-folder-" in said
     assert commands(mark) == []
+
+
+def test_what_tests_leave_on_the_developers_server_is_named(tmp_path: Path) -> None:
+    code = (
+        "import psycopg\nfrom loopbound.database import server_address\n"
+        "def test_leaves():\n"
+        "    with psycopg.connect(**server_address().libpq(), autocommit=True) as admin:\n"
+        "        admin.execute('CREATE ROLE loopbound_learner_left_1')\n"
+        "        admin.execute('CREATE SCHEMA left_1 AUTHORIZATION loopbound_learner_left_1')\n"
+    )
+    address = server_address()
+    try:
+        status, said = run(tmp_path, code, DATABASE_URL=address.url())
+    finally:
+        with psycopg.connect(**address.libpq(), autocommit=True) as admin:
+            admin.execute("DROP SCHEMA IF EXISTS left_1")
+            admin.execute("DROP ROLE IF EXISTS loopbound_learner_left_1")
+    assert status == 1, said
+    assert "1 passed" in said
+    assert "role loopbound_learner_left_1" in said
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
