@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -194,7 +195,7 @@ class Kernel:
         """
         cell = nbformat.v4.new_code_cell(source)
         self._notebook.nb.cells[:] = [cell]
-        self._notebook.timeout = seconds
+        self._notebook.timeout = math.ceil(seconds)  # nbclient takes whole seconds alone
         try:
             async with asyncio.timeout(
                 seconds + 5
