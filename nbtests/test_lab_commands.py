@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import LONG
 
 from loopbound import cli
 
@@ -19,7 +20,7 @@ def loopbound(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=LONG,
         env=os.environ | more,
     )
 
@@ -72,7 +73,9 @@ def test_ctrl_c_ends_with_130_and_no_traceback() -> None:
         "doctor.doctor_command = slow\n"
         "sys.exit(cli.main(['doctor']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG
+    )
     assert done.returncode == 130
     assert done.stderr.strip() == "loopbound: stopped."
 
@@ -113,7 +116,7 @@ def test_the_doctor_works_where_a_loop_is_running() -> None:
         " examine()\nprint([r.ok for r in asyncio.run(cell())])"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=LONG
     )
     assert done.returncode == 0, done.stderr
     assert "False" not in done.stdout and done.stderr == ""

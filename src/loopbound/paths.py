@@ -51,7 +51,8 @@ def cache_folder() -> Path:
             # Asked of what exists already, so that nothing is made where it cannot be used, and
             # nothing of root's in the home of the person who typed sudo.
             existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-            if existing.stat().st_uid != 0 or not _open_to_all(existing):
+            passable = all(place.stat().st_mode & 0o001 for place in (existing, *existing.parents))
+            if existing.stat().st_uid != 0 or not passable:
                 folder = Path(platformdirs.site_cache_dir("loopbound", appauthor=False)).absolute()
     if not folder.is_dir():  # one that was there keeps its mode
         try:
@@ -70,7 +71,3 @@ def own_mode() -> int:
     through to the data; it can neither list nor write.
     """
     return 0o711 if is_root() else 0o700
-
-
-def _open_to_all(folder: Path) -> bool:
-    return all(place.stat().st_mode & 0o001 for place in (folder, *folder.parents))

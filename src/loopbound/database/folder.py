@@ -193,7 +193,8 @@ def _prepared(path: Path) -> Folder:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise Problem(f"The folder {path} cannot be written: {_why(error)}.\n{ELSEWHERE}") from None
+        why = (error.strerror or str(error)).lower()
+        raise Problem(f"The folder {path} cannot be written: {why}.\n{ELSEWHERE}") from None
     return folder
 
 
@@ -206,7 +207,3 @@ def _free(path: Path) -> bool:
     if lock.lockfile is not None:
         lock.lockfile.close()  # fasteners leaves it open where the lock was taken
     return False
-
-
-def _why(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
