@@ -419,10 +419,6 @@ def _observe_engine_row(options: dict[str, Any]) -> Data:
     return {"outcomes": outcomes, "left": left}
 
 
-def _engines(given: Mapping[str, Any]) -> Data:
-    return {"engines": {label: name for label, (name, _) in _ROWS.items()}}
-
-
 def _judge_rows(data: Data) -> Verdict:
     said, engines = value_of(data), data["engines"]
     if (
@@ -466,7 +462,7 @@ def _judge_rows(data: Data) -> Verdict:
 
 CHECKS["04.4"] = TaskCheck(
     answers=("which_engine",),
-    facts=_engines,
+    facts=lambda given: {"engines": {label: name for label, (name, _) in _ROWS.items()}},
     judge=_judge_rows,
     hints=(
         (

@@ -423,10 +423,6 @@ def _green_rows() -> dict[str, Data]:
     return rows
 
 
-def _ways(given: Mapping[str, Any]) -> Data:
-    return {"ways": {label: name for label, (name, _, _) in _WAYS.items()}}
-
-
 def _judge_ways(data: Data) -> Verdict:
     said, ways = value_of(data), data["ways"]
     if (
@@ -476,7 +472,7 @@ def _judge_ways(data: Data) -> Verdict:
 
 CHECKS["07.3"] = TaskCheck(
     answers=("which_way",),
-    facts=_ways,
+    facts=lambda given: {"ways": {label: name for label, (name, _, _) in _WAYS.items()}},
     judge=_judge_ways,
     hints=(
         "Each row answers two questions: did the pool log errors, and did sessions stay?",

@@ -613,10 +613,6 @@ def _as_found(suite: str) -> Data:
     return {"tests": [test.id for test in run.tests], "failing": list(run.failed)}
 
 
-def _found(given: Mapping[str, Any]) -> Data:
-    return _as_found(key_of(given["SUITE"]))
-
-
 def _prices(run: SuiteRun) -> Data:
     return {
         "connections": sum(event.kind == "connect" for event in run.trace),
@@ -687,7 +683,7 @@ def _counted(connections: int) -> str:
 CHECKS["09.4"] = TaskCheck(
     answers=("cheapest",),
     given=("SUITE",),
-    facts=_found,
+    facts=lambda given: _as_found(key_of(given["SUITE"])),
     settle=_run_cheapest,
     judge=_judge_cheapest,
     hints=(

@@ -40,10 +40,6 @@ def _met(order: str) -> Data:
     }
 
 
-def _facts_met(given: Mapping[str, Any]) -> Data:
-    return _met(json.dumps(plain(list(given["ORDER"]))))
-
-
 def _judge_met(data: Data) -> Verdict:
     said, order, met = value_of(data), data["order"], data["met"]
     if not isinstance(said, dict) or not all(isinstance(name, str) for name in said.values()):
@@ -111,7 +107,7 @@ def _judge_met(data: Data) -> Verdict:
 CHECKS["10.1"] = TaskCheck(
     answers=("met",),
     given=("ORDER",),
-    facts=_facts_met,
+    facts=lambda given: _met(json.dumps(plain(list(given["ORDER"])))),
     judge=_judge_met,
     hints=(
         (
@@ -149,10 +145,6 @@ _SETTINGS = (
 def _as_found() -> Data:
     run = incident(limit=LIMIT)
     return {"tests": [test.id for test in run.tests], "failing": list(run.failed)}
-
-
-def _facts_found(given: Mapping[str, Any]) -> Data:
-    return _as_found()
 
 
 def _refused(files: Mapping[str, str]) -> list[str]:
@@ -429,7 +421,7 @@ def _judge_hidden(hidden: Data, count: int) -> Verdict | None:
 
 CHECKS["10.2"] = TaskCheck(
     answers=("mended",),
-    facts=_facts_found,
+    facts=lambda given: _as_found(),
     settle=_settle_mended,
     judge=_judge_mended,
     hints=(
