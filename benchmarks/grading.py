@@ -522,16 +522,16 @@ FRESH = """
 import sys
 from pathlib import Path
 from loopbound.grading.gradebook import Gradebook
-from loopbound.grading.isolation.processes import House
+from loopbound.grading.isolation.processes import Processes
 from loopbound.grading.handed import found
 from loopbound.grading.run import grade_all
 
-house = House(warm=False)
+processes = Processes(warm=False)
 try:
     with Gradebook(Path(sys.argv[2])) as book:
-        grade_all(found([Path(sys.argv[1])]), int(sys.argv[3]), book.store, house)
+        grade_all(found([Path(sys.argv[1])]), int(sys.argv[3]), book.store, processes)
 finally:
-    house.close()
+    processes.close()
 """
 
 

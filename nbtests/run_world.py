@@ -106,9 +106,9 @@ def left_on_the_server() -> list[str]:
     """
     from loopbound.database import server_address
     from loopbound.database.sweep import NAME, lock_number
-    from loopbound.grading.isolation.lending import ROLE, Lender
+    from loopbound.grading.isolation.databases import ROLE, Databases
 
-    Lender().close()
+    Databases().close()
     with psycopg.connect(**server_address().libpq(), autocommit=True) as admin:
         # In this order: what has an owner had it before it was there.
         databases = [name for (name,) in admin.execute("SELECT datname FROM pg_database")]

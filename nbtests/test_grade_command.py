@@ -28,7 +28,7 @@ from loopbound.database import server_address
 from loopbound.database.sweep import lock_number
 from loopbound.grading import gradebook
 from loopbound.grading.isolation import processes
-from loopbound.grading.isolation.lending import ROLE, Lender
+from loopbound.grading.isolation.databases import ROLE, Databases
 
 FULL = sum(POINTS[task] for task in ("01.1", "01.2", "01.4"))
 ENDLESS = "while True: pass"
@@ -285,9 +285,10 @@ def owner(folder: Path) -> int:
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
 def test_roles_and_databases_of_a_killed_grader_are_swept(tmp_path: Path) -> None:
     code = (
-        "import os\nfrom loopbound.grading.isolation.lending import Lender, Lending\nlending ="
-        " Lending(Lender(), False)\ngiven = lending.answer({'op': 'database', 'tables':"
-        " True})\nprint(given['name'], lending._role[0], flush=True)\nos.kill(os.getpid(), 9)"
+        "import os\nfrom loopbound.grading.isolation.databases import Databases,"
+        " SubmissionDatabases\nlent = SubmissionDatabases(Databases(), False)\ngiven ="
+        " lent.answer({'op': 'database', 'tables': True})\nprint(given['name'], lent._role[0],"
+        " flush=True)\nos.kill(os.getpid(), 9)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG, check=False
@@ -313,14 +314,14 @@ def test_roles_and_databases_of_a_killed_grader_are_swept(tmp_path: Path) -> Non
         assert eventually(
             lambda: admin.execute(held, [lock_number(database)]).fetchone() == (False,)
         )
-        Lender().close()
+        Databases().close()
         assert there() == (False, False)
 
 
 def test_without_namespaces_it_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "strongest_walls", lambda: "groups")
+    monkeypatch.setattr(processes, "strongest_isolation", lambda: "groups")
     hand_in(tmp_path / "team", "mina")
     assert grade("team") == 0
     assert "No namespaces can be made here" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from loopbound.checks import task_check
 from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.grading.handed import Handed
-from loopbound.grading.isolation.processes import House
+from loopbound.grading.isolation.processes import Processes
 from loopbound.grading.results import Graded
 from loopbound.grading.run import grade_all
 from loopbound.learner.executor import kernels
@@ -26,8 +26,8 @@ _OWN_WAY = ("a bug goes unnoticed", "another file", "no text", "still hung")
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    made = House()
+def processes() -> Iterator[Processes]:
+    made = Processes()
     yield made
     made.close()
 
@@ -45,15 +45,15 @@ def handed_in(folder: Path, which: Assignment, answers: dict[str, str], name: st
     return Handed(path, name)
 
 
-def graded(handed: list[Handed], house: House) -> dict[str, Graded]:
+def graded(handed: list[Handed], processes: Processes) -> dict[str, Graded]:
     results: dict[str, Graded] = {}
-    grade_all(handed, 2, lambda one: results.setdefault(one.learner, one), house)
+    grade_all(handed, 2, lambda one: results.setdefault(one.learner, one), processes)
     return results
 
 
 @pytest.mark.parametrize("which", assignments(), ids=lambda which: which.name)
 def test_what_the_checks_say_the_grader_says(
-    which: Assignment, house: House, tmp_path: Path
+    which: Assignment, processes: Processes, tmp_path: Path
 ) -> None:
     by_task: dict[str, list[WrongAnswer]] = {}
     for wrong in wrong_answers(repository(), which):
@@ -79,7 +79,7 @@ def test_what_the_checks_say_the_grader_says(
     ]
     handed.append(Handed(repository() / "solutions" / which.file, "the course"))
     handed.append(Handed(repository() / "exercises" / which.file, "nobody"))
-    results = graded(handed, house)
+    results = graded(handed, processes)
     assert (results["the course"].points, results["the course"].of) == (
         which.points,
         which.points,
@@ -103,18 +103,18 @@ def test_what_the_checks_say_the_grader_says(
 def test_a_fresh_kernel_gives_the_same(tmp_path: Path) -> None:
     which = assignments()[0]
     wrong = wrong_answers(repository(), which)[0]
-    house = House(warm=False)
+    processes = Processes(warm=False)
     try:
         results = graded(
             [
                 Handed(repository() / "solutions" / which.file, "right"),
                 handed_in(tmp_path, which, {wrong.task: wrong.code}, "wrong"),
             ],
-            house,
+            processes,
         )
     finally:
-        house.close()
-    assert not house.forks and results["right"].points == which.points
+        processes.close()
+    assert not processes.forks and results["right"].points == which.points
     assert (
         next(task for task in results["wrong"].tasks if task.task == wrong.task).diagnosis
         == wrong.diagnosis

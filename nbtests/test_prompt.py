@@ -54,7 +54,7 @@ def counted(passed: int, points: int) -> str:
 
 
 def run(path: Path, tasks: set[str] | None) -> dict[str, dict[str, Any]]:
-    """Checks answers as a grader's engine does, in this process and without its walls."""
+    """Checks answers as a grader's engine does, in this process and without its sandbox."""
     submission = read_submission(path)
     results = {}
     for each in submission.assignment.tasks:

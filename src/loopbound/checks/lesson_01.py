@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from loopbound.checks.plain import first_difference, told
+from loopbound.checks.plain import as_text, first_difference
 from loopbound.checks.task import Data, TaskCheck, at, is_thing, returned, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
@@ -40,7 +40,7 @@ def _judge_speakers(data: Data) -> Verdict:
     if not isinstance(said, list) or not all(isinstance(line, str) for line in said):
         return failed(
             "not a list",
-            f"`speakers()` returned {told(said)}. Wanted is a list of the lines, each as it is"
+            f"`speakers()` returned {as_text(said)}. Wanted is a list of the lines, each as it is"
             " spoken.",
         )
     if said == spoken:
@@ -160,7 +160,7 @@ def _judge_reports(data: Data) -> Verdict:
         thing = next(item for item in value if is_thing(item))
         return failed(
             "not awaited",
-            f"{call} returned {told(value)}: {told(thing)} is a report still to come, not a"
+            f"{call} returned {as_text(value)}: {as_text(thing)} is a report still to come, not a"
             " report.",
         )
     if data["ended"] and data["most"] == 1:
@@ -180,7 +180,7 @@ def _judge_reports(data: Data) -> Verdict:
     if isinstance(value, list) and value != wanted and sorted(map(str, value)) == sorted(wanted):
         return failed(
             "order of completion",
-            f"{call} returned {told(value)}. All reports are there, in the order in which they"
+            f"{call} returned {as_text(value)}. All reports are there, in the order in which they"
             " came, not in that of the users.",
         )
     if value is None and data["started"]:
@@ -190,7 +190,7 @@ def _judge_reports(data: Data) -> Verdict:
     if value != wanted or sorted(data["ended"]) != sorted(_USERS):
         return failed(
             "other value",
-            f"{call} returned {told(value)}, after {len(data['ended'])} of 3 fetches had ended.",
+            f"{call} returned {as_text(value)}, after {len(data['ended'])} of 3 fetches had ended.",
         )
     return passed(
         f"{call}: up to {data['most']} fetches were open at a time, and the reports came back in"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from loopbound.checks.plain import first_difference, told
+from loopbound.checks.plain import as_text, first_difference
 from loopbound.checks.task import Data, TaskCheck, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
@@ -56,7 +56,7 @@ def _judge_lock(data: Data) -> Verdict:
     ):
         return failed(
             "not five words",
-            f'`lock_life()` returned {told(said)}. Wanted is a list of five, each "{OK}" or'
+            f'`lock_life()` returned {as_text(said)}. Wanted is a list of five, each "{OK}" or'
             f' "{DIFFERENT}".',
         )
     if said == outcomes:
@@ -146,7 +146,7 @@ def _judge_reading(data: Data) -> Verdict:
     ):
         return failed(
             "not five answers",
-            f"`reading()` returned {told(said)}. Wanted is a dict with a text for each of"
+            f"`reading()` returned {as_text(said)}. Wanted is a dict with a text for each of"
             f" {', '.join(_QUESTIONS)}.",
         )
     said = {question: text.strip().removesuffix("()").lower() for question, text in said.items()}
@@ -300,13 +300,13 @@ def _judge_here(data: Data) -> Verdict:
     if not data["function"]:
         return failed(
             "no function",
-            f"`one_for_each_loop(make)` returned {told(value_of(data))}. Wanted is a function that"
-            " can be called on every loop.",
+            f"`one_for_each_loop(make)` returned {as_text(value_of(data))}. Wanted is a function"
+            " that can be called on every loop.",
         )
     if not data["mailbox"]:
         return failed(
             "no mailbox",
-            f"The function returned {told(value_of(data, 1))} on loop A, and not what `make()`"
+            f"The function returned {as_text(value_of(data, 1))} on loop A, and not what `make()`"
             " gives.",
         )
     if not data["apart"]:
@@ -441,7 +441,7 @@ def _judge_carry(data: Data) -> Verdict:
     if not data["ordered_on"]:
         return failed(
             "nothing ordered",
-            f"`order()` never ran on either loop; `carry` returned {told(value)}.",
+            f"`order()` never ran on either loop; `carry` returned {as_text(value)}.",
         )
     if data["ordered_on"] != ["loop A"]:
         return failed(
@@ -450,7 +450,8 @@ def _judge_carry(data: Data) -> Verdict:
         )
     if not data["sent_on"]:
         return failed(
-            "nothing sent", f"`order()` ran on A, `send` never ran; `carry` returned {told(value)}."
+            "nothing sent",
+            f"`order()` ran on A, `send` never ran; `carry` returned {as_text(value)}.",
         )
     if data["sent_on"] != ["loop B"]:
         return failed(
@@ -460,12 +461,12 @@ def _judge_carry(data: Data) -> Verdict:
     if sent != "report 7":
         return failed(
             "no text sent",
-            f"`send` on loop B was handed {told(sent)}, not the text that the order came to.",
+            f"`send` on loop B was handed {as_text(sent)}, not the text that the order came to.",
         )
     if value != "sent report 7":
         return failed(
             "nothing returned",
-            f"`send` ran on B with the text of the order, and `carry` returned {told(value)}.",
+            f"`send` ran on B with the text of the order, and `carry` returned {as_text(value)}.",
         )
     return passed(
         "The order was waited for on A, and B was handed its text. Nothing that belongs to A went"
@@ -514,10 +515,7 @@ CHECKS["02.4"] = TaskCheck(
         (
             "runs coroutines, not Future",
             "future run",
-            (
-                "`NamedLoop.run` takes a coroutine. A small `async def` that awaits the future"
-                " is one."
-            ),
+            "`NamedLoop.run` takes a coroutine. A small `async def` that awaits the future is one.",
         ),
     ),
 )

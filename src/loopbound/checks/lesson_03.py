@@ -18,7 +18,7 @@ from typing import Any
 
 import asyncpg
 
-from loopbound.checks.plain import first_difference, told
+from loopbound.checks.plain import as_text, first_difference
 from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch, one_at_a_time
@@ -163,7 +163,7 @@ def _judge_night(data: Data) -> Verdict:
     ):
         return failed(
             "not five answers",
-            f"`night()` returned {told(said)}. Wanted is a dict with a text for each of"
+            f"`night()` returned {as_text(said)}. Wanted is a dict with a text for each of"
             f" {', '.join(_KEYS)}.",
         )
     said = {key: text.strip().removesuffix("()").lower() for key, text in said.items()}
@@ -324,7 +324,7 @@ def _judge_drivers(data: Data) -> Verdict:
     ):
         return failed(
             "not three rows",
-            f"`five_asks()` returned {told(said)}. Wanted is a dict: for {', '.join(outcomes)} a"
+            f"`five_asks()` returned {as_text(said)}. Wanted is a dict: for {', '.join(outcomes)} a"
             " list of five words each.",
         )
     if said == outcomes:
@@ -591,7 +591,7 @@ def _judge_home(data: Data) -> Verdict:
     if value is None:
         return failed("nothing returned", f"{call} returned None.")
     if value != 6:
-        return failed("other value", f"{call} returned {told(value)}; the table has 6 rows.")
+        return failed("other value", f"{call} returned {as_text(value)}; the table has 6 rows.")
     if data["guessed"]:
         return failed(
             "a guess at the time",
@@ -736,20 +736,20 @@ def _judge_recover(data: Data) -> Verdict:
     if data["closed"]:
         return failed(
             "closed instead",
-            f"`recover(A, connection)` returned {told(value)}, and the connection is closed. It was"
-            " to be healed, not replaced.",
+            f"`recover(A, connection)` returned {as_text(value)}, and the connection is closed. It"
+            " was to be healed, not replaced.",
         )
     if data["after"] != OK:
         return failed(
             "still poisoned",
-            f"`recover(A, connection)` returned {told(value)}. After it the check asked the"
+            f"`recover(A, connection)` returned {as_text(value)}. After it the check asked the"
             f" connection on loop A: {data['after']}. Has anybody read the answer to B's request?",
         )
     if value != 6:
         return failed(
             "no number",
             "The connection answers on loop A again, and `recover(A, connection)` returned"
-            f" {told(value)}; the table has 6 rows.",
+            f" {as_text(value)}; the table has 6 rows.",
         )
     return passed(
         "The server's answer came late. Loop A ran until it had read it, and the connection"

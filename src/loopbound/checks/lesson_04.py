@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from loopbound.checks.plain import first_difference, told
+from loopbound.checks.plain import as_text, first_difference
 from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
@@ -64,8 +64,8 @@ def _judge_two(data: Data) -> Verdict:
     ):
         return failed(
             "not six words",
-            f"`six_loops()` returned {told(said)}. Wanted is a list of six outcomes, for the loops"
-            " A to F.",
+            f"`six_loops()` returned {as_text(said)}. Wanted is a list of six outcomes, for the"
+            " loops A to F.",
         )
     if said == outcomes:
         return passed(
@@ -183,12 +183,12 @@ def _judge_ask(data: Data) -> Verdict:
         )
     if is_thing(value):
         return failed(
-            "no number", f"{call} returned {told(value)}, not the number in its first row."
+            "no number", f"{call} returned {as_text(value)}, not the number in its first row."
         )
     if value is None:
         return failed("nothing returned", f"{call} returned None.")
     if value != 6:
-        return failed("other value", f"{call} returned {told(value)}; the table has 6 rows.")
+        return failed("other value", f"{call} returned {as_text(value)}; the table has 6 rows.")
     if any("MissingGreenlet" in aside for aside in data["asides"]):
         return failed(
             "synchronous dispose",
@@ -220,7 +220,7 @@ def _judge_ask(data: Data) -> Verdict:
         return failed(
             "error swallowed",
             f"{at(data['steps'][1])} names a column that there is not. It returned"
-            f" {told(value_of(data, 1))}, and the caller learns of no error.",
+            f" {as_text(value_of(data, 1))}, and the caller learns of no error.",
         )
     if left[1]:
         return failed(
@@ -304,7 +304,7 @@ def _judge_engine(data: Data) -> Verdict:
     if not data["driver"]:
         return failed(
             "no engine",
-            f"`make_engine(url)` returned {told(value_of(data))}, and not an engine of"
+            f"`make_engine(url)` returned {as_text(value_of(data))}, and not an engine of"
             " `create_async_engine`.",
         )
     if data["driver"] != "postgresql+asyncpg":
@@ -429,7 +429,7 @@ def _judge_rows(data: Data) -> Verdict:
         names = ", ".join(sorted(engines.values()))
         return failed(
             "not four names",
-            f"`which_engine()` returned {told(said)}. Wanted is a dict from w, x, y and z to"
+            f"`which_engine()` returned {as_text(said)}. Wanted is a dict from w, x, y and z to"
             f" {names}, each once.",
         )
     wrong = [label for label in engines if said[label] != engines[label]]
@@ -473,9 +473,6 @@ CHECKS["04.4"] = TaskCheck(
             "In a failing row look at the second query on loops B, C and D: does one failure"
             " repair anything?"
         ),
-        (
-            "In a green row look at the last column: a pool that keeps a connection leaves a"
-            " session."
-        ),
+        "In a green row look at the last column: a pool that keeps a connection leaves a session.",
     ),
 )

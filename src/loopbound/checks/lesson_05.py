@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from loopbound.checks.plain import told
+from loopbound.checks.plain import as_text
 from loopbound.checks.suites import (
     LIMIT,
     files_of,
@@ -62,7 +62,7 @@ def _judge_failing(data: Data) -> Verdict:
     if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
         return failed(
             "not a list",
-            f"`failing()` returned {told(said)}. Wanted is a list of the names of tests.",
+            f"`failing()` returned {as_text(said)}. Wanted is a list of the names of tests.",
         )
     said = [short(name) for name in said]
     if strange := [name for name in said if name not in tests]:
@@ -138,7 +138,7 @@ def _judge_left(data: Data) -> Verdict:
     if not isinstance(said, dict) or not all(isinstance(name, str) for name in said.values()):
         return failed(
             "not a dict",
-            f"`left_by()` returned {told(said)}. Wanted is a dict from each failing test to the"
+            f"`left_by()` returned {as_text(said)}. Wanted is a dict from each failing test to the"
             " test whose connection it met.",
         )
     said = {short(test): short(other) for test, other in said.items()}

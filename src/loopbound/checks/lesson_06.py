@@ -18,7 +18,7 @@ import asyncpg
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from loopbound.checks.plain import told
+from loopbound.checks.plain import as_text
 from loopbound.checks.suites import SeededBug, files_of, judge_suite, run_orders
 from loopbound.checks.task import Data, TaskCheck, at, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
@@ -209,7 +209,7 @@ def _judge_culprit(data: Data) -> Verdict:
     if not isinstance(said, dict) or sorted(said) != sorted(_KEYS):
         return failed(
             "not four answers",
-            f"`reading()` returned {told(said)}. Wanted is a dict with {', '.join(_KEYS)}.",
+            f"`reading()` returned {as_text(said)}. Wanted is a dict with {', '.join(_KEYS)}.",
         )
     said = said | {
         key: sorted(map(str, said[key] if isinstance(said[key], list) else [said[key]]))
@@ -255,20 +255,20 @@ def _judge_culprit(data: Data) -> Verdict:
     if "waits_for" in wrong:
         return failed(
             "the victim's wait",
-            f"{count}\nYou have {told(said['waits_for'])}. Read `wait_event_type` in the culprit's"
-            " own row: who has to speak next?",
+            f"{count}\nYou have {as_text(said['waits_for'])}. Read `wait_event_type` in the"
+            " culprit's own row: who has to speak next?",
         )
     if "after_its_end" in wrong:
         return failed(
             "a chain cut short",
             f"{count}\nWhen {facts['culprit']} rolled back, others went on than"
-            f" {told(said['after_its_end'])}. What happens to whoever waits behind the first in the"
-            " queue?",
+            f" {as_text(said['after_its_end'])}. What happens to whoever waits behind the first in"
+            " the queue?",
         )
     return failed(
         "the queue unread",
         f"{count}\nWhen the statement of s4 was cancelled, others went on than"
-        f" {told(said['after_cancel'])}. For whom did s5 wait, and does one reader hold up"
+        f" {as_text(said['after_cancel'])}. For whom did s5 wait, and does one reader hold up"
         " another?",
     )
 
@@ -377,7 +377,8 @@ def _judge_blockers(data: Data) -> Verdict:
         if kind not in ("set", "frozenset", "list", "tuple"):
             return failed(
                 "not a set",
-                f"{call} returned {told(value_of(data, number))}. Wanted is a set of process ids.",
+                f"{call} returned {as_text(value_of(data, number))}. Wanted is a set of process"
+                " ids.",
             )
         if no_pid := data["no_pid"][name]:
             return failed(
@@ -614,7 +615,7 @@ def _judge_limits(data: Data) -> Verdict:
     if not data["driver"]:
         return failed(
             "no engine",
-            f"`make_engine(url)` returned {told(value_of(data))}, and not an engine of"
+            f"`make_engine(url)` returned {as_text(value_of(data))}, and not an engine of"
             " `create_async_engine`.",
         )
     if data["driver"] != "postgresql+asyncpg":
@@ -854,10 +855,7 @@ CHECKS["06.4"] = TaskCheck(
             "`run_suite(SUITE, limit=5).sessions` shows the hang: one session waits for a lock,"
             " the other one is idle in transaction. Which fixture made that one?"
         ),
-        (
-            "A fixture that *returns* hands out and forgets. One that *yields* goes on after"
-            " the test."
-        ),
+        "A fixture that *returns* hands out and forgets. One that *yields* goes on after the test.",
         (
             'After the `yield`, the backend\'s own `await close_stream("mina")` ends the'
             " session and its transaction."

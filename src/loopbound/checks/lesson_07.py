@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
-from loopbound.checks.plain import first_difference, told
+from loopbound.checks.plain import as_text, first_difference
 from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders, tests_of
 from loopbound.checks.task import Data, TaskCheck, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
@@ -75,8 +75,8 @@ def _judge_steps(data: Data) -> Verdict:
     ):
         return failed(
             "not six numbers",
-            f"`six_numbers()` returned {told(said)}. Wanted is a list of six whole numbers, one for"
-            " each step.",
+            f"`six_numbers()` returned {as_text(said)}. Wanted is a list of six whole numbers, one"
+            " for each step.",
         )
     if said == counts:
         return passed(
@@ -432,7 +432,7 @@ def _judge_ways(data: Data) -> Verdict:
     ):
         return failed(
             "not four ways",
-            f"`which_way()` returned {told(said)}. Wanted is a dict from w, x, y and z to"
+            f"`which_way()` returned {as_text(said)}. Wanted is a dict from w, x, y and z to"
             f" {', '.join(sorted(ways.values()))}, each once.",
         )
     wrong = [label for label in ways if said[label] != ways[label]]

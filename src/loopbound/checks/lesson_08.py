@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from loopbound.checks.plain import told
+from loopbound.checks.plain import as_text
 from loopbound.checks.suites import (
     LIMIT,
     SeededBug,
@@ -62,8 +62,8 @@ def _judge_pairs(data: Data) -> Verdict:
     ):
         return failed(
             "not six outcomes",
-            f'`six_outcomes()` returned {told(said)}. Wanted is a list of six words, each "{OK}",'
-            f' "{DIFFERENT}" or "{_MISMATCH}", in the order of `PAIRS`.',
+            f"`six_outcomes()` returned {as_text(said)}. Wanted is a list of six words, each"
+            f' "{OK}", "{DIFFERENT}" or "{_MISMATCH}", in the order of `PAIRS`.',
         )
     if said == outcomes:
         return passed(
@@ -288,14 +288,14 @@ def _judge_culprit(data: Data) -> Verdict:
     if not isinstance(said, dict) or sorted(said) != ["delete", "mode", "tests"]:
         return failed(
             "not three words",
-            f"`culprit()` returned {told(said)}. Wanted is a dict with the keys delete, mode and"
+            f"`culprit()` returned {as_text(said)}. Wanted is a dict with the keys delete, mode and"
             " tests.",
         )
     if without is None:
         return failed(
             "no settings file",
-            f"{told(said['delete'])} is no settings file of the project. Wanted is the name of one"
-            f" of its files: {', '.join(data['files'])}.",
+            f"{as_text(said['delete'])} is no settings file of the project. Wanted is the name of"
+            f" one of its files: {', '.join(data['files'])}.",
         )
     if broken := {**without["failed"], **without["errors"]}:
         words = f"Without `{said['delete']}` {len(broken)} of {len(data['ids'])} tests fail."
@@ -315,14 +315,14 @@ def _judge_culprit(data: Data) -> Verdict:
     if mode != settings["mode"]:
         return failed(
             "another mode",
-            f"Without `{said['delete']}` all tests pass. But the mode was not {told(said['mode'])}"
-            " before: the run's header says which.",
+            f"Without `{said['delete']}` all tests pass. But the mode was not"
+            f" {as_text(said['mode'])} before: the run's header says which.",
         )
     if str(said["tests"]).lower() != settings["tests"]:
         return failed(
             "the scope that was meant",
             f"Without `{said['delete']}` all tests pass. But the tests' loop scope was not"
-            f" {told(said['tests'])} before. What does the header say was in force?",
+            f" {as_text(said['tests'])} before. What does the header say was in force?",
         )
     return passed(
         f"Without `{said['delete']}` pytest read `{without['settings']['file']}`, and all"

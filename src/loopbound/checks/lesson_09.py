@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from loopbound.checks.plain import plain, told
+from loopbound.checks.plain import as_text, plain
 from loopbound.checks.suites import (
     LIMIT,
     files_of,
@@ -189,8 +189,8 @@ def _judge_teams(data: Data) -> Verdict:
     ):
         return failed(
             "not three rows",
-            f"`which_row()` returned {told(said)}. Wanted is a dict from {', '.join(_TEAMS)} to a"
-            f" row's letter, {', '.join(rows)}.",
+            f"`which_row()` returned {as_text(said)}. Wanted is a dict from {', '.join(_TEAMS)} to"
+            f" a row's letter, {', '.join(rows)}.",
         )
     most = max(row["loops"] for row in rows.values())
     for team in _TEAMS:
@@ -336,7 +336,7 @@ def _judge_thread(data: Data) -> Verdict:
     if set(map(str, values)) != {"6"}:
         return failed(
             "another number",
-            f"{call} returned {told(next(value for value in values if value != 6))}, and `await"
+            f"{call} returned {as_text(next(value for value in values if value != 6))}, and `await"
             " work(engine)` gives 6.",
         )
     if strange := [loop for loop in data["ran_on"] if loop != "server"]:
@@ -348,8 +348,8 @@ def _judge_thread(data: Data) -> Verdict:
     if data["refused"] != _REFUSED:
         return failed(
             "error swallowed",
-            f"With a query that fails the call in the thread returned {told(data['refused'])}, and"
-            " the thread learns of no error.",
+            f"With a query that fails the call in the thread returned {as_text(data['refused'])},"
+            " and the thread learns of no error.",
         )
     return passed(
         "Twice the thread got 6, `work` ran on the server's loop each time, and the server and the"
@@ -494,7 +494,7 @@ def _judge_worker(data: Data) -> Verdict:
             )
         return failed(
             "another number",
-            f"{call} returned {told(values[0])}, and `await work(engine)` gives 6.",
+            f"{call} returned {as_text(values[0])}, and `await work(engine)` gives 6.",
         )
     if not data["own_engine"]:
         return failed(
@@ -534,8 +534,8 @@ def _judge_worker(data: Data) -> Verdict:
     if data["refused"] != _REFUSED:
         return failed(
             "error swallowed",
-            f"With a query that fails `run_task` returned {told(data['refused'])}, and the worker"
-            " learns of no error.",
+            f"With a query that fails `run_task` returned {as_text(data['refused'])}, and the"
+            " worker learns of no error.",
         )
     if data["after_error"]:
         return failed(

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from loopbound.checks.capstone import LIMIT, hidden_files, labels_of, met_in, run_mended
-from loopbound.checks.plain import plain, told
+from loopbound.checks.plain import as_text, plain
 from loopbound.checks.suites import files_of, judge_suite, run_in_words, short
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
@@ -45,7 +45,7 @@ def _judge_met(data: Data) -> Verdict:
     if not isinstance(said, dict) or not all(isinstance(name, str) for name in said.values()):
         return failed(
             "not a dict",
-            f"`met()` returned {told(said)}. Wanted is a dict from each failing test to the test"
+            f"`met()` returned {as_text(said)}. Wanted is a dict from each failing test to the test"
             " whose connection it met.",
         )
     said = {short(test): short(other) for test, other in said.items()}
@@ -496,7 +496,7 @@ def _judge_worker(data: Data) -> Verdict:
             )
         return failed(
             "no text",
-            f"Your function returned {told(value)}. Wanted is a dict from file names to their"
+            f"Your function returned {as_text(value)}. Wanted is a dict from file names to their"
             " texts.",
         )
     if seen["run"]["hung"]:

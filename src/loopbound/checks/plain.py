@@ -33,12 +33,12 @@ def plain(value: Any, depth: int = 0) -> Any:
     return {"type": "coroutine" if inspect.iscoroutine(value) else kind.__name__}
 
 
-def told(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A plain value as feedback prints it: short, with things by their type's name."""
     if isinstance(value, dict) and list(value) == ["type"]:
         return f"a {value['type']} object"
     if isinstance(value, list):
-        text = f"[{', '.join(told(item) for item in value)}]"
+        text = f"[{', '.join(as_text(item) for item in value)}]"
     else:
         text = repr(value)
     return text if len(text) <= 160 else f"{text[:150]} …"

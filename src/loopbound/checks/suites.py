@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from loopbound.checks.plain import plain, told
+from loopbound.checks.plain import as_text, plain
 from loopbound.checks.verdict import Verdict, failed
 from loopbound.problem import Problem
 from loopbound.suite import SuiteRun, run_suite, run_suites
@@ -264,7 +264,7 @@ def judge_suite(
     if data["problem"]:
         return failed("does not load", f"With {what}: {data['problem']}")
     if not data["runs"]:
-        return failed("no text", f"Your function returned {told(value)}. Wanted is {wanted}.")
+        return failed("no text", f"Your function returned {as_text(value)}. Wanted is {wanted}.")
     for run in data["runs"]:
         if verdict := _judge_run(run, tests, sorted(before), own, what, data["limit"]):
             return verdict

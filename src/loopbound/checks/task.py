@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from loopbound.checks.plain import told
+from loopbound.checks.plain import as_text
 from loopbound.checks.verdict import Verdict, failed
 from loopbound.checks.watch import DID_NOT_END, RAISED_ERROR, RETURNED, STUB, Watch
 from loopbound.course import manifest
@@ -245,4 +245,4 @@ def timeline_of(title: str, logged: bool = True) -> Callable[[Data], Any]:
 
 def returned(data: Data, position: int = 0) -> str:
     """What a step returned, as feedback prints it."""
-    return told(value_of(data, position))
+    return as_text(value_of(data, position))

@@ -81,15 +81,15 @@ def grade_command(
 def _grade(
     handed: Sequence[Handed], jobs: int, done: Callable[[Graded], None], say: Callable[[str], None]
 ) -> None:
-    # The house's warm process imports for a second. So do we, and meanwhile.
-    from loopbound.grading.isolation.processes import House
+    # The processes's warm process imports for a second. So do we, and meanwhile.
+    from loopbound.grading.isolation.processes import Processes
 
     with ThreadPoolExecutor(1) as thread:
-        started = thread.submit(House)
+        started = thread.submit(Processes)
         try:
             from loopbound.grading.run import grade_all
 
-            if started.result().walls != "namespaces":
+            if started.result().isolation != "namespaces":
                 say(
                     "No namespaces can be made here: what was handed in runs with your own rights."
                     " workshop/safety.md says what that means."
@@ -137,8 +137,8 @@ def table(results: Sequence[Graded]) -> str:
         if which and len(names) > 1
     ]
     legend = (
-        f"{TABLE_SIGNS[PASSED]} passed   {TABLE_SIGNS[WRONG]} wrong   {TABLE_SIGNS[RAISED]} raised  "
-        f" {TABLE_SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
+        f"{TABLE_SIGNS[PASSED]} passed   {TABLE_SIGNS[WRONG]} wrong   {TABLE_SIGNS[RAISED]} raised "
+        f"  {TABLE_SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
     )
     blocks = ["\n".join(lines), legend, "\n".join(remarks)]
     return "\n\n".join(block for block in blocks if block)

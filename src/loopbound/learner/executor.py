@@ -1,4 +1,4 @@
-"""Checks a learner's own notebook as the grader does: in kernels of its own, behind the same walls,
+"""Checks a learner's own notebook as the grader does: in kernels of its own, in the same sandbox,
 forked from a warm process where that can be.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from loopbound.grading.grade import Facts, grade
-from loopbound.grading.isolation.processes import House
+from loopbound.grading.isolation.processes import Processes
 from loopbound.grading.submission import read_submission
 from loopbound.learner.feedback import Executor, Results
 
@@ -24,16 +24,16 @@ def kernels() -> Iterator[Executor]:
 
     Raises ``Problem`` where they cannot be started.
     """
-    house = House()
+    processes = Processes()
     try:
         # An experiment that predictions are compared with is run once, however often one is
         # checked.
-        facts = Facts(house)
+        facts = Facts(processes)
 
         def run(path: Path, tasks: set[str] | None) -> Results:
-            results = asyncio.run(grade(house, facts, read_submission(path), only=tasks))
+            results = asyncio.run(grade(processes, facts, read_submission(path), only=tasks))
             return {result.task: asdict(result) for result in results}
 
         yield run
     finally:
-        house.close()
+        processes.close()

@@ -19,7 +19,7 @@ from ipykernel.ipkernel import IPythonKernel
 
 from loopbound.grading.isolation.channel import REQUEST
 
-__all__ = ["AnsweringKernel", "Leavings", "say_little"]
+__all__ = ["AnsweringKernel", "LeftOvers", "say_little"]
 
 _UNREAD = frozenset(
     {
@@ -87,7 +87,7 @@ def say_little(session: Any) -> None:
     OutStream.write = lambda self, text: len(text)  # type: ignore[method-assign, assignment]
 
 
-class Leavings:
+class LeftOvers:
     """What a cell can leave in its kernel so that it speaks up later: threads, tasks, timers,
     processes, an alarm.
     """

@@ -1,5 +1,5 @@
-"""The process that runs a learner's code: it enters its walls, and is a kernel, or carries out one
-stage of a check, until it is ended.
+"""The process that runs a learner's code: it enters its sandbox, and is a kernel, or carries out
+one stage of a check, until it is ended.
 
 It holds no password but that of a role made for it, and gets its databases from the grader over the
 channel.
@@ -29,7 +29,7 @@ from loopbound.grading.isolation.channel import LARGEST, Channel
 from loopbound.problem import Problem
 
 if TYPE_CHECKING:
-    from loopbound.grading.isolation.answering import Leavings
+    from loopbound.grading.isolation.answering import LeftOvers
 
 __all__ = ["Fingerprint", "become", "enter", "main", "remember", "report", "without_debugger"]
 
@@ -68,12 +68,6 @@ class _Lent:
     def close(self, name: str) -> None:
         with contextlib.suppress(OSError, EOFError):
             self._ask({"op": "close", "name": name})
-
-    def leave(self) -> None:
-        pass  # the grader drops what is left
-
-    def forget(self) -> None:
-        pass
 
     def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
         answer = self.channel.ask(message)
@@ -166,7 +160,7 @@ def main() -> None:
 def become(order: dict[str, Any], line: socket.socket) -> None:
     """Become what an order says; does not return.
 
-    This process stays as the keeper of the one that it forks: what that one starts ends with
+    This process stays as the supervisor of the one that it forks: what that one starts ends with
         it.
     """
     code = 70
@@ -177,7 +171,7 @@ def become(order: dict[str, Any], line: socket.socket) -> None:
             from loopbound.grading.isolation import sandbox
 
             sandbox.adopt_orphans()
-            if order["walls"]:
+            if order["sandbox"]:
                 sandbox.leave_namespaces()
                 sandbox.die_with_parent()  # after what takes rights away: that would take this back
         code = _keep(order, line) if hasattr(os, "fork") else enter(order, line)
@@ -218,7 +212,7 @@ def _keep(order: dict[str, Any], line: socket.socket) -> int:
     os.close(heard)
     _await(inner, line)
     code = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
-    if not order["walls"]:
+    if not order["sandbox"]:
         _end_family(inner)
     return code if code >= 0 else 128 - code
 
@@ -268,30 +262,30 @@ def _end_family(leader: int) -> None:
 
 
 def enter(order: dict[str, Any], line: socket.socket) -> int:
-    """Enter the walls, then do the job of an order."""
+    """Enter the sandbox, then do the job of an order."""
     channel = Channel(line)
     line.set_inheritable(False)
     home = order["shared"]
-    if order["walls"]:
+    if order["sandbox"]:
         from loopbound.grading.isolation import sandbox
 
-        walls = sandbox.Walls(**order["walls"] | {"seen": tuple(order["walls"]["seen"])})
-        home = sandbox.build_root(walls)
-        with sandbox.loopback(walls.port) as listener:
+        settings = sandbox.Settings(**order["sandbox"] | {"seen": tuple(order["sandbox"]["seen"])})
+        home = sandbox.build_root(settings)
+        with sandbox.loopback(settings.port) as listener:
             channel.send({"op": "listening"}, [listener.fileno()])
-        sandbox.drop_rights(walls)
+        sandbox.drop_rights(settings)
         sandbox.limit(processes=True)
         sandbox.die_with_parent()
     else:
         with contextlib.suppress(OSError, AttributeError):
-            os.setpgid(0, 0)  # a group of its own, so that the keeper is not in it
+            os.setpgid(0, 0)  # a group of its own, so that the supervisor is not in it
         os.chdir(home)
         if sys.platform == "linux":
             from loopbound.grading.isolation import sandbox
 
             sandbox.limit(processes=False)
             sandbox.die_with_parent()
-    _nowhere()
+    _silence()
     handlers: dict[str, Any] = {"SIGINT": signal.default_int_handler, "SIGPIPE": signal.SIG_IGN}
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD", "SIGPIPE"):
         if hasattr(signal, name):
@@ -302,7 +296,7 @@ def enter(order: dict[str, Any], line: socket.socket) -> int:
         HOME=home,
         IPYTHONDIR=f"{home}/.ipython",
         JUPYTER_RUNTIME_DIR=home,
-        TMPDIR="/tmp" if order["walls"] else home,
+        TMPDIR="/tmp" if order["sandbox"] else home,
     )
     import tempfile
 
@@ -313,7 +307,7 @@ def enter(order: dict[str, Any], line: socket.socket) -> int:
     return _carry_out(channel)
 
 
-def _nowhere() -> None:
+def _silence() -> None:
     """Standard input and output lead nowhere: what a kernel prints goes over its sockets."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
@@ -333,18 +327,18 @@ _ITS_OWN = ("input", "exit", "quit", "display", "get_ipython")
 
 _channel: Channel | None = None
 _fingerprint: Fingerprint | None = None
-_leavings: Leavings | None = None
+_left_overs: LeftOvers | None = None
 
 
 def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
-    global _channel, _leavings
+    global _channel, _left_overs
     without_debugger()
     import asyncio
 
     from ipykernel.kernelapp import IPKernelApp
     from tornado.ioloop import IOLoop
 
-    from loopbound.grading.isolation.answering import AnsweringKernel, Leavings, say_little
+    from loopbound.grading.isolation.answering import AnsweringKernel, LeftOvers, say_little
 
     _channel = channel
     place = Path(os.environ["HOME"], "connection.json")
@@ -369,8 +363,8 @@ def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
 
     def ready() -> None:
         # On its loop, when its threads run.
-        global _leavings
-        _leavings = Leavings(asyncio.get_running_loop())
+        global _left_overs
+        _left_overs = LeftOvers(asyncio.get_running_loop())
         channel.send({"op": "ready"})
 
     IOLoop.current().add_callback(ready)
@@ -423,15 +417,15 @@ def report(task: str, nonce: str, names: Mapping[str, Any]) -> None:
     """
     from loopbound.checks.task import observe
 
-    assert _channel is not None and _fingerprint is not None and _leavings is not None
+    assert _channel is not None and _fingerprint is not None and _left_overs is not None
     told: dict[str, Any] = {"op": "report", "task": task, "nonce": nonce}
     try:
-        left = _leavings.found()
+        left = _left_overs.found()
         changed = list(_fingerprint.changed())
         told |= {"changed": changed[:5], "left": left}
         if not changed:
             told["data"] = observe(task, names)
-            told["left"] = sorted({*left, *_leavings.found(settle=0.05)})
+            told["left"] = sorted({*left, *_left_overs.found(settle=0.05)})
     except Problem as problem:
         told["problem"] = str(problem)
     except BaseException as error:

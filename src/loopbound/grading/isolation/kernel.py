@@ -26,8 +26,8 @@ from jupyter_client.provisioning import KernelProvisionerBase
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-from loopbound.grading.isolation.lending import Lending
-from loopbound.grading.isolation.processes import KILL, Child, Ended, House
+from loopbound.grading.isolation.databases import SubmissionDatabases
+from loopbound.grading.isolation.processes import KILL, Ended, LearnerProcess, Processes
 from loopbound.problem import Problem
 
 __all__ = ["Kernel", "Ran"]
@@ -50,12 +50,12 @@ class Ran:
     line: int = 0
 
 
-class ChildProvisioner(KernelProvisionerBase):
-    """jupyter_client's way to start kernels elsewhere: ours come from the grader's house, and their
-    end is seen at once.
+class Provisioner(KernelProvisionerBase):
+    """jupyter_client's way to start kernels elsewhere: ours come from the grader's processes, and
+    their end is seen at once.
     """
 
-    child: Child
+    child: LearnerProcess
 
     @property
     def has_process(self) -> bool:
@@ -119,7 +119,7 @@ class _Manager(AsyncKernelManager):
 
 
 class _Client(NotebookClient):
-    child: Child
+    child: LearnerProcess
 
     async def _async_poll_kernel_alive(self) -> None:
         # nbclient asks once a second; the process itself tells at once.
@@ -138,9 +138,9 @@ class _Client(NotebookClient):
 class Kernel:
     """A running kernel. Made by `start`, and closed in any case."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: LearnerProcess) -> None:
         self.child = child
-        self._manager = _Manager(log=_silent, context=child.house.context)
+        self._manager = _Manager(log=_silent, context=child.processes.context)
         self._client: Any = None
         self._notebook = _Client(
             nbformat.v4.new_notebook(),
@@ -152,11 +152,11 @@ class Kernel:
         self._notebook.child = child
 
     @classmethod
-    async def start(cls, house: House, lending: Lending, place: int) -> Kernel:
+    async def start(cls, processes: Processes, lent: SubmissionDatabases, place: int) -> Kernel:
         """A kernel that is ready. Raises ``Problem`` where none can be started."""
-        kernel = cls(Child(house, lending, place))
+        kernel = cls(LearnerProcess(processes, lent, place))
         try:
-            provisioner = ChildProvisioner(
+            provisioner = Provisioner(
                 kernel_id="exercise",
                 kernel_spec=kernel._manager.kernel_spec,
                 parent=kernel._manager,
@@ -172,7 +172,7 @@ class Kernel:
 
     async def _connect(self) -> None:
         client = self._client = self._notebook.kc = self._manager.client(
-            context=self.child.house.context
+            context=self.child.processes.context
         )
         client.allow_stdin = False  # input() raises instead of waiting
         client.start_channels(hb=False, stdin=True)

@@ -22,12 +22,12 @@ import psutil
 import zmq.asyncio
 
 from loopbound.grading.isolation.channel import Channel, Garbled
+from loopbound.grading.isolation.databases import Databases, SubmissionDatabases, relay
 from loopbound.grading.isolation.folders import grading_folder
-from loopbound.grading.isolation.lending import Lender, Lending, relay
 from loopbound.paths import repository
 from loopbound.problem import Problem
 
-__all__ = ["KILL", "Child", "Ended", "House"]
+__all__ = ["KILL", "Ended", "LearnerProcess", "Processes"]
 
 START_SECONDS = 60.0  # for a busy machine; it takes a fraction of one
 END_SECONDS = 10.0
@@ -49,16 +49,16 @@ class Ended(Exception):
         self.why = why
 
 
-class House:
-    """What the processes of one run of the grader share: the warm process, the lender of databases,
+class Processes:
+    """What the processes of one run of the grader share: the warm process, the scratch databases,
     a folder for sockets.
 
     Args:
-        walls: "namespaces", "groups", or None for the strongest that this machine has.
+        isolation: "namespaces", "groups", or None for the strongest that this machine has.
         warm: fork from a warm process where that is possible.
     """
 
-    def __init__(self, walls: str | None = None, warm: bool = True) -> None:
+    def __init__(self, isolation: str | None = None, warm: bool = True) -> None:
         self.folder = grading_folder()
         self._control: socket.socket | None = None
         self._warm: subprocess.Popen[bytes] | None = None
@@ -67,8 +67,8 @@ class House:
         if warm and sys.platform == "linux":
             self._start_warm()
         try:
-            self.walls = walls or strongest_walls()
-            self.lender = Lender()
+            self.isolation = isolation or strongest_isolation()
+            self.databases = Databases()
         except BaseException:
             self._close_processes()
             raise
@@ -162,7 +162,7 @@ class House:
         """A new folder that a child may write its sockets in."""
         path = self.folder / f"{place}-{next(self._numbers)}"
         path.mkdir(mode=0o700)
-        if self.walls == "namespaces" and os.geteuid() == 0:
+        if self.isolation == "namespaces" and os.geteuid() == 0:
             from loopbound.grading.isolation import sandbox
 
             os.chown(path, sandbox.FIRST_USER + place, sandbox.FIRST_USER + place)
@@ -172,7 +172,7 @@ class House:
         """End the warm process and tidy up."""
         self.context.destroy(linger=0)
         self._close_processes()
-        self.lender.close()
+        self.databases.close()
 
     def _close_processes(self) -> None:
         if self._control:
@@ -184,8 +184,8 @@ class House:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def strongest_walls() -> str:
-    """The strongest walls that this machine lets us build: "namespaces" or "groups"."""
+def strongest_isolation() -> str:
+    """The strongest isolation that this machine has: "namespaces" or "groups"."""
     if sys.platform == "linux":
         # Tried in a process of its own: this one may have threads, and then it should not fork.
         tried = subprocess.run(
@@ -245,7 +245,7 @@ def seen() -> tuple[str, ...]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a fresh process.
 
-    Where there is a keeper, it ends by itself, after the processes that its child has left.
+    Where there is a supervisor, it ends by itself, after the processes that its child has left.
     """
     if os.name == "posix":
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -274,44 +274,44 @@ def hidden() -> tuple[str, ...]:
     return ()
 
 
-class Child:
+class LearnerProcess:
     """A process that runs a learner's code, seen from the grader.
 
     To be used in a running event loop, and closed in any case.
     """
 
-    def __init__(self, house: House, lending: Lending, place: int) -> None:
-        self.house = house
+    def __init__(self, processes: Processes, lent: SubmissionDatabases, place: int) -> None:
+        self.processes = processes
         self.reports: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self.ended = asyncio.Event()
         self.pid = 0
         self._place = place
-        self._lending = lending
+        self._lending = lent
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
-        self._ends: list[int] = []  # pidfds: of the process, of its keeper
+        self._ends: list[int] = []  # pidfds: of the process, of its supervisor
         self._relay: asyncio.Server | None = None
-        self.shared = house.child_folder(place)
+        self.shared = processes.child_folder(place)
 
     async def start(self, job: str, connection: dict[str, Any] | None = None) -> None:
         """Start it, and wait until it is ready.
 
         Raises ``Problem`` where it does not get that far.
         """
-        walls = None
-        if self.house.walls == "namespaces":
-            port = self.house.lender.address.port
-            walls = {
+        sandbox = None
+        if self.processes.isolation == "namespaces":
+            port = self.processes.databases.address.port
+            sandbox = {
                 "place": self._place,
                 "shared": str(self.shared),
-                "seen": self.house.seen + (hidden() if job == "stage" else ()),
+                "seen": self.processes.seen + (hidden() if job == "stage" else ()),
                 "port": port,
             }
         order = {
             "job": job,
-            "walls": walls,
+            "sandbox": sandbox,
             "shared": str(self.shared),
             "connection": connection,
             "environment": (
@@ -319,7 +319,7 @@ class Child:
                 | {"PYTHONDONTWRITEBYTECODE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
             ),
         }
-        line, self._process = await asyncio.to_thread(self.house.launch, order)
+        line, self._process = await asyncio.to_thread(self.processes.launch, order)
         self._channel = Channel(line, MOST_SAID)
         self._listener = threading.Thread(
             target=self._listen, args=[self._channel], name="channel", daemon=True
@@ -382,7 +382,7 @@ class Child:
                 self._serve(socket.socket(fileno=descriptors[0]))
             )
         elif kind == "ready" and not self._ready.done():
-            if self.house.walls == "namespaces" and os.geteuid() == 0:
+            if self.processes.isolation == "namespaces" and os.geteuid() == 0:
                 # Its sockets are there: from now on nothing more can be put into the one folder
                 # that lies outside.
                 os.chown(self.shared, 0, 0)
@@ -397,7 +397,7 @@ class Child:
             )
 
     async def _serve(self, listener: socket.socket) -> None:
-        address = self.house.lender.address
+        address = self.processes.databases.address
         self._relay = await relay(
             listener,
             self._lending,

@@ -1,10 +1,10 @@
-"""Walls around a process, on Linux: namespaces, a file system of its own, resource limits, a user
-without rights.
+"""A sandbox around a process, on Linux: namespaces, a file system of its own, resource limits, a
+user without rights.
 
 It runs in a forked child before any of a learner's code does. Only the kernel's own calls are used,
-because a warm process cannot be handed to a program that builds such walls and then starts another
-one. Where namespaces are not to be had, `available` says so and limits and process groups are what
-is left.
+because a warm process cannot be handed to a program that builds such a sandbox and then starts
+another one. Where namespaces are not to be had, `available` says so and limits and process groups
+are what is left.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
-    "Walls",
+    "Settings",
     "adopt_orphans",
     "available",
     "build_root",
@@ -74,7 +74,7 @@ SCRATCH = 256  # MB that a submission may write
 
 
 @dataclass(frozen=True)
-class Walls:
+class Settings:
     """What a child is to be surrounded with.
 
     ``place`` tells submissions that run side by side apart; ``shared`` is a folder that stays
@@ -137,12 +137,12 @@ def adopt_orphans() -> None:
     _call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def build_root(walls: Walls) -> str:
+def build_root(settings: Settings) -> str:
     """Make a root of its own with what may be seen, read-only, and step into it; returns the folder
     to work in.
     """
     _mount("none", "/", None, MS_REC | MS_PRIVATE)
-    root = walls.shared + ".root"
+    root = settings.shared + ".root"
     os.makedirs(root, exist_ok=True)
     _mount("tmpfs", root, "tmpfs", MS_NOSUID, "size=1m,mode=755")
     for name in ("tmp", "dev", "proc", "home"):
@@ -158,9 +158,9 @@ def build_root(walls: Walls) -> str:
     _mount("tmpfs", f"{root}/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
     os.symlink("/proc/self/fd", f"{root}/dev/fd")
     # Last, because a clone may lie below one of these folders.
-    for path in _outermost(walls.seen):
+    for path in _outermost(settings.seen):
         _show(path, root)
-    _show(walls.shared, root, writable=True)
+    _show(settings.shared, root, writable=True)
     old = f"{root}/tmp/.old"
     os.mkdir(old)
     # glibc has no function for this one.
@@ -220,12 +220,12 @@ def _kernel_version() -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def drop_rights(walls: Walls) -> None:
+def drop_rights(settings: Settings) -> None:
     """Give up every right, for good: root becomes a user of no account, anybody else loses what the
     namespace gave.
     """
     if os.geteuid() == 0:
-        user = FIRST_USER + walls.place
+        user = FIRST_USER + settings.place
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)

@@ -58,25 +58,25 @@ def main() -> None:
     for which in manifest.assignments():
         with contextlib.suppress(ModuleNotFoundError):  # one that is being written
             importlib.import_module(f"loopbound.checks.lesson_{which.number}")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the keepers are not waited for
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the supervisors are not waited for
     remember()
     gc.collect()
     gc.freeze()
     with contextlib.suppress(OSError):  # the grader may have found nothing to run, and be gone
         control.send(b"warm")
     sandbox.adopt_orphans()
-    keepers: set[int] = set()
+    supervisors: set[int] = set()
     while True:
         try:
             words, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
         except ConnectionResetError:  # the grader has gone without having heard that we are warm
             return
-        _end_strays(keepers)
+        _end_strays(supervisors)
         if not words:
             return
-        keeper = os.fork()
-        keepers.add(keeper)
-        if keeper == 0:
+        supervisor = os.fork()
+        supervisors.add(supervisor)
+        if supervisor == 0:
             control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             become(json.loads(words), socket.socket(fileno=descriptors[0]))
@@ -84,13 +84,13 @@ def main() -> None:
             os.close(descriptor)
 
 
-def _end_strays(keepers: set[int]) -> None:
-    """End those who came to us because a learner's code has killed its keeper, and then theirs."""
+def _end_strays(supervisors: set[int]) -> None:
+    """End the processes whose supervisor was killed by a learner's code, and then theirs."""
     for _ in range(100):
         strays = [
             pid
             for pid in map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-            if pid not in keepers
+            if pid not in supervisors
         ]
         if not strays:
             return

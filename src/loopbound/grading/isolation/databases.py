@@ -2,7 +2,7 @@
 databases alone.
 
 The grader holds the rights. A role may log in, use the tables of the databases made for it, and
-nothing else; the walls let it reach the server only through a relay, which looks at the database
+nothing else; the sandbox lets it reach the server only through a relay, which looks at the database
 that a connection asks for.
 """
 
@@ -26,7 +26,7 @@ from loopbound.database.reach import recorded_scratch
 from loopbound.database.sweep import give_up, lock_number, sweep, take
 from loopbound.problem import Problem
 
-__all__ = ["Lender", "Lending", "relay"]
+__all__ = ["Databases", "SubmissionDatabases", "relay"]
 
 GROUP = "loopbound_learners"
 ROLE = "loopbound_learner_"
@@ -37,7 +37,7 @@ READY = 2  # databases that are cloned ahead of need
 _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
 
 
-class Lender:
+class Databases:
     """The grader's side of the server: clones databases ahead of need, makes roles, and tidies up.
 
     Safe from any thread.
@@ -88,7 +88,7 @@ class Lender:
                     # Somebody else was quicker, or it still owns something.
                     with contextlib.suppress(psycopg.Error):
                         self._admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
-            # Its password is random, not somebody's choice: nothing is won by making it slow to
+            # Its password is random: nothing is won by making it slow to
             # try. (The setting came with 16.)
             with contextlib.suppress(psycopg.errors.UndefinedObject):
                 self._admin.execute("SET scram_iterations = 1")
@@ -115,7 +115,7 @@ class Lender:
         return name, password
 
     def database(self, tables: bool = True) -> ScratchDatabase:
-        """A database that nobody has used yet, with the course's tables or none."""
+        """A database that was never used, with the course's tables or none."""
         if not tables:
             return self._made(tables=False)
         self._wanted = READY
@@ -169,7 +169,7 @@ class Lender:
 
     def _serve(self) -> None:
         while (item := self._work.get()) is not None:
-            # What is not dropped now is swept by the next run; nobody waits here for an error.
+            # What is not dropped now is swept by the next run.
             with contextlib.suppress(Exception):
                 if isinstance(item, ScratchDatabase):
                     item.close()
@@ -182,14 +182,14 @@ class Lender:
                 self._work.put("refill")
 
 
-class Lending:
+class SubmissionDatabases:
     """What one submission has been lent.
 
     Its requests come from processes that are not to be trusted.
     """
 
-    def __init__(self, lender: Lender, relayed: bool) -> None:
-        self._lender = lender
+    def __init__(self, databases: Databases, relayed: bool) -> None:
+        self._lender = databases
         self._relayed = relayed
         self._mutex = threading.Lock()
         self._databases: dict[str, ScratchDatabase] = {}
@@ -260,12 +260,12 @@ class Lending:
 
 
 async def relay(
-    listener: socket.socket, lending: Lending, host: str, port: int, looked_at: bool
+    listener: socket.socket, lent: SubmissionDatabases, host: str, port: int, looked_at: bool
 ) -> asyncio.Server:
     """Serve a listening socket of another network namespace: what connects there is passed on to
     the server, if it may be.
 
-    ``looked_at``: read the first message and let nobody into another database; not possible where
+    ``looked_at``: read the first message and refuse another database; not possible where
     the connection is encrypted.
     """
     open_now: set[asyncio.Task[None]] = set()
@@ -277,7 +277,7 @@ async def relay(
             open_now.add(task)
             try:
                 with contextlib.suppress(OSError, asyncio.IncompleteReadError, struct.error):
-                    await _pass_on(reader, writer, lending, host, port, looked_at)
+                    await _pass_on(reader, writer, lent, host, port, looked_at)
             finally:
                 open_now.discard(task)
         writer.close()
@@ -289,7 +289,7 @@ async def relay(
 async def _pass_on(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    lending: Lending,
+    lent: SubmissionDatabases,
     host: str,
     port: int,
     looked_at: bool,
@@ -304,7 +304,7 @@ async def _pass_on(
         if code in (_SSL, _GSS):
             writer.write(b"N")
             continue
-        if code != _CANCEL and not lending.lends(_database_in(first)):
+        if code != _CANCEL and not lent.lends(_database_in(first)):
             writer.write(_refusal("this database is not yours"))
             await writer.drain()
             return
