@@ -15,8 +15,8 @@ from run_world import World
 
 from loopbound.paths import repository as clone
 
-# What the dear tests do, each kind a mark; `--quick` leaves them out. They begin in this order if no
-# earlier run has been timed: a worker that starts a long file last makes all wait.
+# What the dear tests do, each kind a mark; `--quick` leaves them out. They begin in this order if
+# no earlier run has been timed: a worker that starts a long file last makes all wait.
 KINDS = {
     "browser": ("test_browser",),
     "answer": ("test_exercises", "test_exercises_kernel", "test_exercises_other_answers"),
