@@ -161,8 +161,9 @@ def pytest_terminal_summary(
         for line in left:
             terminalreporter.write_line(line)
     if config.getoption("quick"):
-        out = ", ".join(f"{kind} ({len(stems)} files)" for kind, stems in KINDS.items())
-        terminalreporter.write_line(f"--quick left out: {out}.")
+        terminalreporter.write_line(
+            f"--quick left out {len(_KIND_OF)} files of these kinds: {', '.join(KINDS)}."
+        )
     # A reader who predicted, ran and saved has notebooks that differ from the committed ones, as
     # they should.
     if terminalreporter.stats.get("failed"):
