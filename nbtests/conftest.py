@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,11 @@ from run_world import World
 
 from loopbound.paths import repository as clone
 
-# What the dear tests do, each kind a mark, in the order in which they should begin: a worker that
-# starts one of them last makes all wait. `--quick` leaves them out.
+# What the dear tests do, each kind a mark; `--quick` leaves them out. They begin in this order if
+# no earlier run has been timed: a worker that starts a long file last makes all wait.
 KINDS = {
-    "setup": ("test_lab_setup", "test_environment"),
     "browser": ("test_browser",),
+    "answer": ("test_exercises", "test_exercises_kernel", "test_exercises_other_answers"),
     "lesson": ("test_lessons_run", "test_lessons_execute", "test_lessons_commands"),
     "submission": (
         "test_nbgrader_parity",
@@ -27,8 +29,13 @@ KINDS = {
         "test_benchmark_grading",
         "test_grade_command",
     ),
-    "server": ("test_lab_server", "test_database_server", "test_database_scratch"),
-    "answer": ("test_exercises", "test_exercises_kernel", "test_exercises_other_answers"),
+    "server": (
+        "test_lab_server",
+        "test_database_server",
+        "test_database_scratch",
+        "test_run_world",
+    ),
+    "setup": ("test_lab_setup", "test_environment"),
     "suite": (
         "test_capstone",
         "test_versions",
@@ -39,6 +46,7 @@ KINDS = {
         "test_suite_run",
         "test_suite_project",
         "test_figures_suite",
+        "test_backend",
     ),
     "claims": tuple(f"test_claims_{number:02}" for number in range(10)),
 }
@@ -49,6 +57,8 @@ _ORDER = {stem: number for number, stem in enumerate(_KIND_OF)}
 SPREAD = ("test_lessons_run",)
 _world = pytest.StashKey[World]()
 _left = pytest.StashKey[list[str]]()
+_seconds: Counter[str] = Counter()  # of each file, in this run
+_TIMED = "loopbound/seconds"
 
 
 @pytest.fixture(scope="session")
@@ -103,8 +113,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(trylast=True)  # when the workers have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
     _end_world(session.config)
-    if session.config.stash.get(_left, []) and session.exitstatus == pytest.ExitCode.OK:
+    config = session.config
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and hasattr(config, "cache") and not hasattr(config, "workerinput"):
+        config.cache.set(_TIMED, {**config.cache.get(_TIMED, {}), **_seconds})
+    if config.stash.get(_left, []) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _seconds[Path(report.location[0]).stem] += report.duration
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -122,12 +140,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return (config.getoption("quick") and collection_path.stem in _KIND_OF) or None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if kind := _KIND_OF.get(item.path.stem):
             item.add_marker(kind)
-    # A stable sort: inside a file nothing moves.
-    items.sort(key=lambda item: _ORDER.get(item.path.stem, len(_ORDER)))
+    timed = config.cache.get(_TIMED, {}) if hasattr(config, "cache") else {}
+
+    def place(item: pytest.Item) -> tuple[float, int]:
+        order = _ORDER.get(item.path.stem, len(_ORDER))
+        return -timed.get(item.path.stem, 0.0 if order == len(_ORDER) else math.inf), order
+
+    items.sort(key=place)  # a stable sort: inside a file nothing moves
 
 
 def pytest_terminal_summary(
@@ -138,8 +161,9 @@ def pytest_terminal_summary(
         for line in left:
             terminalreporter.write_line(line)
     if config.getoption("quick"):
-        out = ", ".join(f"{kind} ({len(stems)} files)" for kind, stems in KINDS.items())
-        terminalreporter.write_line(f"--quick left out: {out}.")
+        terminalreporter.write_line(
+            f"--quick left out {len(_KIND_OF)} files of these kinds: {', '.join(KINDS)}."
+        )
     # A reader who predicted, ran and saved has notebooks that differ from the committed ones, as
     # they should.
     if terminalreporter.stats.get("failed"):

@@ -140,7 +140,12 @@ class Kernel:
 
     def __init__(self, child: LearnerProcess) -> None:
         self.child = child
-        self._manager = _Manager(log=_silent, context=child.processes.context)
+        self._manager = _Manager(
+            log=_silent,
+            context=child.processes.context,
+            # Not in the folder for temporary files, where a killed grader would leave it for ever.
+            connection_file=f"{child.shared}.json",
+        )
         self._client: Any = None
         self._notebook = _Client(
             nbformat.v4.new_notebook(),
@@ -217,6 +222,7 @@ class Kernel:
         """
         if self._client is not None:
             self._client.stop_channels()
+        self._manager.cleanup_connection_file()
         await self.child.close()
 
 
