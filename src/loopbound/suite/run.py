@@ -67,7 +67,8 @@ def run_suite(
         limit: seconds; a suite that needs more is ended, with its evidence, and counts as hung.
         trace: also record what happens in the connection pools.
         environment: further variables for the suite's process.
-        python: an interpreter that has pytest; this one by default.
+        python: an interpreter that has pytest, which is started for the run. Without one, this
+            one's process may be forked from one that has imported pytest and the libraries.
 
     Raises:
         Problem: the suite could not run: no project, a word that is wrong, nothing to collect.
