@@ -180,7 +180,6 @@ def _run(
                 "order": order,
                 "trace": trace,
                 "limit": limit,
-                "fresh": any(map(UNFORKED.match, environment or ())),
                 "plugins": [pair for pair in PLUGINS if not _blocked(pair[0], options)],
                 "words": (
                     [
@@ -197,7 +196,8 @@ def _run(
             }
             variables = _variables()
             own = {**variables, "DATABASE_URL": scratch.url, **(environment or {})}
-            warm = None if python else variables
+            started = python or any(map(UNFORKED.match, environment or ()))
+            warm = None if started else variables
             child = Child(_interpreter(python), copy, given, own, scratch, warm)
             try:
                 child.wait(limit, stop)

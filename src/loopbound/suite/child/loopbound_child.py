@@ -103,7 +103,7 @@ def warm(control):
         with open(orders, encoding="utf-8") as file:
             given = json.load(file)
         folder = os.path.join(os.path.dirname(orders), "project")
-        fresh = prepare(given["plugins"], folder) or given["fresh"]
+        fresh = prepare(given["plugins"], folder)
         if os.fork() == 0:  # a process that waits for the fork's end
             line.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
