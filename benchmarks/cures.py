@@ -140,7 +140,10 @@ def measure(project: dict[str, str], cures: list[str], rounds: int) -> tuple[int
 
 def run(project: dict[str, str], cure: str) -> SuiteRun:
     return run_suite(
-        project, overlay=None if cure == AS_FOUND else BACKEND / "fixes" / cure, limit=600
+        project,
+        overlay=None if cure == AS_FOUND else BACKEND / "fixes" / cure,
+        limit=600,
+        python=sys.executable,  # started, not forked from a process that has imported everything
     )
 
 

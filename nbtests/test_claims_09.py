@@ -35,10 +35,6 @@ def connects(run, *without):
     )
 
 
-def own_seconds(run):
-    return sum(test.seconds for test in run.tests)
-
-
 @pytest.fixture(scope="module")
 def second():
     return files(FIXES / "recipe-2-as-written")
@@ -63,15 +59,15 @@ def judged():
         " nothing; without that four files cannot be imported"
     ),
 )
-def test_the_second_recipe_needs_the_fixtures_deleted(second):
+def test_the_second_recipe_needs_the_fixtures_deleted(second, judged):
     alone = {name: source for name, source in second.items() if name != "overlay.toml"}
-    as_said, deleted = jobs(alone, FIXES / "recipe-2-as-written")
+    (as_said,) = jobs(alone)
     assert (
         not as_said.passed
         and set(as_said.errors.values()) == {"ImportError"}
         and len(as_said.errors) == 4
     )
-    assert len(deleted.passed) == 33
+    assert len(judged["recipe-2-as-written"][0].passed) == 33
 
 
 @claim(
@@ -93,17 +89,13 @@ def test_the_connection_costs_not_the_engine():
     verdict="holds with a correction",
     observed=(
         "it is true of the whole command at best, most of which is pytest's start; the tests"
-        " themselves open more than twice the connections of a pool that is reused, and take far"
-        " more than 1.1 times as long"
+        " themselves open more than twice the connections of a pool that is reused; the times of"
+        " both stand beside each other in benchmarks/cures.py"
     ),
 )
 def test_the_second_recipe_makes_tests_slower_than_claimed(judged):
     recipe, reused = judged["recipe-2-as-written"], judged["session-loop"]
     assert min(map(connects, recipe)) > 2 * max(map(connects, reused))
-    # The quicker one of each: load can only slow a run down.
-    tests = min(map(own_seconds, recipe)) / min(map(own_seconds, reused))
-    command = min(run.seconds for run in recipe) / min(run.seconds for run in reused)
-    assert tests > 1.1 and tests > command
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,8 @@ def run_suite(
         limit: seconds; a suite that needs more is ended, with its evidence, and counts as hung.
         trace: also record what happens in the connection pools.
         environment: further variables for the suite's process.
-        python: an interpreter that has pytest; this one by default.
+        python: an interpreter that has pytest, which is started for the run. Without one, this
+            one's process may be forked from one that has imported pytest and the libraries.
 
     Raises:
         Problem: the suite could not run: no project, a word that is wrong, nothing to collect.
@@ -178,7 +179,6 @@ def _run(
                 "order": order,
                 "trace": trace,
                 "limit": limit,
-                "fresh": any(map(UNFORKED.match, environment or ())),
                 "plugins": [pair for pair in PLUGINS if not _blocked(pair[0], options)],
                 "words": (
                     [
@@ -196,7 +196,8 @@ def _run(
             }
             variables = _variables()
             own = {**variables, "DATABASE_URL": scratch.url, **(environment or {})}
-            warm = None if python else variables
+            started = python or any(map(UNFORKED.match, environment or ()))
+            warm = None if started else variables
             child = Child(_interpreter(python), copy, given, own, scratch, warm)
             try:
                 child.wait(limit, stop)

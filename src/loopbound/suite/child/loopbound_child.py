@@ -41,6 +41,7 @@ LONGEST_TIMER = 1_000_000.0  # seconds that faulthandler accepts everywhere
 ANSWER_SECONDS = 60.0  # on a machine that is very busy; its end is heard of otherwise
 CLEARING_SECONDS = 2.0
 ORPHANED = 4  # exit code
+PR_SET_DUMPABLE = 4  # from <sys/prctl.h>
 IDLE_SECONDS = 60.0  # after which a warm process ends
 # What a warm process imports beside pytest, where the sources of a project name its package: slow
 # to import, and without threads, loops or connections of its own.
@@ -89,8 +90,12 @@ def warm(control):
     fork's process id and, when it has ended, its exit code, a line each. No code of a project runs
     in the warm process itself.
     """
+    import ctypes
+
     line = socket.socket(fileno=control)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_DUMPABLE, 0)  # a project's code cannot reach in here, and change the next run
     while select.select([line], [], [], IDLE_SECONDS)[0]:
         name, descriptors, _, _ = socket.recv_fds(line, 1 << 16, 4)
         if not name:
@@ -99,12 +104,13 @@ def warm(control):
         with open(orders, encoding="utf-8") as file:
             given = json.load(file)
         folder = os.path.join(os.path.dirname(orders), "project")
-        fresh = prepare(given["plugins"], folder) or given["fresh"]
+        fresh = prepare(given["plugins"], folder)
         if os.fork() == 0:  # a process that waits for the fork's end
             line.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             process = os.fork()
             if process == 0:
+                prctl(PR_SET_DUMPABLE, 1)
                 become(orders, given["variables"], folder, descriptors, fresh)
                 return orders
             code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
