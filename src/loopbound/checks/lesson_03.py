@@ -762,7 +762,6 @@ CHECKS = {
                 ),
             ),
             ("can't be used in 'await' expression", "a future of no loop", _THREADS),
-            ("can't be awaited", "a future of no loop", _THREADS),  # Python 3.14's words
             (
                 "asyncio.run() cannot be called",
                 "a loop in a loop",
