@@ -2,25 +2,27 @@
 """Set Loopbound up and start it: the one command of this course.
 
     python3 lab.py              JupyterLab on the start page
-    python3 lab.py test ...     every test of the course (further words go to pytest)
+    python3 lab.py test ...     every test (--quick: the cheap ones; further words go to pytest)
     python3 lab.py doctor       is this machine fit for the course, and what helps where it is not?
     python3 lab.py check 04     check an exercise as it is saved (a number, or a notebook's path)
     python3 lab.py watch        check answers again whenever their notebook is saved
     python3 lab.py progress     how far have you come, and what comes next?
     python3 lab.py hint 04.2    a hint to a task, one more each time
-    python3 lab.py reset 04.2   put a task, or a whole exercise, back as it was handed out (keeps a copy)
-    python3 lab.py run 03       execute a notebook and compare it with the committed one (--write stores it)
+    python3 lab.py reset 04.2   put a task or an exercise back as it was handed out (keeps a copy)
+    python3 lab.py grade DIR    grade learners' notebooks (--html: pages for each and for all)
+    python3 lab.py run 03       execute a notebook and compare it with the committed one (--write)
     python3 lab.py format       write notebooks in their one normal form (--check only looks)
-    python3 lab.py incident     the incident's suite: 33 tests, five failures (--fix, --order, --repeat, --json)
-    python3 lab.py versions     the same on other versions of pytest-asyncio, SQLAlchemy and asyncpg (--write stores it)
+    python3 lab.py incident     the incident's suite: 33 tests, five failures (--fix, --order, ...)
+    python3 lab.py versions     the same on other versions of its libraries (--write stores it)
     python3 lab.py exercises build   make the exercises from their solutions (--check only looks)
-    python3 lab.py workshop     write the generated parts of the facilitator's guide anew (--check only looks)
+    python3 lab.py exercises new 04 "A title"   draft a new task in each of its places
+    python3 lab.py workshop     write the workshop guide's generated parts (--check only looks)
     python3 lab.py claims       the incident documents' claims, each with its verdict, cell and test
 
 The first start makes .venv from uv.lock, with uv if it is there and else with pip; later starts
 find it finished. Standard library only. The file has to *parse* on every old Python, 2.7 too, so
-that "too old" is said in a sentence
-instead of a SyntaxError: no f-strings, no type hints, no keyword-only arguments.
+that "too old" is said in a sentence instead of a SyntaxError: no f-strings, no type hints, no
+keyword-only arguments.
 """
 
 from __future__ import print_function
@@ -46,32 +48,36 @@ WINDOWS = os.name == "nt"
 NEEDED_MB = 700
 
 # Settings that would change what is installed, or where to. What says *from* where (index, proxy,
-# certificates, cache) stays.
+# certificates, cache) stays. Without bytecode each of our interpreters would compile all it
+# imports.
 UNWANTED = re.compile(
-    r"^(PYTHON(HOME|PATH|STARTUP|WARNINGS|DEVMODE|ASYNCIODEBUG|INSPECT|OPTIMIZE|SAFEPATH|PLATLIBDIR|PYCACHEPREFIX)"
+    r"^(PYTHON(HOME|PATH|STARTUP|WARNINGS|DEVMODE|ASYNCIODEBUG|INSPECT|OPTIMIZE|SAFEPATH|PLATLIBDIR"
+    r"|DONTWRITEBYTECODE|PYCACHEPREFIX)"
     r"|VIRTUAL_ENV|CONDA_PREFIX|CONDA_DEFAULT_ENV|__PYVENV_LAUNCHER__"
-    r"|PIP_(TARGET|PREFIX|ROOT|USER|CONSTRAINT|BUILD_CONSTRAINT|REQUIREMENT|EDITABLE|DRY_RUN|PYTHON|PLATFORM|NO_BINARY"
-    r"|ONLY_BINARY|PRE|QUIET|VERBOSE|LOG|REPORT|IGNORE_INSTALLED|REQUIRE_VIRTUALENV|REQUIRE_HASHES|SRC)"
-    r"|UV_(PROJECT|PROJECT_ENVIRONMENT|WORKING_DIRECTORY|WORKING_DIR|PYTHON|SYSTEM_PYTHON|BREAK_SYSTEM_PACKAGES|NO_SYNC|FROZEN"
-    r"|LOCKED|NO_EDITABLE|NO_DEFAULT_GROUPS|NO_GROUP|DEV|NO_DEV|NO_BINARY\w*|NO_BUILD\w*|TARGET|PREFIX|CONSTRAINT"
+    r"|PIP_(TARGET|PREFIX|ROOT|USER|CONSTRAINT|BUILD_CONSTRAINT|REQUIREMENT|EDITABLE|DRY_RUN|PYTHON"
+    r"|PLATFORM|NO_BINARY|ONLY_BINARY|PRE|QUIET|VERBOSE|LOG|REPORT|IGNORE_INSTALLED|REQUIRE_VIRTUALENV|REQUIRE_HASHES|SRC)"
+    r"|UV_(PROJECT|PROJECT_ENVIRONMENT|WORKING_DIRECTORY|WORKING_DIR|PYTHON|SYSTEM_PYTHON"
+    r"|BREAK_SYSTEM_PACKAGES|NO_SYNC|FROZEN|LOCKED|NO_EDITABLE|NO_DEFAULT_GROUPS|NO_GROUP|DEV|NO_DEV|NO_BINARY\w*|NO_BUILD\w*|TARGET|PREFIX|CONSTRAINT"
     r"|BUILD_CONSTRAINT|OVERRIDE|EXCLUDE\w*|CONFIG_FILE|COMPILE_BYTECODE|MANAGED_PYTHON|NO_MANAGED_PYTHON|NO_PROGRESS"
     r"|PREVIEW\w*|ENV_FILE|ISOLATED|NO_SOURCES\w*|RESOLUTION|PRERELEASE))$"
 )
 
 NO_NETWORK = re.compile(
-    r"NewConnectionError|Failed to establish|[Nn]ame resolution|getaddrinfo|Max retries exceeded|ConnectTimeout|ReadTimeout"
-    r"|ProxyError|Connection refused|[Nn]etwork is unreachable|dns error|error sending request|[Tt]imed out|tcp connect error"
+    r"NewConnectionError|Failed to establish|[Nn]ame resolution|getaddrinfo|Max retries exceeded"
+    r"|ConnectTimeout|ReadTimeout|ProxyError|Connection refused|[Nn]etwork is unreachable|dns error"
+    r"|error sending request|[Tt]imed out|tcp connect error"
     r"|client error \(Connect\)|from versions: none|Connection reset|RemoteDisconnected|offline"
 )
 BAD_CERTIFICATE = re.compile(
     r"invalid peer certificate|CERTIFICATE_VERIFY_FAILED|certificate verify failed"
 )
 DISK_FULL = re.compile(
-    r"No space left|[Dd]isk quota exceeded|not enough space on the disk|Errno 28|Errno 122|os error (28|112|122)\b|Errno 27"
-    r"|File too large|os error 27\b"
+    r"No space left|[Dd]isk quota exceeded|not enough space on the disk|Errno 28|Errno 122"
+    r"|os error (28|112|122)\b|Errno 27|File too large|os error 27\b"
 )
 CANNOT_WRITE = re.compile(
-    r"Read-only file system|Permission denied|Access is denied|Errno 13|Errno 30|os error (5|13|30)\b"
+    r"Read-only file system|Permission denied|Access is denied|Errno 13|Errno 30"
+    r"|os error (5|13|30)\b"
 )
 
 
@@ -108,7 +114,8 @@ def supported():
         found = re.search(r'requires-python = ">=(\d+)\.(\d+),<(\d+)\.(\d+)"', file.read())
     if not found:
         raise Problem(
-            "pyproject.toml does not say which Pythons will do.\nBring the file back with: git restore pyproject.toml"
+            "pyproject.toml does not say which Pythons will do.\n"
+            "Bring the file back with: git restore pyproject.toml"
         )
     low, high, first, last = (int(text) for text in found.groups())
     return (low, high), (first, last)
@@ -128,7 +135,8 @@ def check_python():
         lines.append("There is one on this machine: %s lab.py" % other)
     else:
         lines.append(
-            "Get one from https://www.python.org/downloads/ or your package manager, and run lab.py with it."
+            "Get one from https://www.python.org/downloads/ or your package manager, and run lab.py"
+            " with it."
         )
     raise Problem("\n".join(lines))
 
@@ -248,7 +256,7 @@ def set_up(extras):
     with OneAtATime():
         mark = read_mark()
         reason = why_not_finished(want, mark)
-        if reason is None:  # somebody else finished it while this process waited
+        if reason is None:  # another process finished it while this one waited
             return
         # What an earlier set-up added (the tests' packages, say) stays.
         want["extras"] = sorted(set(want["extras"]) | set(mark.get("extras", [])))
@@ -257,9 +265,8 @@ def set_up(extras):
             and all(mark.get(key) == want[key] for key in ("folder", "python"))
             and os.path.exists(venv_python())
         )
-        keep = keep and not missing(
-            mark
-        )  # an installer that finds the rest of a package takes it for whole
+        # An installer that finds the rest of a package takes it for whole.
+        keep = keep and not missing(mark)
         steps = Steps()
         steps.say("Setting up .venv (%s)." % reason)
         try:
@@ -277,7 +284,7 @@ def set_up(extras):
             remove_quietly()
             raise Problem(reason)
         except BaseException:
-            remove_quietly()  # it would be made anew anyway; a full disk needs the room now
+            remove_quietly()  # it would be made again anyway; a full disk needs the room now
             raise
         steps.say("Ready.")
 
@@ -315,9 +322,8 @@ class OneAtATime:
         try:
             self.file = open(os.path.realpath(__file__), "r+b")
         except OSError:
-            self.file = open(
-                os.path.realpath(__file__), "rb"
-            )  # a read-only clone; making .venv will say what is wrong
+            # A read-only clone; making .venv will say what is wrong.
+            self.file = open(os.path.realpath(__file__), "rb")
         waited = False
         while not self.take():
             if not waited:
@@ -332,9 +338,8 @@ class OneAtATime:
             if WINDOWS:
                 import msvcrt
 
-                self.file.seek(
-                    1 << 30
-                )  # beyond the end: locking bytes that exist would stop others from reading them
+                # Beyond the end: locking bytes that exist would stop others from reading them.
+                self.file.seek(1 << 30)
                 msvcrt.locking(self.file.fileno(), msvcrt.LK_NBLCK, 1)
             else:
                 import errno
@@ -422,9 +427,8 @@ def install_with_uv(uv, want, steps):
         if not BAD_CERTIFICATE.search(failed.output):
             raise
         # uv brings certificates of its own; behind a company's proxy only the system's will do.
-        more.update(
-            {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
-        )  # its new name, and its name before
+        # Its new name, and its name before.
+        more.update({"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"})
         steps.run("Once more with the system's certificates", command, more)
 
 
@@ -565,12 +569,11 @@ def explain(output):
 
     To be asked while .venv is still there.
     """
-    if (
-        DISK_FULL.search(output) or free_mb() < 5
-    ):  # `python -m venv` fails on a full disk without saying why
+    # `python -m venv` fails on a full disk without saying why.
+    if DISK_FULL.search(output) or free_mb() < 5:
         return (
-            "the disk is full: %s needs about %d MB.\nMake room and start again; nothing half-made was kept."
-            % (VENV, NEEDED_MB)
+            "the disk is full: %s needs about %d MB.\n"
+            "Make room and start again; nothing half-made was kept." % (VENV, NEEDED_MB)
         )
     if CANNOT_WRITE.search(output) and not writable():  # it could be a cache elsewhere that is not
         return (
@@ -578,8 +581,9 @@ def explain(output):
         )
     if BAD_CERTIFICATE.search(output):
         return (
-            "the package index's certificate is not one that this machine trusts (a proxy that reads along?).\n"
-            "Set SSL_CERT_FILE and PIP_CERT to the file with your network's certificates and start again."
+            "the package index's certificate is not one that this machine trusts (a proxy that"
+            " reads along?).\nSet SSL_CERT_FILE and PIP_CERT to the file with your network's"
+            " certificates and start again."
         )
     if NO_NETWORK.search(output):
         return (
@@ -623,7 +627,7 @@ def clean_environment(more=None):
 
 
 class Steps:
-    """Says what is being done, with the seconds since the start; on a terminal the last line moves."""
+    """Says what is being done, and the seconds since the start; on a terminal a line moves."""
 
     def __init__(self):
         self.start = time.time()
@@ -643,18 +647,13 @@ class Steps:
         self.say(what + " ...")
         output = []
         done = [0]
-        options = {"pass_fds": [_lock_number]} if _lock_number is not None and not WINDOWS else {}
-        # The lock goes to the child as well: if this process is killed, the next one waits until
-        # the child has ended too.
-        process = subprocess.Popen(
-            command,
-            cwd=HERE,
-            env=clean_environment(more),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            **options
-        )
+        options = {"cwd": HERE, "env": clean_environment(more)}
+        if _lock_number is not None and not WINDOWS:
+            # The lock goes to the child as well: if this process is killed, the next one waits
+            # until the child has ended too.
+            options["pass_fds"] = [_lock_number]
+        options.update(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, **options)  # 2.7 allows no comma after the last word
 
         def read():
             for raw in process.stdout:

@@ -43,15 +43,16 @@ from typing import Any
 
 import psutil
 
-from loopbound.checks.cells import solution_source
 from loopbound.checks.watch import LIMIT
-from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.database import server_address
 from loopbound.files import check_writable, replace_text
 from loopbound.grading.grade import Limits
 from loopbound.grading.gradebook import Gradebook
 from loopbound.grading.submission import template
+from loopbound.learner.cells import solution_source
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 ROOT = repository()
@@ -275,8 +276,7 @@ def about(which: Assignment, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-# Submissions
-# ---------------------------------------------------------------------------------------------------------
+# Submissions --------------------------------------------------------------------------------------
 
 
 class Bench:
@@ -409,8 +409,7 @@ def as_script(cells: Sequence[str]) -> str:
     )
 
 
-# Contestants
-# ---------------------------------------------------------------------------------------------------------
+# Contestants --------------------------------------------------------------------------------------
 
 
 def contestants(bench: Bench | None, options: argparse.Namespace) -> list[Contestant]:
@@ -523,16 +522,16 @@ FRESH = """
 import sys
 from pathlib import Path
 from loopbound.grading.gradebook import Gradebook
-from loopbound.grading.processes import House
+from loopbound.grading.isolation.processes import Processes
 from loopbound.grading.handed import found
 from loopbound.grading.run import grade_all
 
-house = House(warm=False)
+processes = Processes(warm=False)
 try:
     with Gradebook(Path(sys.argv[2])) as book:
-        grade_all(found([Path(sys.argv[1])]), int(sys.argv[3]), book.store, house)
+        grade_all(found([Path(sys.argv[1])]), int(sys.argv[3]), book.store, processes)
 finally:
-    house.close()
+    processes.close()
 """
 
 
@@ -693,8 +692,7 @@ def run_otter(bench: Bench, handed: Sequence[Handed], folder: Path) -> float:
     return seconds
 
 
-# Measuring
-# -----------------------------------------------------------------------------------------------------------
+# Measuring ----------------------------------------------------------------------------------------
 
 
 def compare(
@@ -725,9 +723,8 @@ def compare(
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    for each in (
-        present
-    ):  # not counted either, and a contestant that cannot grade is found out before the long runs
+    # Not counted either, and a contestant that cannot grade is found out before the long runs.
+    for each in present:
         attempt(each, 1)
     for number in range(options.rounds):
         before = bench.floor()
@@ -790,8 +787,7 @@ def as_data(row: Row) -> dict[str, Any]:
     }
 
 
-# How it grows
-# --------------------------------------------------------------------------------------------------------
+# How it grows -------------------------------------------------------------------------------------
 
 
 class Memory:
@@ -817,7 +813,7 @@ class Memory:
                         (
                             child
                             for child in self._grader.children()
-                            if "loopbound.grading.warm" in child.cmdline()
+                            if "loopbound.grading.isolation.warm" in child.cmdline()
                         ),
                         None,
                     )

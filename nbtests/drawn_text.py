@@ -33,9 +33,8 @@ def measured(
         draw()
     (figure,) = kept
     figure.dpi = 72  # what SVG is written with
-    renderer = RendererSVG(
-        *figure.get_size_inches() * 72, io.StringIO()
-    )  # measures as the file will, without a screen's hinting
+    # Measures as the file will, without a screen's hinting.
+    renderer = RendererSVG(*figure.get_size_inches() * 72, io.StringIO())
     scale = figure.dpi_scale_trans.inverted()
     (axes,) = figure.axes
     texts = {

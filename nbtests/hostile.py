@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loopbound.course.manifest import assignment, repository
+from loopbound.course.manifest import assignment
 from loopbound.course.solutions import answer_source, grade_id_of, nbgrader_of
 from loopbound.grading.grade import Limits
+from loopbound.paths import repository
 
 NAMESPACES, GROUPS = "namespaces", "groups"
 RUNS_AWAY, KILLS, LEAVES, TAMPERS, BROKEN, REACHES = (
@@ -51,10 +52,10 @@ class Case:
         {task: points} where they are not those of the right answers; None where the file cannot be
     graded at all. says
         Words that stand in the line for this learner: in the feedback of a task that earned
-    nothing, in the notes, or in the problem. walls
-        Behind which walls this holds; the weaker ones only where the case can harm nobody else
+    nothing, in the notes, or in the problem. isolation
+        Behind which isolation this holds; the weaker ones only where the case can harm nobody else
     there. earns_in
-        {walls: earns} where they differ.
+        {isolation: earns} where they differ.
     """
 
     name: str
@@ -62,12 +63,12 @@ class Case:
     write: Callable[[Place], Path]
     earns: Mapping[str, int] | None = field(default_factory=dict)
     says: tuple[str, ...] = ()
-    walls: tuple[str, ...] = (NAMESPACES, GROUPS)
+    isolation: tuple[str, ...] = (NAMESPACES, GROUPS)
     earns_in: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     number: str = "01"
     limits: Limits = LIMITS
 
-    def points(self, walls: str) -> dict[str, int] | None:
+    def points(self, isolation: str) -> dict[str, int] | None:
         """What each task must earn; None where nothing can be graded."""
         if self.earns is None:
             return None
@@ -75,7 +76,7 @@ class Case:
             task.id: task.points if task.id in ANSWERED[self.number] else 0
             for task in assignment(self.number).tasks
         }
-        return right | dict(self.earns) | dict(self.earns_in.get(walls, {}))
+        return right | dict(self.earns) | dict(self.earns_in.get(isolation, {}))
 
 
 @dataclass(frozen=True)
@@ -394,7 +395,7 @@ _KILLS = (
         "everybody killed",
         KILLS,
         cell("import os, signal\nos.kill(-1, signal.SIGKILL)"),
-        walls=ONLY,
+        isolation=ONLY,
     ),
     Case(
         "a suite that kills its parent",
@@ -577,7 +578,7 @@ def _check(
 
 
 FORGED = """
-from loopbound.grading import inside
+from loopbound.grading.isolation import inside
 step = {"called": "x", "loop": "A", "tasks": [], "outcome": "returned", "value": ["report for mina", "report for joel", "report for aiko"]}
 forged = {"steps": [step], "most": 3, "started": ["mina", "joel", "aiko"], "ended": ["joel", "aiko", "mina"], "never_awaited": [], "connections": 0, "asides": [], "events": [], "turns": []}
 """
@@ -986,7 +987,7 @@ _BROKEN = (
 )
 
 _REACHES = (
-    Case("solutions read", REACHES, reached("return open('<SOLUTIONS>').read()"), walls=ONLY),
+    Case("solutions read", REACHES, reached("return open('<SOLUTIONS>').read()"), isolation=ONLY),
     Case(
         "hidden tests read",
         REACHES,
@@ -994,14 +995,14 @@ _REACHES = (
             "top = pathlib.Path('<SOLUTIONS>').parents[1]\nfound = [path for path in top.rglob('*')"
             " if path.is_file()]\nreturn found[0]"
         ),
-        walls=ONLY,
+        isolation=ONLY,
     ),
-    Case("a neighbour read", REACHES, reached("return open('<OTHERS>').read()"), walls=ONLY),
+    Case("a neighbour read", REACHES, reached("return open('<OTHERS>').read()"), isolation=ONLY),
     Case(
         "a neighbour overwritten",
         REACHES,
         reached("open('<OTHERS>', 'w').write('{}')\nreturn 1"),
-        walls=ONLY,
+        isolation=ONLY,
     ),
     Case(
         "the gradebook emptied",
@@ -1010,7 +1011,7 @@ _REACHES = (
             "import sqlite3\nbook = sqlite3.connect('file:<GRADEBOOK>?mode=rw',"
             " uri=True)\nbook.execute('BEGIN EXCLUSIVE')\nreturn 1"
         ),
-        walls=ONLY,
+        isolation=ONLY,
     ),
     Case(
         "a file outside",
@@ -1020,7 +1021,7 @@ _REACHES = (
             " ('/var/tmp', '<FOLDER>', '/usr', '/etc', '/dev/shm/../..'):\n    pathlib.Path(part,"
             " 'hostile-<MARK>').write_text('here')\nreturn 1"
         ),
-        walls=ONLY,
+        isolation=ONLY,
     ),
     Case(
         "the folder of the sockets filled",
@@ -1029,13 +1030,13 @@ _REACHES = (
             "folder = next(path for path in pathlib.Path('/tmp').glob('loopbound-grading-*/*') if"
             " path.is_dir())\n(folder / 'x').write_bytes(b'x')\nreturn 1"
         ),
-        walls=ONLY,
+        isolation=ONLY,
     ),
     Case(
         "a server on this machine",
         REACHES,
         reached("return socket.create_connection(('127.0.0.1', <PORT>), 2)"),
-        walls=ONLY,
+        isolation=ONLY,
     ),
     Case(
         "the network",
@@ -1044,7 +1045,7 @@ _REACHES = (
             "line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nline.connect(('192.0.2.1',"
             " 53))\nreturn 1"
         ),
-        walls=ONLY,
+        isolation=ONLY,
     ),
     Case(
         "other processes seen",
@@ -1053,14 +1054,14 @@ _REACHES = (
             "found = [name for name in os.listdir('/proc') if name.isdecimal() and b'pytest' in"
             " pathlib.Path('/proc', name, 'cmdline').read_bytes()]\nreturn found[0]"
         ),
-        walls=ONLY,
+        isolation=ONLY,
     ),
-    Case("rights taken back", REACHES, reached("os.setuid(0)\nreturn 1"), walls=ONLY),
+    Case("rights taken back", REACHES, reached("os.setuid(0)\nreturn 1"), isolation=ONLY),
     Case(
         "another database",
         REACHES,
         reached(f"{SQL}psycopg.connect(url.replace(mine.name, 'postgres'))\nreturn 1"),
-        walls=ONLY,
+        isolation=ONLY,
     ),
     Case(
         "the server's passwords",

@@ -189,7 +189,7 @@ def _with_bugs(names: list[str]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def sound_runs():
-    """The suite on a sound set-up: without a bug (under None), and with each (several share a run)."""
+    """The suite on a sound set-up: without a bug (under None) and with each; some share a run."""
     batches = _batches()
     jobs = [{"project": BACKEND, "overlay": SOUND}]
     jobs += [{"project": BACKEND, "overlay": _with_bugs(batch)} for batch in batches]
@@ -269,7 +269,7 @@ def test_the_models_and_schema_sql_make_the_same_tables():
 
 def _tables(schema: str) -> dict[str, list[tuple]]:
     """Columns, constraints and indexes of a database made by `schema`."""
-    with scratch_database("backend", schema=schema) as database:
+    with scratch_database("backend", schema=schema) as database:  # noqa: SIM117
         with psycopg.connect(database.url.replace("+asyncpg", "")) as connection:
             found = {
                 "columns": (
@@ -300,7 +300,7 @@ def _tables(schema: str) -> dict[str, list[tuple]]:
 
 
 def test_one_analysis_in_a_process_of_its_own_as_the_worker_does_it():
-    with scratch_database(
+    with scratch_database(  # noqa: SIM117
         "backend", schema=(BACKEND / "schema.sql").read_text(encoding="utf-8")
     ) as database:
         with psycopg.connect(database.url.replace("+asyncpg", ""), autocommit=True) as connection:

@@ -14,8 +14,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from patience import LONG
 
-from loopbound.course.manifest import assignment, repository
+from loopbound.course.manifest import assignment
+from loopbound.paths import repository
 
 SCRIPT = repository() / "benchmarks" / "grading.py"
 WHICH = assignment("02")
@@ -106,7 +108,7 @@ def test_a_cell_that_awaits_at_its_top_runs_in_the_script(
     script.write_text(benchmark.as_script(cells), encoding="utf-8")
     assert (
         subprocess.run(
-            [sys.executable, script], capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, script], capture_output=True, text=True, timeout=LONG, check=True
         ).stdout
         == "6 True\n"
     )
@@ -119,8 +121,7 @@ def test_who_has_not_given_full_points_is_not_counted(
     handed = bench.handed(1)
     with pytest.raises(benchmark.NotGraded, match=f"{WHICH.tasks[0].id}.* not passed"):
         benchmark.ticked(bench, [handed[0].notebook])  # nobody has executed it
-    shutil.copy(
-        repository() / "exercises" / WHICH.file, handed[0].notebook
-    )  # and this one has no answers
+    # And this one has no answers.
+    shutil.copy(repository() / "exercises" / WHICH.file, handed[0].notebook)
     with pytest.raises(benchmark.NotGraded, match=r"1 of 1 .* \(0, ''\)"):
         benchmark.run_ours(bench, handed, tmp_path, 1)

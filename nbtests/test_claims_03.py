@@ -93,9 +93,8 @@ def test_event_loop_is_closed_comes_from_cleaning_up_after_a_dead_loop():
 )
 def test_a_connection_stays_bound_to_its_loop_which_alone_can_heal_it():
     with connection_of_a() as (db, A, B, connection):
-        assert (
-            A.run(ask(connection)) == 1
-        )  # prepared now, so that B's call sends the whole query at once
+        # Prepared now, so that B's call sends the whole query at once.
+        assert A.run(ask(connection)) == 1
         with pytest.raises(RuntimeError, match="different loop"):
             B.run(ask(connection))
         deadline = time.monotonic() + 20

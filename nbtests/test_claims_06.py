@@ -256,7 +256,7 @@ def changed(*pairs):
 
 
 def limited(setting):
-    return changed(('_URL"]', '_URL"], connect_args={"server_settings": {"%s": "1s"}}' % setting))
+    return changed(('_URL"]', f'_URL"], connect_args={{"server_settings": {{"{setting}": "1s"}}}}'))
 
 
 COMMIT = ('from reports"))', 'from reports"))\n    await session.commit()')
@@ -289,7 +289,7 @@ def runs():
     jobs["delete"] = dict(project=changed(("truncate reports", "delete from reports")))
     jobs["commit"] = dict(project=changed(COMMIT))
     jobs["commit, NullPool"] = dict(project=changed(COMMIT, NO_POOL))
-    return dict(zip(jobs, run_suites(list(jobs.values()), at_once=3)))
+    return dict(zip(jobs, run_suites(list(jobs.values()), at_once=3), strict=True))
 
 
 def symptoms(run):

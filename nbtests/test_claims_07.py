@@ -128,8 +128,7 @@ def test_a_connection_in_use_is_left_alone_and_goes_back_to_the_old_pool(db):
     assert any("unclosed connection" in aside for aside in log.asides)
 
 
-# -- the incident's suite
-# ----------------------------------------------------------------------------
+# -- the incident's suite --------------------------------------------------------------------------
 
 NEAR = (FIXES / "dispose" / "tests" / "conftest.py").read_text(encoding="utf-8")
 REMOVE = 'remove = ["dispose_engine_after_test"]'
@@ -164,7 +163,7 @@ def runs():
         "corrected": {"overlay": FIXES / "recipe-1-corrected"},
     }
     common = {"project": BACKEND, "trace": True, "options": OPTIONS}
-    return dict(zip(jobs, run_suites([common | job for job in jobs.values()])))
+    return dict(zip(jobs, run_suites([common | job for job in jobs.values()]), strict=True))
 
 
 def opened(run):
@@ -423,8 +422,7 @@ def test_dispose_by_hand_in_a_test(runs):
     assert len(runs["dispose"].passed) == 33 and len(runs["as found"].failed) == 5
 
 
-# -- the recipe's settings
-# ---------------------------------------------------------------------------
+# -- the recipe's settings -------------------------------------------------------------------------
 
 STRICT = (
     "[pytest]\nasyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\naddopts ="
@@ -465,6 +463,7 @@ def settings():
             run_suites(
                 [{"project": files | {"pytest.ini": STRICT}} for files in projects.values()]
             ),
+            strict=True,
         )
     )
 

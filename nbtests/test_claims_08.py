@@ -87,7 +87,9 @@ def loops():
         "test": {TEST: "session"},
         "both": {FIXTURE: "session", TEST: "session"},
     }
-    return dict(zip(options, run_suites([suite(LOOPS, **words) for words in options.values()])))
+    return dict(
+        zip(options, run_suites([suite(LOOPS, **words) for words in options.values()]), strict=True)
+    )
 
 
 @claim(
@@ -139,7 +141,7 @@ def test_each_test_has_a_loop_by_default(loops):
 
 @pytest.fixture(scope="module")
 def backend():
-    """The backend's suite in four combinations of the options: a test's scope within a fixture's."""
+    """The backend's suite in four combinations of the options, a test's scope in a fixture's."""
     pairs = [
         (fixture, test) for fixture in ("function", "session") for test in ("function", "session")
     ]
@@ -150,7 +152,11 @@ def backend():
         for fixture, test in pairs
     ]
     return dict(
-        zip(pairs, run_suites([{"project": BACKEND, "options": options} for options in words]))
+        zip(
+            pairs,
+            run_suites([{"project": BACKEND, "options": options} for options in words]),
+            strict=True,
+        )
     )
 
 
@@ -188,7 +194,7 @@ def test_only_session_with_session_shares_a_session_fixtures_connection():
         [suite(LOOPS, **{FIXTURE: fixture, TEST: test}) | one for fixture, test in pairs]
     )
     said = {}
-    for pair, run in zip(pairs, runs):
+    for pair, run in zip(pairs, runs, strict=True):
         [test] = run.tests
         said[pair] = "ScopeMismatch" if "ScopeMismatch" in test.error else test.symptom
     assert said == {
@@ -266,7 +272,7 @@ def modes():
         "auto": suite(MODES),
         "auto, empty pytest.ini": suite(MODES | {"pytest.ini": ""}),
     }
-    return dict(zip(jobs, run_suites(list(jobs.values()))))
+    return dict(zip(jobs, run_suites(list(jobs.values())), strict=True))
 
 
 STRICT = {"unmarked": "failed", "marked": "passed", "plain": "error", "special": "passed"}

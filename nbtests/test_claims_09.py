@@ -84,7 +84,7 @@ def test_the_second_recipe_needs_the_fixtures_deleted(second):
 )
 def test_the_connection_costs_not_the_engine():
     with scratch_database("claim") as db, NamedLoop("A") as loop:
-        made, connected = zip(*[loop.run(engine_lap(db.url)) for _ in range(20)])
+        made, connected = zip(*[loop.run(engine_lap(db.url)) for _ in range(20)], strict=True)
     assert statistics.median(made) * 4 < statistics.median(connected)
 
 
@@ -347,7 +347,9 @@ def test_only_the_rollback_ends_an_abandoned_transaction():
     ]
     overlays = [files(FIXES / cure) | files(CURES / "abandoned") for cure in cures]
     runs = jobs(*overlays, tests=["tests/test_abandoned.py"])
-    assert {cure for cure, run in zip(cures, runs) if not run.failed} == {"session-loop-rollback"}
+    assert {cure for cure, run in zip(cures, runs, strict=True) if not run.failed} == {
+        "session-loop-rollback"
+    }
 
 
 FAILING = ["ok", "different loop", "ok", "different loop"]

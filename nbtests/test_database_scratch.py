@@ -86,9 +86,8 @@ def test_scratch_databases_are_dropped_however_their_owner_ends(cache):
             assert left() == names[2:]
             dies.do("held = psycopg.connect(scratch.url.replace('+asyncpg', ''))")
             dies.kill()
-            assert eventually(
-                lambda: left() == [], 15
-            )  # the keeper's work: nobody calls scratch_database here
+            # The keeper's work: nobody calls scratch_database here.
+            assert eventually(lambda: left() == [], 15)
 
 
 def test_a_with_block_drops_it_after_an_error(cache):
@@ -180,7 +179,7 @@ def test_two_on_one_server_spare_each_other_and_sweep_the_dead(own, cache):
         # Another one comes through the other database: locks are counted per database, owners are
         # not.
         with Client(cache, **two) as comes:
-            assert eventually(lambda: (comes.scratch("comes"), dead not in own.left())[1], 10)
+            assert eventually(lambda: (comes.scratch("comes"), dead not in own.left())[1])
             assert kept in own.left()
             assert alive.do("result = sql('SELECT count(*) FROM users')") == [[3]]
     assert own.left() == []

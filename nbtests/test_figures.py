@@ -2,6 +2,7 @@
 reader's run gave.
 """
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from urllib.parse import unquote
@@ -116,7 +117,7 @@ def test_text_contrast_reaches_wcag_aa_on_the_figures_own_paper():
 
 def test_the_first_four_loop_colours_differ_in_grey_too():
     grey = sorted(luminance(colour) for colour in LOOP_COLOURS[:4])
-    assert all(b / a > 1.05 for a, b in zip(grey, grey[1:]))
+    assert all(b / a > 1.05 for a, b in itertools.pairwise(grey))
 
 
 def test_every_figure_brings_its_own_paper_for_the_dark_theme(draw):

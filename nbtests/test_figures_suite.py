@@ -74,9 +74,8 @@ def test_a_pools_queue_is_told_row_by_row():
         in figure.alt
     )
     drawn = words(figure)
-    assert (
-        drawn.count("1") == 1 + 2 * 2 + 1
-    )  # the row's number, the boxes of test_login (two rows are folded)
+    # The row's number, the boxes of test_login (two rows are folded)
+    assert drawn.count("1") == 1 + 2 * 2 + 1
     assert (
         "connection made in test 12" in drawn and "new record" in drawn and "in progress" in drawn
     )

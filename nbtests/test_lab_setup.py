@@ -23,13 +23,11 @@ import psutil
 import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
-
-pytestmark = pytest.mark.timeout(400)
+from patience import LONG, eventually
 
 POSIX = os.name != "nt"
-BASE = getattr(
-    sys, "_base_executable", sys.executable
-)  # a reader does not start lab.py from inside .venv
+# A reader does not start lab.py from inside .venv.
+BASE = getattr(sys, "_base_executable", sys.executable)
 FOLDER_NAME = "Zoë’s course – 学ぶ"  # spaces and letters beyond ASCII, in every copy below
 
 
@@ -144,8 +142,7 @@ def by_pip(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return clone, done.stdout
 
 
-# The lock and the walk through it
-# ---------------------------------------------------------------------------------
+# The lock and the walk through it -----------------------------------------------------------------
 
 
 def walk(
@@ -253,8 +250,7 @@ def test_the_tests_packages_are_an_extra(repository: Path) -> None:
     }
 
 
-# Both ways to set up
-# ----------------------------------------------------------------------------------------------
+# Both ways to set up ------------------------------------------------------------------------------
 
 
 def test_uv_and_pip_install_the_same(by_uv, by_pip, repository: Path) -> None:
@@ -353,8 +349,7 @@ def test_a_shells_own_settings_do_not_get_in(
     assert not (tmp_path / "other").exists()
 
 
-# Interrupted, moved, changed
-# --------------------------------------------------------------------------------------
+# Interrupted, moved, changed ----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -443,13 +438,12 @@ def test_ctrl_c_during_the_set_up(repository: Path, tmp_path: Path) -> None:
     for line in process.stdout:
         if "Making a virtual environment" in line:
             break
-    time.sleep(0.5)
+    assert eventually(lambda: psutil.Process(process.pid).children())
     children = psutil.Process(process.pid).children(recursive=True)
-    assert children
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=LONG)
     assert process.returncode == 130 and "stopped" in said and "Traceback" not in said, said
-    gone, left = psutil.wait_procs(children, timeout=10)
+    _gone, left = psutil.wait_procs(children, timeout=LONG)
     assert not left
     assert not (clone / ".venv").exists()
 
@@ -467,7 +461,7 @@ def test_two_at_once_take_turns(repository: Path, tools: Path, tmp_path: Path) -
         )
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=200)[0] for process in both]
+    said = [process.communicate(timeout=LONG)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sum("Setting up" in text for text in said) == 1, said
     assert installed(clone)["loopbound"]
@@ -494,8 +488,7 @@ def test_more_packages_are_added_and_stay(own: Path, tools: Path) -> None:
     assert "pytest" in installed(own), "a reader's start does not throw the tests' packages out"
 
 
-# What it says when it cannot
-# --------------------------------------------------------------------------------------
+# What it says when it cannot ----------------------------------------------------------------------
 
 
 def other_pythons() -> list[str]:

@@ -2,6 +2,7 @@
 
 import _thread
 import asyncio
+import contextlib
 import gc
 import threading
 import warnings
@@ -201,10 +202,8 @@ def test_nothing_keeps_a_result_or_an_error_alive():
         result = A.run(make())
         seen.append(weakref.ref(result))
         del result
-        try:
+        with contextlib.suppress(ValueError):
             A.run(fail())
-        except ValueError:
-            pass
         gc.collect()
         assert [ref() for ref in seen] == [None, None]
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from nbgrader_course import Call, Course
 
-from loopbound.course.manifest import Assignment, assignment, assignments, repository
-from loopbound.exercises.proof import answer_of, wrong_answers
+from loopbound.authoring.proof import answer_of, wrong_answers
+from loopbound.course.manifest import Assignment, assignment, assignments
+from loopbound.paths import repository
 
 ROOT = repository()
 FIRST = assignment("01")
@@ -35,16 +36,14 @@ def committed(which: Assignment) -> bytes:
     return (ROOT / "exercises" / which.file).read_bytes()
 
 
-# Generating
-# -------------------------------------------------------------------------------------------------------
+# Generating ---------------------------------------------------------------------------------------
 
 
 def test_what_it_generates_is_what_the_course_has(tmp_path: Path) -> None:
     course = Course(tmp_path, assignments())
     solutions = contents(course.root / "solutions")
-    shutil.rmtree(
-        course.root / "exercises" / FIRST.name
-    )  # one from nothing, the others over what is there
+    # One from nothing, the others over what is there.
+    shutil.rmtree(course.root / "exercises" / FIRST.name)
     with pytest.raises(AssertionError, match="No notebooks were matched by .*99-no-such-lesson"):
         course.run(
             *(Call(("generate_assignment", each.name, "--force")) for each in assignments()),
@@ -58,8 +57,7 @@ def test_what_it_generates_is_what_the_course_has(tmp_path: Path) -> None:
     assert any(name.endswith("wrong_answers.toml") for name in solutions)
 
 
-# From release to feedback
-# -----------------------------------------------------------------------------------------
+# From release to feedback -------------------------------------------------------------------------
 
 WRONG = next(answer for answer in wrong_answers(ROOT, FIRST) if answer.task == "01.2")
 

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from nbgrader_course import Call, Course
 
-from loopbound.course.manifest import Assignment, Task, assignment, repository
+from loopbound.authoring.proof import answer_of, wrong_answers
+from loopbound.course.manifest import Assignment, Task, assignment
 from loopbound.course.solutions import grade_id_of, nbgrader_of
-from loopbound.exercises.proof import answer_of, wrong_answers
 from loopbound.grading.handed import Handed
-from loopbound.grading.processes import House
+from loopbound.grading.isolation.processes import Processes
 from loopbound.grading.run import grade_all
+from loopbound.paths import repository
 
 ROOT = repository()
 WHICH = [assignment("01"), assignment("04")]
@@ -89,13 +90,13 @@ def written(
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    made = House()
+def processes() -> Iterator[Processes]:
+    made = Processes()
     yield made
     made.close()
 
 
-def ours(paths: dict[str, Path], house: House) -> dict[str, dict[str, float]]:
+def ours(paths: dict[str, Path], processes: Processes) -> dict[str, dict[str, float]]:
     points: dict[str, dict[str, float]] = {}
     grade_all(
         [Handed(path, learner) for learner, path in paths.items()],
@@ -103,13 +104,13 @@ def ours(paths: dict[str, Path], house: House) -> dict[str, dict[str, float]]:
         lambda graded: points.setdefault(
             graded.learner, {task.task: float(task.points) for task in graded.tasks}
         ),
-        house,
+        processes,
     )
     return points
 
 
 @pytest.mark.parametrize("which", WHICH, ids=lambda which: which.name)
-def test_both_give_the_same_points(which: Assignment, house: House, tmp_path: Path) -> None:
+def test_both_give_the_same_points(which: Assignment, processes: Processes, tmp_path: Path) -> None:
     learners = answers_of(which)
     assert len(learners) * len(WHICH) >= SUBMISSIONS
     course = Course(tmp_path, [which])
@@ -121,7 +122,7 @@ def test_both_give_the_same_points(which: Assignment, house: House, tmp_path: Pa
         Call(("generate_assignment", which.name, "--force")), Call(("autograde", which.name))
     )
     theirs = course.points(which)
-    assert ours(paths, house) == theirs
+    assert ours(paths, processes) == theirs
     assert len({tuple(row.values()) for row in theirs.values()}) > 6  # they are not all alike
 
 
@@ -150,7 +151,7 @@ def _cell(notebook: Notebook, grade_id: str) -> dict[str, Any]:
     return next(cell for cell in notebook["cells"] if nbgrader_of(cell).get("grade_id") == grade_id)
 
 
-RIGHT = {"01.1": 2.0, "01.2": 3.0, "01.3": 2.0, "01.4": 2.0}
+RIGHT = {task.id: float(task.points) for task in assignment("01").tasks}
 
 # What the grader does otherwise than nbgrader, and on purpose: the change to a right notebook, what
 # ours gives, and why.
@@ -165,7 +166,7 @@ OTHERWISE: dict[str, tuple[Callable[[Notebook], None], dict[str, float], str]] =
 }
 
 
-def test_where_they_differ_it_is_on_purpose(house: House, tmp_path: Path) -> None:
+def test_where_they_differ_it_is_on_purpose(processes: Processes, tmp_path: Path) -> None:
     which = assignment("01")
     right = {task.id: answer_of(ROOT, task.id) for task in which.tasks}
     course = Course(tmp_path, [which])
@@ -181,7 +182,7 @@ def test_where_they_differ_it_is_on_purpose(house: House, tmp_path: Path) -> Non
     for learner in OTHERWISE:
         with contextlib.suppress(AssertionError):  # nbgrader gave up on it
             course.run(Call(("autograde", which.name, f"--student={learner}")))
-    theirs, own = course.points(which), ours(paths, house)
+    theirs, own = course.points(which), ours(paths, processes)
     for learner, (_, wanted, why) in OTHERWISE.items():
         assert own[learner] == wanted, why
         assert theirs.get(learner) != wanted, "nbgrader has learnt it: this row can go"

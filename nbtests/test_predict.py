@@ -1,4 +1,4 @@
-"""Predictions: whatever a reader writes, the notebook runs on, and the comparison tells the truth."""
+"""Predictions: with any answer the notebook runs on, and the comparison tells the truth."""
 
 import pytest
 

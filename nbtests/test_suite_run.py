@@ -194,13 +194,8 @@ def test_records_of_the_pool(pool: SuiteRun) -> None:
         ("one", "connect", 1, "loop 1", "loop 1"),
         ("one", "checkout", 1, "loop 1", "loop 1"),
         ("one", "checkin", 1, "loop 1", "loop 1"),
-        (
-            "two",
-            "invalidate",
-            1,
-            "loop 2",
-            "loop 1",
-        ),  # the pre-ping failed, so there is no checkout
+        # The pre-ping failed, so there is no checkout.
+        ("two", "invalidate", 1, "loop 2", "loop 1"),
         ("two", "close", 1, "loop 2", ""),
         ("two", "checkin", 1, "loop 2", ""),
         ("ree", "connect", 1, "loop 3", "loop 3"),

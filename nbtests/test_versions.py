@@ -21,11 +21,11 @@ from typing import Any
 import psutil
 import pytest
 
+from loopbound.commands.versions import differences, observe_one, tidy, versions_command
 from loopbound.problem import Problem
 from loopbound.suite import fixes
 from loopbound.suite.versions import environments as made
 from loopbound.suite.versions import expect_here, observed
-from loopbound.suite.versions.command import differences, observe_one, tidy, versions_command
 from loopbound.suite.versions.observed import OBSERVED, number, stored
 from loopbound.suite.versions.probes import (
     FIXTURE_OPTION,
@@ -62,8 +62,7 @@ def environment(name: str) -> Path:
         pytest.skip(str(reason).splitlines()[0])
 
 
-# -- the lock
-# ------------------------------------------------------------------------------------------------------
+# -- the lock --------------------------------------------------------------------------------------
 
 
 def test_every_environment_is_a_group_that_excludes_the_others(lock: dict[str, Any]) -> None:
@@ -116,8 +115,7 @@ def test_the_lock_belongs_to_the_project_file() -> None:
     assert done.returncode == 0, done.stderr
 
 
-# -- environments
-# --------------------------------------------------------------------------------------------------
+# -- environments ----------------------------------------------------------------------------------
 
 
 def test_an_environment_has_the_versions_of_the_lock(lock: dict[str, Any]) -> None:
@@ -227,8 +225,7 @@ def test_one_that_this_python_cannot_have_is_left_out(monkeypatch: pytest.Monkey
         made.chosen(["old"])
 
 
-# -- what is stored
-# ------------------------------------------------------------------------------------------------
+# -- what is stored --------------------------------------------------------------------------------
 
 
 def test_the_stored_rows_are_whole_and_in_one_form(lock: dict[str, Any]) -> None:
@@ -335,8 +332,7 @@ def test_cells_with_an_unknown_option_are_not_run() -> None:
     assert len(without) == 26 and set(without.values()) == {NO_SUCH_OPTION}
 
 
-# -- comparing
-# -----------------------------------------------------------------------------------------------------
+# -- comparing -------------------------------------------------------------------------------------
 
 
 def test_a_changed_row_is_found() -> None:
@@ -383,8 +379,8 @@ def test_the_command_compares_writes_and_names_a_change(
     """On the quickest environment, with a stored file of its own."""
     environment("asyncio-0-19")
     file = tmp_path / "observed.json"
-    monkeypatch.setattr("loopbound.suite.versions.command.OBSERVED", file)
-    monkeypatch.setattr("loopbound.suite.versions.command.stored", lambda: stored(file))
+    monkeypatch.setattr("loopbound.commands.versions.OBSERVED", file)
+    monkeypatch.setattr("loopbound.commands.versions.stored", lambda: stored(file))
     assert versions_command(["asyncio-0-19"], None, write=True) == 0
     assert json.loads(file.read_text(encoding="utf-8"))["environments"] == {
         "asyncio-0-19": stored()["environments"]["asyncio-0-19"]

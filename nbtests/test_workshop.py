@@ -12,7 +12,12 @@ from types import SimpleNamespace
 import pytest
 from traitlets.config import Config
 
+from loopbound.authoring.guide import agenda_block, filled
+from loopbound.authoring.proof import wrong_answers
+from loopbound.authoring.rules import AMERICAN, BANNED
+from loopbound.authoring.text import prose
 from loopbound.cli import _parser
+from loopbound.commands import workshop as command
 from loopbound.course.manifest import (
     Agenda,
     Lesson,
@@ -22,23 +27,17 @@ from loopbound.course.manifest import (
     assignments,
     lesson,
     lessons,
-    repository,
     task,
 )
-from loopbound.exercises.proof import wrong_answers
-from loopbound.lessons.rules import AMERICAN, BANNED
-from loopbound.lessons.text import prose
+from loopbound.paths import repository
 from loopbound.problem import Problem
-from loopbound.workshop import command
-from loopbound.workshop.guide import agenda_block, filled
 
 ROOT = repository()
 TEXT = (ROOT / command.GUIDE).read_text(encoding="utf-8")
 AGENDAS = pytest.mark.parametrize("agenda", agendas(), ids=lambda agenda: agenda.title)
 
 
-# What is generated
-# ------------------------------------------------------------------------------------------------
+# What is generated --------------------------------------------------------------------------------
 
 
 def test_the_guide_is_what_the_course_gives(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,9 +93,8 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_stale_part_is_found_and_written_anew(
     copy: Path, capsys: pytest.CaptureFixture[str], old: str, new: str
 ) -> None:
-    own = copy.read_text(encoding="utf-8").replace(
-        "## On the day", "## On the day itself"
-    )  # what a facilitator wrote stays
+    # What a facilitator wrote stays.
+    own = copy.read_text(encoding="utf-8").replace("## On the day", "## On the day itself")
     assert old in own
     copy.write_text(own.replace(old, new), encoding="utf-8", newline="")
     assert command.workshop_command(check=True) == 1
@@ -131,8 +129,7 @@ def test_a_guide_that_is_gone_is_told_the_way_back(copy: Path) -> None:
         command.workshop_command(check=True)
 
 
-# The agendas
-# ------------------------------------------------------------------------------------------------------
+# The agendas --------------------------------------------------------------------------------------
 
 
 def test_there_are_three_of_them() -> None:
@@ -170,8 +167,7 @@ def test_an_agenda_that_takes_too_long_is_a_problem() -> None:
         agenda_block([Agenda("Too much", 30, (lesson("00"), lesson("01")))])
 
 
-# As a page
-# --------------------------------------------------------------------------------------------------------
+# As a page ----------------------------------------------------------------------------------------
 
 
 def test_links_lead_somewhere() -> None:
@@ -189,9 +185,8 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_its_language_is_that_of_the_lessons() -> None:
-    pieces = prose(
-        re.sub(r"“[^”]*”", "", TEXT)
-    ).text  # a check's own words are looked at with the exercises
+    # A check's own words are looked at with the exercises.
+    pieces = prose(re.sub(r"“[^”]*”", "", TEXT)).text
     assert [
         found[0]
         for piece in pieces
@@ -207,11 +202,10 @@ def test_every_command_in_it_is_one() -> None:
     assert {"grade", "doctor", "workshop"} <= {words.split()[0] for words in commands if words}
     for words in commands:
         if words.split()[:1] != ["test"]:  # further words of `test` are pytest's
-            assert callable(_parser().parse_args(words.split()).run)
+            assert _parser().parse_args(words.split()).command
 
 
-# The hub
-# ----------------------------------------------------------------------------------------------------------
+# The hub ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Any
 
 _REPAIR = "End the lab, delete the folder .venv and start again with: python3 lab.py"
 DATABASE_SECONDS = (
@@ -50,7 +51,7 @@ def _python() -> Row:
         "Python",
         version,
         f"the course needs {wanted}",
-        "Run lab.py with another Python; it makes .venv anew.",
+        "Run lab.py with another Python; it makes a new .venv.",
     )
 
 
@@ -96,30 +97,24 @@ def _database() -> Row:
         return Row("PostgreSQL", _on_own_loop(_server_version))
     except Problem as problem:
         return Row("PostgreSQL", "not reached", str(problem), help)
-    except Exception as error:  # whatever it is, the reader needs it as a row and not as a traceback on the first page
+    except Exception as error:  # the reader needs a row, and no traceback on the first page
         return Row("PostgreSQL", "not reached", f"{type(error).__name__}: {error}", help)
 
 
 async def _server_version() -> str:
     import asyncpg
-    from sqlalchemy.engine import make_url
 
     from loopbound.database import scratch_database
 
     with scratch_database("doctor") as database:
-        url = (
-            make_url(database.url)
-            .set(drivername="postgresql")
-            .render_as_string(hide_password=False)
-        )
-        connection = await asyncpg.connect(url, timeout=DATABASE_SECONDS)
+        connection = await asyncpg.connect(database.dsn, timeout=DATABASE_SECONDS)
         try:
             return (await connection.fetchval("SHOW server_version")).split()[0]
         finally:
             await connection.close()
 
 
-def _on_own_loop(function) -> str:
+def _on_own_loop(function: Callable[[], Coroutine[Any, Any, str]]) -> str:
     """Run a coroutine function to its end on a new loop in a thread: a cell's own thread already
     runs one.
     """
@@ -143,14 +138,3 @@ def _fonts() -> Row:
             "Remove .venv and start again with: python3 lab.py",
         )
     return Row("Fonts", name)
-
-
-def doctor_command() -> int:
-    """Print the rows; 0 if all is well, else 1."""
-    rows = examine()
-    width = max(len(row.name) for row in rows)
-    for row in rows:
-        print(f"{'ok ' if row.ok else 'OFF'}  {row.name:<{width}}  {row.found}")
-        for line in f"{row.problem}\n{row.help}".splitlines() if not row.ok else []:
-            print(f"     {'':<{width}}  {line}")
-    return 0 if all(row.ok for row in rows) else 1

@@ -153,7 +153,7 @@ class NamedLoop:
                     f"loop {self.name} is still busy with {self._left_running}, which did not stop:"
                     " restart the kernel"
                 )
-            step = step or getattr(coro, "__name__", "step")
+            step = step or str(getattr(coro, "__name__", "step"))
             self._steps.put((coro, step, outcome))
         try:
             # In short waits, for on Windows a lock that is waited for cannot be interrupted.
@@ -210,10 +210,8 @@ class NamedLoop:
         runner = asyncio.Runner(loop_factory=self._loop_factory)
         try:
             loop = runner.get_loop()
-        except (
-            BaseException
-        ) as error:  # no loop, so nobody to tell but the caller who waits for one
-            started.set_exception(error)
+        except BaseException as reason:
+            started.set_exception(reason)  # no loop: only the caller who waits for one can be told
             return
         _names[loop] = self.name
         started.set_result(loop)
@@ -227,7 +225,7 @@ class NamedLoop:
                     # message prints the task, and it should show the reader's own code.
                     loop.call_soon(self._name_task, coro, step)
                     value = runner.run(coro)
-                except BaseException as caught:  # handed to the caller unchanged, whatever it is
+                except BaseException as caught:  # any error is handed to the caller unchanged
                     error = caught
                 self._step_task = None
                 _tell(loop, "end", step, error)

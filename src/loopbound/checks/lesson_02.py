@@ -9,24 +9,21 @@ import gc
 import re
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from loopbound.checks.plain import told
-from loopbound.checks.task import Data, TaskCheck, is_thing, value_of
+from loopbound.checks.plain import as_text, first_difference
+from loopbound.checks.task import Data, TaskCheck, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
 from loopbound.loops import NamedLoop
-from loopbound.recorder import DIFFERENT, OK, Event, symptom_of
+from loopbound.recorder import DIFFERENT, OK, symptom_of
+
+CHECKS: dict[str, TaskCheck] = {}
 
 # 02.1 The life of a lock
 
 _STEPS = (("A", "take"), ("B", "share"), ("A", "take"), ("A", "share"), ("B", "share"))
-
-
-def _observe_lock(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("lock_life()", names["lock_life"])
-    return watch.data()
 
 
 def _lock_outcomes(given: Mapping[str, Any]) -> Data:
@@ -46,7 +43,7 @@ def _lock_outcomes(given: Mapping[str, Any]) -> Data:
     with Watch(given) as watch:
         lock = watch.loop("A").run(made())
         for loop, use in _STEPS:
-            watch.step(loop, f"{use}(lock)", lambda use=use: attempt(given[use], lock))
+            watch.step(loop, f"{use}(lock)", partial(attempt, given[use], lock))
     return {"outcomes": outcomes}
 
 
@@ -59,7 +56,7 @@ def _judge_lock(data: Data) -> Verdict:
     ):
         return failed(
             "not five words",
-            f'`lock_life()` returned {told(said)}. Wanted is a list of five, each "{OK}" or'
+            f'`lock_life()` returned {as_text(said)}. Wanted is a list of five, each "{OK}" or'
             f' "{DIFFERENT}".',
         )
     if said == outcomes:
@@ -67,9 +64,7 @@ def _judge_lock(data: Data) -> Verdict:
             f"The five steps were run on loops A and B: {' → '.join(outcomes)}. You foretold each"
             " of them."
         )
-    first = next(
-        n for n, (mine, theirs) in enumerate(zip(said, outcomes, strict=True)) if mine != theirs
-    )
+    first = first_difference(said, outcomes)
     loop, use = _STEPS[first]
     words = (
         f"Step {first + 1}, `{use}` on loop {loop}, gave something else than your {said[first]!r}."
@@ -103,6 +98,25 @@ def _judge_lock(data: Data) -> Verdict:
     )
 
 
+CHECKS["02.1"] = TaskCheck(
+    answers=("lock_life",),
+    given=("take", "share"),
+    facts=_lock_outcomes,
+    judge=_judge_lock,
+    hints=(
+        (
+            "For each step ask one question: does a task have to wait for the lock in it? With"
+            " `take` alone, nobody does."
+        ),
+        "The first wait binds the lock, for good. On which loop is it?",
+        (
+            "After that, a wait on another loop is refused, and taking the free lock still"
+            " passes anywhere."
+        ),
+    ),
+)
+
+
 # 02.2 Five questions to a message
 
 _MESSAGE = re.compile(
@@ -111,12 +125,6 @@ _MESSAGE = re.compile(
     re.DOTALL,
 )
 _QUESTIONS = ("task", "code", "future", "library", "loops")
-
-
-def _observe_reading(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("reading()", names["reading"])
-    return watch.data()
 
 
 def _message_parts(given: Mapping[str, Any]) -> Data:
@@ -138,14 +146,13 @@ def _judge_reading(data: Data) -> Verdict:
     ):
         return failed(
             "not five answers",
-            f"`reading()` returned {told(said)}. Wanted is a dict with a text for each of"
+            f"`reading()` returned {as_text(said)}. Wanted is a dict with a text for each of"
             f" {', '.join(_QUESTIONS)}.",
         )
     said = {question: text.strip().removesuffix("()").lower() for question, text in said.items()}
     right = {question: {facts[question].lower()} for question in _QUESTIONS}
-    right["library"].add(
-        facts["library"].lower().rpartition(".")[0]
-    )  # whose callback it is: the class alone says that too
+    # Whose callback it is: the class alone says that too.
+    right["library"].add(facts["library"].lower().rpartition(".")[0])
     wrong = [question for question in _QUESTIONS if said[question] not in right[question]]
     if not wrong:
         return passed("Your five answers are what stands in the message of this run.")
@@ -183,6 +190,25 @@ def _judge_reading(data: Data) -> Verdict:
             " future? The message has it in `coro=<…>`.",
         )
     return failed("misread", f"{count}\nThe task's name stands in quotation marks, after `name=`.")
+
+
+CHECKS["02.2"] = TaskCheck(
+    answers=("reading",),
+    given=("message",),
+    facts=_message_parts,
+    judge=_judge_reading,
+    hints=(
+        (
+            "Read the message from left to right: `name=` belongs to the task, `coro=` to the"
+            " code that it runs."
+        ),
+        (
+            "The word after `<Future` is a state. `cb=` lists who wants to be called when the"
+            " future is done."
+        ),
+        "You know the loops' names because you wrote the cell. Does the message know them?",
+    ),
+)
 
 
 # 02.3 One for each loop
@@ -231,9 +257,9 @@ def _observe_here(names: Mapping[str, Any]) -> Data:
         watch.close(loop)
 
     def two_on_one_thread() -> bool:
-        kept: list[
-            Any
-        ] = []  # so that the second loop cannot get the first one's address: that mistake has words of its own
+        # So that the second loop cannot get the first one's address: that mistake has words of its
+        # own.
+        kept: list[Any] = []
 
         async def own() -> bool:
             kept.append(asyncio.get_running_loop())
@@ -260,9 +286,8 @@ def _observe_here(names: Mapping[str, Any]) -> Data:
             else 0
         ):
             short_lived(f"brief {number + 1}")
-            gc.collect(
-                1
-            )  # a loop dies young: the whole heap of a kernel need not be searched each time
+            # A loop dies young: the whole heap of a kernel need not be searched each time.
+            gc.collect(1)
         gc.collect()
         seen["alive"] = sum(loop() is not None for loop in loops)
     data = watch.data(**seen)
@@ -275,13 +300,13 @@ def _judge_here(data: Data) -> Verdict:
     if not data["function"]:
         return failed(
             "no function",
-            f"`one_for_each_loop(make)` returned {told(value_of(data))}. Wanted is a function that"
-            " can be called on every loop.",
+            f"`one_for_each_loop(make)` returned {as_text(value_of(data))}. Wanted is a function"
+            " that can be called on every loop.",
         )
     if not data["mailbox"]:
         return failed(
             "no mailbox",
-            f"The function returned {told(value_of(data, 1))} on loop A, and not what `make()`"
+            f"The function returned {as_text(value_of(data, 1))} on loop A, and not what `make()`"
             " gives.",
         )
     if not data["apart"]:
@@ -328,10 +353,33 @@ def _judge_here(data: Data) -> Verdict:
     )
 
 
-def _draw_events(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline([Event(**event) for event in data["events"]], "Your run")
+CHECKS["02.3"] = TaskCheck(
+    answers=("one_for_each_loop",),
+    observe=_observe_here,
+    judge=_judge_here,
+    show=timeline_of("Your run"),
+    hints=(
+        (
+            "`asyncio.get_running_loop()` gives the loop that runs the caller. Keep the"
+            " mailboxes in a dictionary of `one_for_each_loop`, with a key for each loop."
+        ),
+        (
+            "An `id` is an address, and the address of a dead object is given to a new one. A"
+            " loop object itself can be a key."
+        ),
+        "A plain dictionary keeps its keys alive. `weakref.WeakKeyDictionary()` lets them go.",
+    ),
+    explains=(
+        (
+            "no running event loop",
+            "no loop yet",
+            (
+                "`one_for_each_loop` is called at import, where no loop runs. Ask for the loop"
+                " inside the function that you return."
+            ),
+        ),
+    ),
+)
 
 
 # 02.4 Carry the value, not the future
@@ -346,9 +394,8 @@ def _observe_carry(names: Mapping[str, Any]) -> Data:
 
     class Future(asyncio.Future[str]):
         def __await__(self) -> Any:
-            with watch.recorder.use(
-                self
-            ):  # where it is refused, as any wait on another loop would be
+            # Where it is refused, as any wait on another loop would be.
+            with watch.recorder.use(self):
                 return (yield from super().__await__())
 
     def here() -> str:
@@ -362,7 +409,10 @@ def _observe_carry(names: Mapping[str, Any]) -> Data:
         future: asyncio.Future[str] = watch.recorder.born(
             Future(loop=asyncio.get_running_loop()), "order"
         )
-        future.get_loop().call_later(0.05, lambda: future.done() or future.set_result("report 7"))
+        future.get_loop().call_later(
+            0.05,
+            lambda: None if future.done() else future.set_result("report 7"),
+        )
         futures.append(future)
         return future
 
@@ -391,7 +441,7 @@ def _judge_carry(data: Data) -> Verdict:
     if not data["ordered_on"]:
         return failed(
             "nothing ordered",
-            f"`order()` never ran on either loop; `carry` returned {told(value)}.",
+            f"`order()` never ran on either loop; `carry` returned {as_text(value)}.",
         )
     if data["ordered_on"] != ["loop A"]:
         return failed(
@@ -400,7 +450,8 @@ def _judge_carry(data: Data) -> Verdict:
         )
     if not data["sent_on"]:
         return failed(
-            "nothing sent", f"`order()` ran on A, `send` never ran; `carry` returned {told(value)}."
+            "nothing sent",
+            f"`order()` ran on A, `send` never ran; `carry` returned {as_text(value)}.",
         )
     if data["sent_on"] != ["loop B"]:
         return failed(
@@ -410,12 +461,12 @@ def _judge_carry(data: Data) -> Verdict:
     if sent != "report 7":
         return failed(
             "no text sent",
-            f"`send` on loop B was handed {told(sent)}, not the text that the order came to.",
+            f"`send` on loop B was handed {as_text(sent)}, not the text that the order came to.",
         )
     if value != "sent report 7":
         return failed(
             "nothing returned",
-            f"`send` ran on B with the text of the order, and `carry` returned {told(value)}.",
+            f"`send` ran on B with the text of the order, and `carry` returned {as_text(value)}.",
         )
     return passed(
         "The order was waited for on A, and B was handed its text. Nothing that belongs to A went"
@@ -423,119 +474,48 @@ def _judge_carry(data: Data) -> Verdict:
     )
 
 
-CHECKS = {
-    "02.1": TaskCheck(
-        answers=("lock_life",),
-        given=("take", "share"),
-        observe=_observe_lock,
-        facts=_lock_outcomes,
-        judge=_judge_lock,
-        hints=(
-            (
-                "For each step ask one question: does a task have to wait for the lock in it? With"
-                " `take` alone, nobody does."
-            ),
-            "The first wait binds the lock, for good. On which loop is it?",
-            (
-                "After that, a wait on another loop is refused, and taking the free lock still"
-                " passes anywhere."
-            ),
+CHECKS["02.4"] = TaskCheck(
+    answers=("carry",),
+    observe=_observe_carry,
+    judge=_judge_carry,
+    show=timeline_of("Your run"),
+    hints=(
+        "`await order()` gives a future, and that future belongs to A. Where can it be awaited?",
+        (
+            "A future is awaited on its own loop; what comes out of it is a text, and a text"
+            " belongs to no loop."
+        ),
+        (
+            "Write a small coroutine that awaits both on A: `await (await order())`. Hand its"
+            " result to `send` on B."
         ),
     ),
-    "02.2": TaskCheck(
-        answers=("reading",),
-        given=("message",),
-        observe=_observe_reading,
-        facts=_message_parts,
-        judge=_judge_reading,
-        hints=(
+    explains=(
+        (
+            "attached to a different loop",
+            "future crossed",
+            "A future of loop A was awaited on loop B. Wait for it where it was made.",
+        ),
+        (
+            "Result is not set",
+            "not waited for",
             (
-                "Read the message from left to right: `name=` belongs to the task, `coro=` to the"
-                " code that it runs."
+                "The order was not done yet. Something has to await its future, on loop A,"
+                " until it is."
             ),
+        ),
+        (
+            "did not end",
+            "waited while A stood still",
             (
-                "The word after `<Future` is a state. `cb=` lists who wants to be called when the"
-                " future is done."
+                "Loop A runs inside `A.run(…)` and at no other time. What could finish the"
+                " future while your code waited?"
             ),
-            "You know the loops' names because you wrote the cell. Does the message know them?",
+        ),
+        (
+            "runs coroutines, not Future",
+            "future run",
+            "`NamedLoop.run` takes a coroutine. A small `async def` that awaits the future is one.",
         ),
     ),
-    "02.3": TaskCheck(
-        answers=("one_for_each_loop",),
-        observe=_observe_here,
-        judge=_judge_here,
-        show=_draw_events,
-        hints=(
-            (
-                "`asyncio.get_running_loop()` gives the loop that runs the caller. Keep the"
-                " mailboxes in a dictionary of `one_for_each_loop`, with a key for each loop."
-            ),
-            (
-                "An `id` is an address, and the address of a dead object is given to a new one. A"
-                " loop object itself can be a key."
-            ),
-            "A plain dictionary keeps its keys alive. `weakref.WeakKeyDictionary()` lets them go.",
-        ),
-        explains=(
-            (
-                "no running event loop",
-                "no loop yet",
-                (
-                    "`one_for_each_loop` is called at import, where no loop runs. Ask for the loop"
-                    " inside the function that you return."
-                ),
-            ),
-        ),
-    ),
-    "02.4": TaskCheck(
-        answers=("carry",),
-        observe=_observe_carry,
-        judge=_judge_carry,
-        show=_draw_events,
-        hints=(
-            (
-                "`await order()` gives a future, and that future belongs to A. Where can it be"
-                " awaited?"
-            ),
-            (
-                "A future is awaited on its own loop; what comes out of it is a text, and a text"
-                " belongs to no loop."
-            ),
-            (
-                "Write a small coroutine that awaits both on A: `await (await order())`. Hand its"
-                " result to `send` on B."
-            ),
-        ),
-        explains=(
-            (
-                "attached to a different loop",
-                "future crossed",
-                "A future of loop A was awaited on loop B. Wait for it where it was made.",
-            ),
-            (
-                "Result is not set",
-                "not waited for",
-                (
-                    "The order was not done yet. Something has to await its future, on loop A,"
-                    " until it is."
-                ),
-            ),
-            (
-                "did not end",
-                "waited while A stood still",
-                (
-                    "Loop A runs inside `A.run(…)` and at no other time. What could finish the"
-                    " future while your code waited?"
-                ),
-            ),
-            (
-                "runs coroutines, not Future",
-                "future run",
-                (
-                    "`NamedLoop.run` takes a coroutine. A small `async def` that awaits the future"
-                    " is one."
-                ),
-            ),
-        ),
-    ),
-}
+)

@@ -12,20 +12,15 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from loopbound.checks.capstone import LIMIT, hidden_files, labels_of, met_in, run_mended
-from loopbound.checks.plain import plain, told
+from loopbound.checks.plain import as_text, plain
 from loopbound.checks.suites import files_of, judge_suite, run_in_words, short
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
-from loopbound.checks.watch import Watch
 from loopbound.problem import Problem
 from loopbound.recorder import DIFFERENT, symptom_in
 from loopbound.suite import BACKEND, incident, run_suite
 
-
-def _observed(names: Mapping[str, Any], answer: str) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step(f"{answer}()", names[answer])
-    return watch.data()
+CHECKS: dict[str, TaskCheck] = {}
 
 
 # 10.1 Whose connection?
@@ -54,7 +49,7 @@ def _judge_met(data: Data) -> Verdict:
     if not isinstance(said, dict) or not all(isinstance(name, str) for name in said.values()):
         return failed(
             "not a dict",
-            f"`met()` returned {told(said)}. Wanted is a dict from each failing test to the test"
+            f"`met()` returned {as_text(said)}. Wanted is a dict from each failing test to the test"
             " whose connection it met.",
         )
     said = {short(test): short(other) for test, other in said.items()}
@@ -111,6 +106,28 @@ def _judge_met(data: Data) -> Verdict:
         f"The failing tests are right. `{wrong}` met a connection, and not one of `{said[wrong]}`."
         " Which record stood at the head of the queue?",
     )
+
+
+CHECKS["10.1"] = TaskCheck(
+    answers=("met",),
+    given=("ORDER",),
+    facts=_facts_met,
+    judge=_judge_met,
+    hints=(
+        (
+            "Lesson 05's model says who fails: keep the queue's births on paper, from the first"
+            " test to the last."
+        ),
+        (
+            "A test of reports, status or stream with `db_session` holds one connection while"
+            " its request takes another: it leaves two. A test of `test_auth.py` leaves none."
+        ),
+        (
+            "A failed ping leaves its place empty, and at the end of the queue. Who meets an"
+            " empty place connects, and its own connection stands there next."
+        ),
+    ),
+)
 
 
 # 10.2 Mend the suite
@@ -243,8 +260,12 @@ def _judge_mended(data: Data) -> Verdict:
             )
     if suite["problem"] or not suite["runs"]:
         verdict = judge_suite(
-            {"problem": suite["problem"], "runs": [], **common}, value_of(data), tests=tests, what=_WHAT, wanted="a dict from file names to their texts"
-        )  # fmt: skip
+            {"problem": suite["problem"], "runs": [], **common},
+            value_of(data),
+            tests=tests,
+            what=_WHAT,
+            wanted="a dict from file names to their texts",
+        )
         assert verdict is not None
         return verdict
     for bug in suite["bugs"]:
@@ -406,6 +427,28 @@ def _judge_hidden(hidden: Data, count: int) -> Verdict | None:
     return None
 
 
+CHECKS["10.2"] = TaskCheck(
+    answers=("mended",),
+    facts=_facts_found,
+    settle=_settle_mended,
+    judge=_judge_mended,
+    hints=(
+        (
+            "Lesson 09's tree: may all tests share one loop, or does each keep its own? Either"
+            " way is right here, and some answers need no line of Python."
+        ),
+        (
+            "A cure has to sit where every session comes from: at the loop, at the factory or"
+            " at the pool. `test_auth.py` has one fixture that all tests could have."
+        ),
+        (
+            "In `tests/conftest.py`, below what stands there: an async fixture with"
+            " `autouse=True` that yields, and then awaits `engine.dispose()`."
+        ),
+    ),
+)
+
+
 # 10.3 Outside pytest
 
 _WORKER = "worker"
@@ -452,7 +495,7 @@ def _judge_worker(data: Data) -> Verdict:
             " Python files below `app/` are yours.",
         )
     if seen["problem"] or not seen["run"] or seen["run"]["unreadable"]:
-        unreadable = [error for error in (seen["run"] or {"unreadable": {}})["unreadable"].values()]
+        unreadable = list((seen["run"] or {"unreadable": {}})["unreadable"].values())
         if seen["problem"] or unreadable:
             return failed(
                 "does not load",
@@ -461,7 +504,7 @@ def _judge_worker(data: Data) -> Verdict:
             )
         return failed(
             "no text",
-            f"Your function returned {told(value)}. Wanted is a dict from file names to their"
+            f"Your function returned {as_text(value)}. Wanted is a dict from file names to their"
             " texts.",
         )
     if seen["run"]["hung"]:
@@ -539,67 +582,22 @@ def _judge_worker(data: Data) -> Verdict:
     )
 
 
-CHECKS = {
-    "10.1": TaskCheck(
-        answers=("met",),
-        given=("ORDER",),
-        observe=lambda names: _observed(names, "met"),
-        facts=_facts_met,
-        judge=_judge_met,
-        hints=(
-            (
-                "Lesson 05's model says who fails: keep the queue's births on paper, from the first"
-                " test to the last."
-            ),
-            (
-                "A test of reports, status or stream with `db_session` holds one connection while"
-                " its request takes another: it leaves two. A test of `test_auth.py` leaves none."
-            ),
-            (
-                "A failed ping leaves its place empty, and at the end of the queue. Who meets an"
-                " empty place connects, and its own connection stands there next."
-            ),
+CHECKS["10.3"] = TaskCheck(
+    answers=("survives",),
+    settle=_settle_worker,
+    judge=_judge_worker,
+    hints=(
+        (
+            "`asyncio.run` in `app/worker.py` makes a loop for one task. What that task leaves"
+            " in the pool, only that loop can close."
+        ),
+        (
+            "Exercise 09.3 is the same in small: one coroutine that does the work and then"
+            " disposes, given to `asyncio.run`."
+        ),
+        (
+            "What has to happen also where the work raises stands in a `finally`."
+            " `app/worker.py` has no `engine` yet: it is in `app.db.session`."
         ),
     ),
-    "10.2": TaskCheck(
-        answers=("mended",),
-        observe=lambda names: _observed(names, "mended"),
-        facts=_facts_found,
-        settle=_settle_mended,
-        judge=_judge_mended,
-        hints=(
-            (
-                "Lesson 09's tree: may all tests share one loop, or does each keep its own? Either"
-                " way is right here, and some answers need no line of Python."
-            ),
-            (
-                "A cure has to sit where every session comes from: at the loop, at the factory or"
-                " at the pool. `test_auth.py` has one fixture that all tests could have."
-            ),
-            (
-                "In `tests/conftest.py`, below what stands there: an async fixture with"
-                " `autouse=True` that yields, and then awaits `engine.dispose()`."
-            ),
-        ),
-    ),
-    "10.3": TaskCheck(
-        answers=("survives",),
-        observe=lambda names: _observed(names, "survives"),
-        settle=_settle_worker,
-        judge=_judge_worker,
-        hints=(
-            (
-                "`asyncio.run` in `app/worker.py` makes a loop for one task. What that task leaves"
-                " in the pool, only that loop can close."
-            ),
-            (
-                "Exercise 09.3 is the same in small: one coroutine that does the work and then"
-                " disposes, given to `asyncio.run`."
-            ),
-            (
-                "What has to happen also where the work raises stands in a `finally`."
-                " `app/worker.py` has no `engine` yet: it is in `app.db.session`."
-            ),
-        ),
-    ),
-}
+)

@@ -14,8 +14,8 @@ def plain(value: Any, depth: int = 0) -> Any:
     """The value in JSON's own types; what has none becomes ``{"type": "coroutine"}``, with its
     type's name.
 
-    Exact types only: a subclass may say of itself whatever it likes. Tuples become lists, sets
-        sorted lists.
+    Exact types only: a subclass may say anything of itself. Tuples become lists, sets
+    sorted lists.
     """
     kind = type(value)
     if kind in (str, int, float, bool, type(None)):
@@ -33,12 +33,17 @@ def plain(value: Any, depth: int = 0) -> Any:
     return {"type": "coroutine" if inspect.iscoroutine(value) else kind.__name__}
 
 
-def told(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A plain value as feedback prints it: short, with things by their type's name."""
     if isinstance(value, dict) and list(value) == ["type"]:
         return f"a {value['type']} object"
     if isinstance(value, list):
-        text = f"[{', '.join(told(item) for item in value)}]"
+        text = f"[{', '.join(as_text(item) for item in value)}]"
     else:
         text = repr(value)
     return text if len(text) <= 160 else f"{text[:150]} …"
+
+
+def first_difference(mine: list[Any], theirs: list[Any]) -> int:
+    """The first place at which two lists of one length differ."""
+    return next(n for n, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other)

@@ -4,7 +4,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..problem import Problem
+from loopbound.problem import Problem
 
 OLDEST_MAJOR = 15  # the first with CREATE DATABASE … STRATEGY, and still maintained
 ACCEPTED = (
@@ -29,7 +29,7 @@ class Address:
     user: str | None
     password: str | None = field(repr=False)
     database: str | None
-    """The database for administration. Experiments get databases of their own: `scratch_database`."""
+    """The database for administration; experiments get their own from `scratch_database`."""
     sslmode: str | None = None
 
     def url(self, database: str | None = None) -> str:
@@ -38,8 +38,8 @@ class Address:
 
         query = {"ssl": self.sslmode} if self.sslmode else {}
         host: str | None = self.host
-        if host.startswith("/"):
-            query |= {"host": host, "port": str(self.port)}
+        if self.host.startswith("/"):
+            query |= {"host": self.host, "port": str(self.port)}
             host = None
         url = URL.create(
             "postgresql+asyncpg",
@@ -65,12 +65,12 @@ class Address:
             "sslmode": self.sslmode,
             "application_name": "loopbound",
             "connect_timeout": CONNECT_SECONDS,
-            # Scratch databases belong to whoever holds a lock in this session: it must not end for
+            # A scratch database belongs to the session that holds its lock: it must not end for
             # being idle.
             "options": "-c idle_session_timeout=0 -c lock_timeout=0 -c statement_timeout=0",
         }
         if self.kind == "embedded":
-            # Named in full, so that PGHOSTADDR, PGSSLMODE and their like in somebody's environment
+            # Named in full, so that PGHOSTADDR, PGSSLMODE and their like in the environment
             # change nothing.
             options |= {"hostaddr": self.host, "sslmode": "disable", "gssencmode": "disable"}
             options |= {
@@ -158,15 +158,15 @@ def check(address: Address, oldest_major: int = OLDEST_MAJOR) -> None:
                 f" Loopbound needs {oldest_major} or newer.\n"
                 "Unset DATABASE_URL to use the embedded server."
             )
-        row = connection.execute(
+        ((role, allowed),) = connection.execute(
             "SELECT current_user, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname ="
             " current_user"
-        ).fetchone()
-        if not row[1]:
+        )
+        if not allowed:
             raise Problem(
-                f"DATABASE_URL: the role {row[0]} at {place} may not create databases, and each"
+                f"DATABASE_URL: the role {role} at {place} may not create databases, and each"
                 " notebook gets its own.\n"
-                f'An administrator can allow it: ALTER ROLE "{row[0]}" CREATEDB'
+                f'An administrator can allow it: ALTER ROLE "{role}" CREATEDB'
             )
 
 

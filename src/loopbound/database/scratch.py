@@ -12,11 +12,11 @@ from typing import Protocol
 import psycopg
 from psycopg import sql
 
-from ..problem import Problem
-from . import reach
-from .address import Address
-from .sweep import drop, give_up, scratch_name, sweep, take
-from .template import NO_TABLES, template
+from loopbound.database import reach
+from loopbound.database.address import Address
+from loopbound.database.sweep import drop, give_up, scratch_name, sweep, take
+from loopbound.database.template import NO_TABLES, template
+from loopbound.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ScratchDatabase:
     """
 
     url: str
-    """``postgresql+asyncpg://…/name`` for ``create_async_engine``; holds the password, so it is not for printing."""
+    """``postgresql+asyncpg://…/name`` for ``create_async_engine``, with the password."""
     name: str
 
     def __init__(self, name: str, url: str, owner: "Owner") -> None:
@@ -54,16 +54,22 @@ class ScratchDatabase:
         self._process = os.getpid()
         self._closed = False
 
-    def sessions(self, settle: float = 0.0) -> list[Session]:
+    @property
+    def dsn(self) -> str:
+        """``postgresql://…/name`` for asyncpg's and psycopg's ``connect``; with the password."""
+        return self.url.replace("+asyncpg", "", 1)
+
+    def sessions(self, looks: int = 1) -> list[Session]:
         """Who is connected to it now, oldest session first. Loopbound's own session is not among
         them.
 
         Args:
-            settle: seconds to wait at the most until nobody is: a session that was closed a moment
-                ago may still be shown.
+            looks: how often to look until there is no session: one that was closed a moment ago may
+                still be shown. The pauses grow to 0.02 seconds; on a busy machine each look takes
+                longer.
         """
-        until, pause = time.monotonic() + settle, 0.001
-        while (found := self._sessions()) and time.monotonic() < until:
+        pause = 0.001
+        while (found := self._sessions()) and (looks := looks - 1) > 0:
             time.sleep(pause)
             pause = min(2 * pause, 0.02)  # most are gone within a few milliseconds
         return found
@@ -78,7 +84,7 @@ class ScratchDatabase:
         return self._closed
 
     def close(self) -> None:
-        """Drop it, with whatever sessions it still has.
+        """Drop it, with the sessions that it still has.
 
         Again: nothing. In a forked child: nothing.
         """
@@ -160,6 +166,19 @@ def close_all() -> None:
             owner.leave()
 
 
+def stop_if_unused(timeout: float = 10.0) -> bool:
+    """Leave, and stop the embedded server and its keeper now instead of some seconds later.
+
+    Waits up to `timeout` seconds for other clients to go (kernels that are ending) and for the
+    keeper to end.
+
+    Returns:
+        True if no server or keeper of ours runs any more; False if others still use them.
+    """
+    close_all()
+    return reach.stop_server(timeout)
+
+
 class _Owner:
     """The scratch databases of this process on one server, and the session that owns them."""
 
@@ -178,7 +197,7 @@ class _Owner:
         self.names.append(name)
         try:
             self._record()
-            # Copying files needs a checkpoint: quick on the embedded server, rude on somebody's
+            # Copying files needs a checkpoint: quick on the embedded server, slow on another's
             # busy one.
             strategy = "WAL_LOG" if self.given else "FILE_COPY"
             connection.execute(
@@ -199,14 +218,14 @@ class _Owner:
 
     def connected(self) -> psycopg.Connection:
         """The owning session, opened again (with its locks) after the server was restarted."""
-        if not self._answers():
+        if not (connection := self._answering()):
             if self.connection:
                 self.connection.close()
             address = self.given or reach.embedded_address()
-            self.connection = psycopg.connect(**address.libpq(), autocommit=True)
+            connection = self.connection = psycopg.connect(**address.libpq(), autocommit=True)
             for name in self.names:
-                take(self.connection, name)
-        return self.connection
+                take(connection, name)
+        return connection
 
     def sessions(self, name: str) -> list[Session]:
         rows = self.connected().execute(
@@ -215,16 +234,16 @@ class _Owner:
             " pg_backend_pid() AND backend_type = 'client backend' ORDER BY backend_start, pid",
             [name],
         )
-        return [Session(*row, tuple(blockers)) for *row, blockers in rows]
+        return [Session(*(*row, tuple(blockers))) for *row, blockers in rows]
 
     def close(self, name: str) -> None:
         if name not in self.names:
             return
         # A server that is gone is not started to drop something: the next sweep does it.
         with contextlib.suppress(psycopg.Error):
-            if self._answers():
-                drop(self.connection, name)
-                give_up(self.connection, name)
+            if connection := self._answering():
+                drop(connection, name)
+                give_up(connection, name)
         self.names.remove(name)
         self._record()
 
@@ -245,14 +264,15 @@ class _Owner:
                 os.dup2(nowhere, self.connection.fileno(), inheritable=False)
                 os.close(nowhere)
 
-    def _answers(self) -> bool:
+    def _answering(self) -> psycopg.Connection | None:
+        """The owning session, if the server still answers it."""
         if not self.connection:
-            return False
+            return None
         try:
             self.connection.execute("SELECT 1")
         except psycopg.Error:
-            return False
-        return True
+            return None
+        return self.connection
 
     def _spared(self) -> list[str]:
         """Names that are in use although no lock may say so: after a crash of the server the locks

@@ -12,13 +12,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from ..problem import Problem
-from . import programs
-from .address import Address
-from .folder import Folder
+from loopbound.database import programs
+from loopbound.database.address import Address
+from loopbound.database.folder import Folder
+from loopbound.paths import is_root
+from loopbound.problem import Problem
 
 SETTINGS = {
     # One address, no Unix socket (an empty value), and a password: see pg_hba.conf below.
@@ -68,7 +70,7 @@ class Server:
 
     def address(self) -> Address:
         """Address of the running server."""
-        _, port = self._pid_file()
+        _, port = self._pid_file()  # type: ignore[misc]  # a running server has one
         try:
             password = self.folder.password.read_text(encoding="ascii").strip()
         except OSError:
@@ -93,7 +95,7 @@ class Server:
             ) from None
 
     def stop(self) -> None:
-        """Stop it, whatever it takes. Committed data stay."""
+        """Stop it, by force if need be. Committed data stay."""
         process = self.process()
         if not process:
             return
@@ -144,8 +146,10 @@ class Server:
                     "-w",
                     "-t",
                     str(START_SECONDS),
-                ]
-                + ["-o", options, "start"],
+                    "-o",
+                    options,
+                    "start",
+                ],
                 START_SECONDS + 30,
             )
             if code == 0:
@@ -197,9 +201,14 @@ class Server:
                 "scram-sha-256",
                 "--pwfile",
                 passed_on,
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--no-sync",
+                "--no-instructions",
             ]
-            + ["-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-            + ["--no-sync", "--no-instructions"]
         )
         passed_on.unlink()
         if code != 0:
@@ -246,7 +255,7 @@ class Server:
             file.write(text)
 
     def _hand_over(self, path: Path) -> None:
-        if programs.is_root():
+        if is_root():
             os.chown(path, *programs.server_ids())
 
     def _failure(self, log: str, said: str) -> str:
@@ -277,15 +286,15 @@ class Server:
 
 def spawn_keeper(folder: Folder) -> None:
     """Start a keeper that outlives this process. The caller holds the folder's lock."""
-    if programs.WINDOWS:
+    detached: dict[str, Any]
+    if sys.platform == "win32":
         detached = {
-            "creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP,
+            "creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
         }
     else:
         detached = {"start_new_session": True}
-    with open(
-        folder.keeper_log, "w", encoding="utf-8"
-    ) as log:  # made with mode 0600 by `open_folder`
+    # `open_folder` has made the log, with mode 0600.
+    with open(folder.keeper_log, "w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.keeper", str(folder.path)],
             stdin=subprocess.DEVNULL,

@@ -1,11 +1,12 @@
 """The template that scratch databases are cloned from: the course's small schema."""
 
 import hashlib
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from .sweep import drop, give_up, scratch_name, take
+from loopbound.database.sweep import drop, give_up, scratch_name, take
 
 SCHEMA = """
 CREATE TABLE users (
@@ -32,17 +33,17 @@ NO_TABLES = "DROP TABLE reports, users"
 """For a database that brings a schema of its own."""
 
 
-def template(connection: psycopg.Connection, conninfo: dict) -> str:
+def template(connection: psycopg.Connection, conninfo: dict[str, Any]) -> str:
     """Name of the template, made where it does not exist yet.
 
     The name carries a digest of the schema and of the role: a later release makes its own, and of
     two roles on one server each gets tables that are its own.
     """
-    role = connection.execute("SELECT current_user").fetchone()[0]
+    ((role,),) = connection.execute("SELECT current_user")
     name = "loopbound_template_" + hashlib.sha256(f"{role}\n{SCHEMA}".encode()).hexdigest()[:8]
     if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
         return name
-    # Built as a scratch database and renamed when whole, so that nobody clones half of it. Of two
+    # Built as a scratch database and renamed when whole, so that half of it is never cloned. Of two
     # who build at once one finds the name taken and drops its own.
     draft = scratch_name("draft")
     take(connection, draft)
@@ -55,7 +56,7 @@ def template(connection: psycopg.Connection, conninfo: dict) -> str:
         )
         with psycopg.connect(**conninfo | {"dbname": draft}, autocommit=True) as inside:
             inside.execute(SCHEMA)
-        # Nobody can connect to it, so that cloning never meets a session in it.
+        # It takes no connections, so that cloning never meets a session in it.
         connection.execute(
             sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(draft))
         )

@@ -115,6 +115,7 @@ def cost_bars(
                     lw=1.3,
                     zorder=4,
                 )
+            # The floor's line may run under it.
             axes.text(
                 left + high * scale + 0.1,
                 middle,
@@ -124,7 +125,7 @@ def cost_bars(
                 fontweight="bold",
                 zorder=5,
                 bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
-            )  # the floor's line may run under it
+            )
             y += heights[label]
         axes.plot(
             [at_floor, at_floor], [_TOP - 0.07, bottom], color=INK, lw=1.1, dashes=(3, 2), zorder=3

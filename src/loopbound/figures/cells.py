@@ -1,6 +1,8 @@
-"""The small cell with a sign and a word that several figures use: good, neutral, partly or alarm."""
+"""The small cell of several figures, with a sign and a word: good, neutral, partly or alarm."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
@@ -32,7 +34,7 @@ def round_box(
     width: float,
     height: float,
     radius: float = 0.06,
-    **style: object,
+    **style: Any,
 ) -> None:
     """A box with round corners, its upper left corner at (x, y); inches."""
     axes.add_patch(

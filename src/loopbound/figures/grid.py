@@ -73,7 +73,7 @@ def scope_matrix(
     table = {row: [cells.get((row, column), "") for column in columns] for row in rows}
     met: dict[str, list[str]] = {}
     for row, outcomes in table.items():
-        for column, outcome in zip(columns, outcomes):
+        for column, outcome in zip(columns, outcomes, strict=False):
             if outcome:
                 met.setdefault(outcome, []).append(f"{row} × {column}")
     axis = " × ".join(" ".join(heading.split()) for heading in headings)
@@ -156,7 +156,11 @@ def _grid(
 def _in_words(rows: Mapping[str, Sequence[str]], columns: Sequence[str], title: str) -> str:
     told = "; ".join(
         f"{label}: "
-        + ", ".join(f"{column} {outcome}" for column, outcome in zip(columns, outcomes) if outcome)
+        + ", ".join(
+            f"{column} {outcome}"
+            for column, outcome in zip(columns, outcomes, strict=False)
+            if outcome
+        )
         for label, outcomes in rows.items()
     )
     return f"{title or 'Outcomes'}. {told}."

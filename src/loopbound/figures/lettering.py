@@ -1,4 +1,4 @@
-"""How wide a text will be, and the text made to fit: measured with the font that the drawing uses."""
+"""How wide a text will be, and the text made to fit, measured with the drawing's font."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def width_of(text: str, size: float, weight: str = "normal") -> float:
 
 
 def line_height(size: float) -> float:
-    """The distance in inches from one line to the next at `size` points, as matplotlib sets them."""
+    """The inches from one line to the next at `size` points, as matplotlib sets them."""
     return size * 1.4 / 72
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -107,7 +108,7 @@ def pool_queue(
                 fontsize=7.5,
                 color=MUTED,
             )
-            quiet = {} if row.number else {"color": MUTED, "style": "italic"}
+            quiet: dict[str, Any] = {} if row.number else {"color": MUTED, "style": "italic"}
             axes.text(
                 _NUMBER,
                 middle,
@@ -194,15 +195,16 @@ def _draw_queue(
     for place in range(min(drawn, _MOST)):
         birth = row.queue[place] if place < len(row.queue) else None
         taken = place < row.taken
-        frame = {"lw": 2.0, "edgecolor": INK} if taken else {"lw": 0.9, "edgecolor": MUTED}
+        style: dict[str, Any] = {"facecolor": PAPER, "lw": 0.9, "edgecolor": MUTED}
+        if taken:
+            style |= {"lw": 2.0, "edgecolor": INK}
         if birth:
-            style, tag, ink = {"facecolor": tint(colours[birth], 0.4)}, tags[birth], INK
+            style["facecolor"] = tint(colours[birth], 0.4)
         elif birth == "":
-            style, tag, ink = {"facecolor": PAPER, "linestyle": (0, (2.2, 1.6))}, "", INK
-        else:
-            style, tag, ink = {"facecolor": PAPER}, "+", INK
+            style["linestyle"] = (0, (2.2, 1.6))
+        tag = tags[birth] if birth else "+" if birth is None else ""
         at = x + place * _BOX
-        round_box(axes, at + 0.03, y + 0.05, _BOX - 0.06, _ROW - 0.1, 0.045, **style, **frame)
+        round_box(axes, at + 0.03, y + 0.05, _BOX - 0.06, _ROW - 0.1, 0.045, **style)
         axes.text(
             at + _BOX / 2,
             y + _ROW / 2 + 0.005,
@@ -210,7 +212,7 @@ def _draw_queue(
             ha="center",
             va="center",
             fontsize=7.5,
-            color=ink,
+            color=INK,
             fontweight="bold" if taken else "normal",
         )
     if drawn > _MOST:

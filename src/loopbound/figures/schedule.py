@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
 from loopbound.figures.style import INK, MUTED, PAPER, Figure, canvas, colours_of, finish, tint
@@ -31,9 +33,8 @@ def schedule(
             n for running, ready, waiting in turns for n in (running, *ready, *waiting) if n
         )
     )
-    colours = colours_of(
-        sorted(names)
-    )  # by name, so that a task keeps its colour from figure to figure
+    # By name, so that a task keeps its colour from figure to figure.
+    colours = colours_of(sorted(names))
     left = 0.34 + 0.085 * max([len(n) for n in names] + [4])
     width = max(left + _TURN * len(turns) + 0.3, 6.2)
     bottom = _TOP + _LANE * len(names)
@@ -84,7 +85,7 @@ def schedule(
         return finish(figure, _in_words(turns, title))
 
 
-def _block(axes, x: float, y: float, **style: object) -> None:
+def _block(axes: Axes, x: float, y: float, **style: Any) -> None:
     axes.add_patch(
         FancyBboxPatch(
             (x + 0.03, y + 0.07),
@@ -96,8 +97,10 @@ def _block(axes, x: float, y: float, **style: object) -> None:
     )
 
 
-def _key(axes, y: float, turns: Sequence[tuple[str, Collection[str], Collection[str]]]) -> None:
-    box = {"boxstyle": "round,pad=0,rounding_size=0.04"}
+def _key(
+    axes: Axes, y: float, turns: Sequence[tuple[str, Collection[str], Collection[str]]]
+) -> None:
+    box: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.04"}
     axes.add_patch(FancyBboxPatch((0.2, y - 0.07), 0.26, 0.14, facecolor=INK, edgecolor=INK, **box))
     axes.text(0.54, y, "runs", fontsize=8, va="center", color=MUTED)
     x = 1.12

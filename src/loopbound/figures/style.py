@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import matplotlib
@@ -27,7 +28,7 @@ HAIRLINE = "#D5DCE3"
 PAPER = "#FFFFFF"
 WIDTH = 8.2  # inches, what a cell of JupyterLab shows without shrinking it
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "loopbound",  # else the ids in the file are random
     "svg.fonttype": "none",  # text stays text: small files, searchable, readable diffs
     "font.family": ["DejaVu Sans"],  # shipped with matplotlib: the same widths everywhere

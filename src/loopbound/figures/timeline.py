@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
@@ -150,13 +151,16 @@ def _centre(bar: _Bar, lanes: dict[str, _Lane]) -> float:
     return lanes[bar.born_on].top + _LANE_PAD + _BAR / 2 + bar.row * _PITCH
 
 
-def _outlives(bar: _Bar, lanes: dict[str, _Lane]) -> bool:
+def _outlived(bar: _Bar, lanes: dict[str, _Lane]) -> float | None:
+    """Where the loop of its birth was closed, if it lives on after that."""
     closed = lanes[bar.born_on].closed
-    return closed is not None and (bar.end is None or bar.end > closed)
+    if closed is None or (bar.end is not None and bar.end <= closed):
+        return None
+    return closed
 
 
 def _round_box(
-    axes: Axes, x: float, y: float, width: float, height: float, radius: float, **style: object
+    axes: Axes, x: float, y: float, width: float, height: float, radius: float, **style: Any
 ) -> None:
     axes.add_patch(
         FancyBboxPatch(
@@ -216,8 +220,9 @@ def _draw_bar(axes: Axes, bar: _Bar, lanes: dict[str, _Lane], colour: str, edge:
     start = _LEFT + bar.start
     end = edge if bar.end is None else _LEFT + bar.end
     alive_until = end
-    if _outlives(bar, lanes):  # the picture's whole point
-        alive_until = _LEFT + lanes[bar.born_on].closed
+    closed = _outlived(bar, lanes)
+    if closed is not None:  # the picture's whole point
+        alive_until = _LEFT + closed
         _round_box(
             axes,
             alive_until - 0.1,
@@ -260,7 +265,7 @@ def _draw_use(
 ) -> None:
     y = _centre(bar, lanes)
     if use.loop == bar.born_on or use.loop not in lanes:
-        marker = {"marker": "o", "ms": 7.0, "mfc": PAPER, "mec": INK, "mew": 1.8}
+        marker: dict[str, Any] = dict(marker="o", ms=7.0, mfc=PAPER, mec=INK, mew=1.8)
         if use.symptom != OK:
             marker |= {"mec": ALARM}
             axes.text(
@@ -286,7 +291,7 @@ def _draw_use(
         color=stroke,
         lw=1.8,
         zorder=7,
-        **({} if failed else {"dashes": (2, 1.2)}),
+        dashes=(None, None) if failed else (2, 1.2),
     )
     axes.plot([x], [y], marker="o", ms=5, mfc=stroke, mec=PAPER, mew=1, zorder=8)
     if failed:
@@ -308,14 +313,14 @@ def _draw_use(
         axes.text(x + 0.13, target, "passes", fontsize=8, va="center", color=MUTED, zorder=9)
 
 
-def _keys(lanes: dict[str, _Lane], bars: dict[str, _Bar]) -> list[tuple[str, dict[str, object]]]:
+def _keys(lanes: dict[str, _Lane], bars: dict[str, _Bar]) -> list[tuple[str, dict[str, Any]]]:
     """The signs that this picture uses: a label, and how matplotlib draws the sign ("hatch" for the
     bar of a closed loop).
     """
     uses = [
         (use.loop == bar.born_on, use.symptom == OK) for bar in bars.values() for _, use in bar.uses
     ]
-    signs = [
+    signs: list[tuple[bool, str, dict[str, Any]]] = [
         (
             True,
             "used on its own loop",
@@ -332,7 +337,7 @@ def _keys(lanes: dict[str, _Lane], bars: dict[str, _Bar]) -> list[tuple[str, dic
             {"marker": "D", "ms": 6, "mfc": PAPER, "mec": MUTED, "mew": 1.8},
         ),
         (
-            any(_outlives(bar, lanes) for bar in bars.values()),
+            any(_outlived(bar, lanes) is not None for bar in bars.values()),
             "its loop is closed",
             {"hatch": "/////"},
         ),
@@ -349,7 +354,7 @@ def _key_width(label: str) -> float:
     return 0.42 + 0.066 * len(label)
 
 
-def _draw_key(axes: Axes, y: float, keys: list[tuple[str, dict[str, object]]]) -> None:
+def _draw_key(axes: Axes, y: float, keys: list[tuple[str, dict[str, Any]]]) -> None:
     x = 0.24
     for label, sign in keys:
         if "hatch" in sign:

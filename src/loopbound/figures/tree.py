@@ -25,12 +25,10 @@ class _Question:
     depth: int
     top: float = 0.0
     height: float = 0.0  # of its box
-    leaves: list[tuple[str, list[str], float, float]] = field(
-        default_factory=list
-    )  # answer, lines, top, height
-    below: list[tuple[str, _Question]] = field(
-        default_factory=list
-    )  # answer, the question it leads to
+    # Answer, lines, top, height.
+    leaves: list[tuple[str, list[str], float, float]] = field(default_factory=list)
+    # Answer, the question it leads to.
+    below: list[tuple[str, _Question]] = field(default_factory=list)
 
 
 def decision_tree(root: Tree, title: str = "") -> Figure:
@@ -70,7 +68,9 @@ def decision_tree(root: Tree, title: str = "") -> Figure:
         return finish(figure, f"{ended(title or 'Decision tree')} {' '.join(_in_words(root, ''))}")
 
 
-def _questions(node: Tree, depth: int) -> Iterator[tuple[str, Mapping[str, Tree], int]]:
+def _questions(
+    node: tuple[str, Mapping[str, Tree]], depth: int
+) -> Iterator[tuple[str, Mapping[str, Tree], int]]:
     """Each question with its answers and how far it is indented."""
     question, branches = node
     if not branches:
@@ -120,7 +120,8 @@ class _Layout:
             last = subtree is on[-1][1]
             lines_above = len(wrap(answer, self.question_width - 0.5, 8, "bold"))
             start = self.bottom + _GAP + lines_above * line_height(8)
-            question.below.append((answer, self.place(subtree, depth + (not last), start)))
+            below = self.place(subtree, depth + (not last), start)
+            question.below.append((answer, below))  # type: ignore[arg-type]  # not a leaf
         return question
 
 

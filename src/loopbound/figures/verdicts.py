@@ -44,12 +44,14 @@ def verdict_table(
     left = 0.32 + max([width_of(line, 9) for lines in names.values() for line in lines] + [0.5])
     widths = _widths(rows, columns, WIDTH - 0.16 - left)
     starts = [left + sum(widths[:c]) for c in range(len(columns) + 1)]
-    heads = [wrap(column, width - 0.1, _HEAD) for column, width in zip(columns, widths)]
+    heads = [
+        wrap(column, width - 0.1, _HEAD) for column, width in zip(columns, widths, strict=False)
+    ]
     top = _TOP + 0.14 + max([len(lines) for lines in heads] + [1]) * line_height(_HEAD)
     cells = {
         label: [
             (kind, wrap(words, width - _frame(kind), _SIZE, _weight(kind)))
-            for (kind, words), width in zip(map(_parts, verdicts), widths)
+            for (kind, words), width in zip(map(_parts, verdicts), widths, strict=False)
         ]
         for label, verdicts in rows.items()
     }
@@ -156,9 +158,8 @@ def _widths(
     if sum(least) > room:
         return [width * room / sum(least) for width in least]
     widths, rest = list(least), room - sum(least)
-    for n, c in enumerate(
-        sorted(range(len(columns)), key=lambda c: wish[c] - least[c])
-    ):  # those who need little first
+    # Those who need little first.
+    for n, c in enumerate(sorted(range(len(columns)), key=lambda c: wish[c] - least[c])):
         widths[c] += min(wish[c] - least[c] + 0.001, rest / (len(columns) - n))
         rest = room - sum(widths)
     return [width + min(max(rest, 0) / len(columns), 0.5) for width in widths]
@@ -175,7 +176,8 @@ def _in_words(rows: Mapping[str, Sequence[Verdict]], columns: Sequence[str], tit
         )
 
     parts = (
-        f"{label}: " + ", ".join(f"{c} {told(v)}" for c, v in zip(columns, verdicts) if v)
+        f"{label}: "
+        + ", ".join(f"{c} {told(v)}" for c, v in zip(columns, verdicts, strict=False) if v)
         for label, verdicts in rows.items()
     )
     return f"{ended(title or 'By every measure')} {'; '.join(parts)}."

@@ -5,6 +5,7 @@ that it waits for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -78,9 +79,8 @@ def _in_order(sessions: Sequence[Session]) -> list[Session]:
             known.setdefault(name, (name, "not in the list", "", "", ()))
     order: list[str] = []
 
-    def visit(
-        name: str,
-    ) -> None:  # depth first, blockers before the blocked; a deadlock's ring is cut where it closes
+    # Depth first, blockers before the blocked; a deadlock's ring is cut where it closes.
+    def visit(name: str) -> None:
         if name in seen:
             return
         seen.add(name)
@@ -116,7 +116,7 @@ def _lanes(detours: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
 
 def _draw_session(axes: Axes, y: float, right: float, row: Session, role: str) -> None:
     name, state, wait, query, _ = row
-    frame = {
+    frame: dict[str, Any] = {
         _WAITS: {"facecolor": PAPER, "edgecolor": ALARM, "lw": 1.4, "linestyle": (0, (3, 2))},
         _HOLDS: {"facecolor": tint(ALARM, 0.12), "edgecolor": ALARM, "lw": 2.6},
         _FREE: {"facecolor": PAPER, "edgecolor": MUTED, "lw": 0.9},
@@ -184,7 +184,7 @@ def _arrow(axes: Axes, *points: tuple[float, float]) -> None:
         zorder=3,
         solid_joinstyle="round",
     )
-    (x0, y0), (x1, y1) = points[-2:]
+    (_x0, y0), (x1, y1) = points[-2:]
     marker = "v" if y1 > y0 else "<"
     back = (0, -0.04) if marker == "v" else (0.04, 0)  # the point of the head touches the box
     axes.plot([x1 + back[0]], [y1 + back[1]], marker=marker, ms=6, color=ALARM, zorder=4)

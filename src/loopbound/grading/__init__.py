@@ -1,3 +1,3 @@
-"""Grading: reads a learner's notebook, executes its answers in a kernel of its own within walls,
+"""Grading: reads a learner's notebook, executes its answers in a kernel of its own in a sandbox,
 scores what the checks observed.
 """

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loopbound.checks.task import judge, task_check
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, Verdict, failed
+from loopbound.checks.verdict import Verdict, failed
 from loopbound.course.manifest import Assignment, Task
-from loopbound.grading.channel import REQUEST
 from loopbound.grading.cleaned import cleaned
-from loopbound.grading.kernel import Kernel, Ran
-from loopbound.grading.lending import Lending
-from loopbound.grading.processes import Child, Ended, House
+from loopbound.grading.isolation.channel import REQUEST
+from loopbound.grading.isolation.databases import SubmissionDatabases
+from loopbound.grading.isolation.kernel import Kernel, Ran
+from loopbound.grading.isolation.processes import Ended, LearnerProcess, Processes
 from loopbound.grading.results import TaskResult
 from loopbound.grading.submission import Submission, template
+from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED
 from loopbound.problem import Problem
 
 __all__ = ["Facts", "Limits", "grade"]
@@ -42,8 +43,8 @@ class Limits:
 class Facts:
     """What tasks' answers are compared with, found out once for all submissions."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
         self._known: dict[str, Any] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -54,13 +55,13 @@ class Facts:
         async with self._locks.setdefault(task, asyncio.Lock()):
             if task not in self._known:
                 self._known[task] = await _carried_out(
-                    self._house, place, which, task, None, None, seconds
+                    self._processes, place, which, task, None, None, seconds
                 )
             return self._known[task]
 
 
 async def grade(
-    house: House,
+    processes: Processes,
     facts: Facts,
     submission: Submission,
     place: int = 0,
@@ -70,15 +71,15 @@ async def grade(
     """Grade a submission.
 
     Args:
-        house: the grader's processes.
-        facts: of the same house.
+        processes: the grader's processes.
+        facts: of the same processes.
         place: which of the grader's workers this is; no two at the same time.
         only: ids of the tasks to grade; all without it.
 
     Raises:
         Problem: nothing could be run at all, and not for a reason that lies in the submission.
     """
-    run = _Run(house, facts, submission, place, limits or Limits())
+    run = _Run(processes, facts, submission, place, limits or Limits())
     try:
         return tuple(
             [
@@ -97,13 +98,13 @@ class _Run:
     cells that have proved harmless.
     """
 
-    house: House
+    processes: Processes
     facts: Facts
     submission: Submission
     place: int
     limits: Limits
     kernel: Kernel | None = None
-    lending: Lending | None = None
+    lent: SubmissionDatabases | None = None
     harmless: list[str] = field(default_factory=list)
     until: float = 0.0
 
@@ -164,10 +165,10 @@ class _Run:
             ran = await self._run(kernel, source, self._left(self.limits.cell))
             error = ran if ran.error else error
         message = await self._report(kernel, task)
-        if self.lending and self.lending.failed:
+        if self.lent and self.lent.failed:
             raise Problem(
                 "the database server does not answer as it should, so nothing more is graded.\nIt"
-                f" says: {self.lending.failed}"
+                f" says: {self.lent.failed}"
             )
         if message is None:
             return failed(
@@ -232,7 +233,7 @@ class _Run:
             if sound:
                 if task_check(task.id).settle:
                     data = await _carried_out(
-                        self.house,
+                        self.processes,
                         self.place,
                         which,
                         task.id,
@@ -306,29 +307,31 @@ class _Run:
                 await running
 
     async def _kernel(self) -> Kernel:
-        """The kernel, started anew where there is none, with the course's own cells and the
+        """The kernel, started where there is none, with the course's own cells and the
         learner's harmless ones run.
         """
-        if self.kernel is None:
+        kernel = self.kernel
+        if kernel is None:
             try:
-                await self._start()
+                kernel = await self._start()
             except Problem:
                 await self.close()
-                await self._start()  # once more: a machine that is very busy
+                kernel = await self._start()  # once more: a machine that is very busy
             for source in template(self.submission.assignment).given:
-                await self._run(self.kernel, source, self.limits.check)
-            harmless, self.harmless = (
-                self.harmless,
-                [],
-            )  # one that does not behave the second time does not come back
+                await self._run(kernel, source, self.limits.check)
+            # One that does not behave the second time does not come back.
+            harmless, self.harmless = self.harmless, []
             for source in harmless:
-                await self._run(self.kernel, source, self._left(self.limits.cell))
+                await self._run(kernel, source, self._left(self.limits.cell))
                 self.harmless.append(source)
-        return self.kernel
+        return kernel
 
-    async def _start(self) -> None:
-        self.lending = Lending(self.house.lender, self.house.walls == "namespaces")
-        self.kernel = await Kernel.start(self.house, self.lending, self.place)
+    async def _start(self) -> Kernel:
+        self.lent = SubmissionDatabases(
+            self.processes.databases, self.processes.isolation == "namespaces"
+        )
+        self.kernel = await Kernel.start(self.processes, self.lent, self.place)
+        return self.kernel
 
     async def _run(self, kernel: Kernel, source: str, seconds: float) -> Ran:
         """Execute a cell. Raises ``Ended``, also where the kernel says what no kernel says."""
@@ -345,13 +348,13 @@ class _Run:
     async def close(self) -> None:
         if self.kernel:
             await self.kernel.close()
-        if self.lending:
-            self.lending.close()
-        self.kernel = self.lending = None
+        if self.lent:
+            self.lent.close()
+        self.kernel = self.lent = None
 
 
 def _words(said: object) -> list[str]:
-    """A list of words, whatever a process said in its place."""
+    """A list of words, also where a process said something else."""
     return (
         [cleaned(word, 100, lines=False) for word in said[:5] if isinstance(word, str) and word]
         if isinstance(said, list)
@@ -388,7 +391,7 @@ def _ended(ended: Ended) -> Verdict:
 
 
 async def _carried_out(
-    house: House,
+    processes: Processes,
     place: int,
     which: Assignment,
     task: str,
@@ -400,8 +403,8 @@ async def _carried_out(
 
     Raises ``Ended`` or ``Problem``.
     """
-    lending = Lending(house.lender, house.walls == "namespaces")
-    child = Child(house, lending, place)
+    lent = SubmissionDatabases(processes.databases, processes.isolation == "namespaces")
+    child = LearnerProcess(processes, lent, place)
     try:
         await child.start("stage")
         child.send({"task": task, "data": data, "facts": facts, "given": template(which).given})
@@ -411,4 +414,4 @@ async def _carried_out(
         return message["data"]
     finally:
         await child.close()
-        lending.close()
+        lent.close()

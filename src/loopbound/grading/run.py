@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from loopbound.grading.cleaned import cleaned
 from loopbound.grading.grade import Facts, Limits, grade
 from loopbound.grading.handed import Handed
-from loopbound.grading.processes import House
+from loopbound.grading.isolation.processes import Processes
 from loopbound.grading.results import Graded
 from loopbound.grading.submission import read_submission
 from loopbound.problem import Problem
@@ -21,7 +21,7 @@ def grade_all(
     handed: Iterable[Handed],
     jobs: int,
     done: Callable[[Graded], None],
-    house: House | None = None,
+    processes: Processes | None = None,
     limits: Limits | None = None,
 ) -> None:
     """Grade submissions, ``jobs`` at a time; ``done`` is called with each result, in the thread of
@@ -30,25 +30,24 @@ def grade_all(
     Raises:
         Problem: nothing could be run, for a reason that lies in no submission.
     """
-    asyncio.run(_grade_all(list(handed), jobs, done, house, limits))
+    asyncio.run(_grade_all(list(handed), jobs, done, processes, limits))
 
 
 async def _grade_all(
     handed: list[Handed],
     jobs: int,
     done: Callable[[Graded], None],
-    house: House | None,
+    given: Processes | None,
     limits: Limits | None,
 ) -> None:
-    own = house is None
-    house = house or await asyncio.to_thread(House)
+    processes = await asyncio.to_thread(Processes) if given is None else given
     try:
-        facts = Facts(house)
+        facts = Facts(processes)
         waiting = iter(handed)
 
         async def work(place: int) -> None:
             for each in waiting:
-                done(await grade_one(house, facts, each, place, limits))
+                done(await grade_one(processes, facts, each, place, limits))
 
         async with asyncio.TaskGroup() as group:
             for place in range(max(1, min(jobs, len(handed)))):
@@ -56,12 +55,12 @@ async def _grade_all(
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
     finally:
-        if own:
-            house.close()
+        if given is None:
+            processes.close()
 
 
 async def grade_one(
-    house: House, facts: Facts, handed: Handed, place: int, limits: Limits | None = None
+    processes: Processes, facts: Facts, handed: Handed, place: int, limits: Limits | None = None
 ) -> Graded:
     """Grade one submission; a file that cannot be read is a result too."""
     began = time.perf_counter()
@@ -76,7 +75,7 @@ async def grade_one(
             problem=cleaned(str(problem)),
             seconds=round(time.perf_counter() - began, 3),
         )
-    tasks = await grade(house, facts, submission, place, limits)
+    tasks = await grade(processes, facts, submission, place, limits)
     return Graded(
         file,
         learner,

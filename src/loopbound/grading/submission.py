@@ -2,7 +2,7 @@
 as answers to the tasks of an assignment.
 
 Only the learner's own code cells are kept. The given cells and the checks are the course's,
-whatever the file says.
+in any case.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from loopbound.authoring.release import stubbed
 from loopbound.checks.task import task_check
-from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import BEGIN, cells_of, grade_id_of, nbgrader_of
-from loopbound.exercises.release import stubbed
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["Submission", "Template", "read_submission", "template"]
 
-LARGEST_FILE = (
-    64 * 2**20
-)  # bytes; outputs of a long session fit, a file that only fills memory does not
+# Bytes; outputs of a long session fit, a file that only fills memory does not.
+LARGEST_FILE = 64 * 2**20
 LARGEST_CELL = 100_000  # characters of source
 LARGEST_CODE = 500_000  # characters of source, of all of the learner's own cells together
 
@@ -126,7 +126,7 @@ def read_submission(path: Path) -> Submission:
 
 def _text(path: Path, notes: list[str]) -> str:
     try:
-        # What the name leads to is asked first: opening a pipe would wait for somebody who writes.
+        # What the name leads to is asked first: opening a pipe would wait for a writer.
         found = os.lstat(path)
         if stat.S_ISLNK(found.st_mode):
             raise Problem(
@@ -177,7 +177,7 @@ def _notebook(text: str, name: str, notes: list[str]) -> dict[str, Any]:
 
 
 def _cells(notebook: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
-    """The cells that a learner can have written in, of whatever format."""
+    """The cells that a learner can have written in, in any format."""
     found = notebook.get("cells")
     if found is None:  # format 3
         sheets = notebook.get("worksheets")
@@ -328,7 +328,7 @@ def _parsed(source: str) -> ast.Module | None:
 
 
 def _defines(source: str) -> bool:
-    """Whether a cell leaves a name behind; one that only calls something is there to be looked at."""
+    """Whether a cell leaves a name behind; others only show something."""
     tree = _parsed(source)
     return tree is None or not all(isinstance(node, ast.Expr) for node in tree.body)
 

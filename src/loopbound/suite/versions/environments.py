@@ -2,7 +2,7 @@
 
 They lie below Loopbound's cache folder, in a folder named by the lock's digest and the Python that
 made them, so that a changed lock never meets an old environment. An environment is built under a
-name of its own and renamed when it is whole; whoever comes second waits for it and uses it.
+name of its own and renamed when it is whole; a second process waits for it and uses it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import fasteners
 
-from ...database.folder import open_folder
-from ...problem import Problem
-from ..incident import BACKEND
-from .observed import SHOWN
+from loopbound.paths import cache_folder
+from loopbound.problem import Problem
+from loopbound.suite.incident import BACKEND
+from loopbound.suite.versions.observed import SHOWN
 
 FORGET_AFTER_DAYS = 30
 """An environment that was not used for so long goes when the next one is made."""
@@ -107,7 +107,7 @@ def environments() -> list[Environment]:
     ]
 
 
-def chosen(names: list[str] | tuple[str, ...]) -> list[Environment]:
+def chosen(names: Sequence[str]) -> list[Environment]:
     """The environments of these names; no names mean all that this Python can have.
 
     Raises Problem for a name that there is not, or whose packages this Python cannot have.
@@ -175,14 +175,13 @@ def _home() -> Path:
     """Where the environments of this lock and this Python are."""
     made_of = hashlib.sha256((project() / "uv.lock").read_bytes())
     made_of.update(f"{sys.base_prefix} {sys.version} {sys.platform}".encode())
-    return open_folder().path.parent / "versions" / made_of.hexdigest()[:16]
+    return cache_folder() / "versions" / made_of.hexdigest()[:16]
 
 
 def _make(name: str, target: Path) -> None:
     partial = target.with_name(f"{name}.{secrets.token_hex(4)}.partial")
-    for left in target.parent.glob(
-        f"{name}.*.partial"
-    ):  # of a process that was killed: the lock is ours
+    # Of a process that was killed: the lock is ours.
+    for left in target.parent.glob(f"{name}.*.partial"):
         shutil.rmtree(left, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)  # one whose interpreter has gone
     command = [
@@ -204,9 +203,13 @@ def _make(name: str, target: Path) -> None:
     try:
         done = subprocess.run(
             command,
-            capture_output=True, text=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            stdin=subprocess.DEVNULL,
             env=environment | {"UV_PROJECT_ENVIRONMENT": str(partial)},
-        )  # fmt: skip
+        )
         if done.returncode:
             raise _problem(name, done.stderr)
         partial.rename(target)
@@ -258,9 +261,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _sweep(home: Path) -> None:
-    """Forget environments of other locks that nobody has used for long."""
+    """Remove environments of other locks that were not used for long."""
     oldest = time.time() - FORGET_AFTER_DAYS * 86400
-    with contextlib.suppress(OSError):  # somebody else sweeps too
+    with contextlib.suppress(OSError):  # another process may sweep too
         for other in home.parent.iterdir():
             if other != home and all(
                 path.stat().st_mtime < oldest for path in (other, *other.iterdir())

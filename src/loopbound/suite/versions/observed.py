@@ -1,7 +1,8 @@
-"""The rows that `loopbound versions --write` has stored, and those that fit what is installed here."""
+"""The rows that `loopbound versions --write` has stored, and those that fit this machine."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import re
@@ -9,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...problem import Problem
-from ..incident import BACKEND
+from loopbound.problem import Problem
+from loopbound.suite.incident import BACKEND
 
 OBSERVED = BACKEND / "versions" / "observed.json"
 """Where they are stored."""
@@ -57,7 +58,7 @@ def observed(*facts: str) -> list[Row]:
     without one.
 
     Raises:
-        Problem: a fact that nobody has looked at.
+        Problem: a fact that was not observed.
     """
     found = [
         Row(name, kept["versions"], fact, text)
@@ -109,7 +110,7 @@ def _nearest(fact: str, rows: list[Row], here: dict[str, str]) -> Row:
     if not fitting:
         return Row("", here, fact, f"not known: nothing as old as {leading} {version} was run")
 
-    def nearness(row: Row) -> tuple:
+    def nearness(row: Row) -> tuple[tuple[int, ...], int]:
         # Of several with the leading package's version, the one with most of the others like here.
         alike = sum(row.versions.get(package) == other for package, other in here.items())
         return number(row.versions[leading]), alike
@@ -119,10 +120,11 @@ def _nearest(fact: str, rows: list[Row], here: dict[str, str]) -> Row:
 
 def number(version: str) -> tuple[int, ...]:
     """A version's numbers, to compare by: (1, 4, 1) of ``"1.4.1.post1"``."""
-    return tuple(int(part) for part in re.match(r"[0-9.]*", version)[0].split(".") if part)
+    leading = re.match(r"[0-9.]*", version)[0]  # type: ignore[index]  # matches every text
+    return tuple(int(part) for part in leading.split(".") if part)
 
 
-def _age(versions: dict[str, str]) -> tuple:
+def _age(versions: dict[str, str]) -> tuple[tuple[int, ...], ...]:
     return tuple(
         number(versions[package]) for package in ("pytest-asyncio", "sqlalchemy", "asyncpg")
     )
@@ -131,8 +133,6 @@ def _age(versions: dict[str, str]) -> tuple:
 def _installed() -> dict[str, str]:
     found = {}
     for package in SHOWN:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            pass
     return found

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ...problem import Problem
-from ...recorder import symptom_in
-from ..results import SuiteRun, TestResult
+from loopbound.problem import Problem
+from loopbound.recorder import symptom_in
+from loopbound.suite.results import SuiteRun, TestResult
 
 SCOPES = ("function", "class", "module", "package", "session")
 FIXTURE_OPTION = "asyncio_default_fixture_loop_scope"
@@ -33,13 +34,12 @@ class Probe:
     """
 
     name: str
-    job: Mapping[str, object]
-    read: Callable[[SuiteRun | Problem], dict[str, str]]
+    job: Mapping[str, Any]
+    read: Callable[[Any], dict[str, str]]
     refusable: bool = False
 
 
-# -- the plugin: modes, options, marks, overrides
-# ------------------------------------------------------------------
+# -- the plugin: modes, options, marks, overrides --------------------------------------------------
 
 _TELL = """
 class Told(Exception):
@@ -111,7 +111,7 @@ _NOTHING_CONFIGURED = {
         @pytest.mark.asyncio
         async def test_report(report):
             raise Told("works" if report == "a report" else f"the test gets a {type(report).__name__}")
-        """
+        """  # noqa: E501
     ),
     "test_asks_for_event_loop.py": (
         """
@@ -270,7 +270,7 @@ _POLICY = {
 
         async def test_policy():
             raise Told("effective" if type(asyncio.get_event_loop_policy()).__name__ == "OwnPolicy" else "ignored")
-        """
+        """  # noqa: E501
     ),
 }
 
@@ -305,7 +305,7 @@ _LOOP_FACTORIES = {
 
         async def test_loop():
             raise Told("effective" if type(asyncio.get_running_loop()).__name__ == "OwnLoop" else "no such hook")
-        """
+        """  # noqa: E501
     ),
 }
 
@@ -339,7 +339,7 @@ def _marked(keyword: str) -> dict[str, str]:
 
             def test_both():
                 raise Told("one loop" if loops[0] is loops[1] else "a loop each: the word is ignored")
-            """
+            """  # noqa: E501
         ),
     }
 
@@ -447,8 +447,7 @@ def plugin() -> list[Probe]:
     ]
 
 
-# -- the matrix: fixture loop scope × test loop scope
-# ---------------------------------------------------------------
+# -- the matrix: fixture loop scope × test loop scope ----------------------------------------------
 
 
 def matrix_project(fixture: str | None, test: str | None) -> dict[str, str]:
@@ -513,7 +512,7 @@ def matrix(unknown: Collection[str] = ()) -> tuple[list[Probe], dict[str, str]]:
     Returns:
         The probes, and the facts of the cells that cannot be run.
     """
-    pairs = [(fixture, test) for fixture in SCOPES for test in SCOPES]
+    pairs: list[tuple[str | None, str | None]] = [(f, t) for f in SCOPES for t in SCOPES]
     pairs += [(None, None), ("session", None), (None, "session")]
     found, without = [], {}
     for fixture, test in pairs:
@@ -529,8 +528,7 @@ def _cell(fixture: str | None, test: str | None) -> Probe:
     return Probe(fact, {"project": matrix_project(fixture, test)}, lambda run: {fact: seen(run)})
 
 
-# -- the pool: one engine from loop to loop
-# ------------------------------------------------------------------------
+# -- the pool: one engine from loop to loop --------------------------------------------------------
 
 _POOLS = (
     ("default pool", "", "engine.begin()"),
@@ -561,7 +559,7 @@ _POOL_FILE = """
 def pool() -> list[Probe]:
     """One engine used from six loops, one after the other: by kind of pool and by way of use."""
     project = {"pytest.ini": f"[pytest]\nasyncio_mode = auto\n{FIXTURE_OPTION} = function\n"}
-    facts = {}
+    facts: dict[str, str] = {}
     for name, argument, way in _POOLS:
         file = f"test_pool_{len(facts)}.py"
         project[file] = _POOL_FILE % (argument, way)
@@ -593,8 +591,7 @@ def shown(test: TestResult) -> str:
     return symptom if test.symptom in (kind, symptom) else f"{symptom} (behind it: {test.symptom})"
 
 
-# -- reading
-# -------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
 
 
 def seen(run: SuiteRun) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from ...problem import Problem
-from ..incident import fixes, incident_job
-from ..results import SuiteRun
-from ..run import run_suite, run_suites
-from . import probes
-from .probes import Probe
+from loopbound.problem import Problem
+from loopbound.suite.incident import fixes, incident_job
+from loopbound.suite.results import SuiteRun
+from loopbound.suite.run import run_suite, run_suites
+from loopbound.suite.versions import probes
+from loopbound.suite.versions.probes import Probe
 
 LIMIT = 180.0
 """Seconds for one suite. The probes end by themselves; on a busy machine they take long."""
@@ -93,12 +94,12 @@ def observe(
     return facts
 
 
-def _job(probe: Probe, python: Path) -> dict[str, object]:
+def _job(probe: Probe, python: Path) -> dict[str, Any]:
     return {"limit": LIMIT, **probe.job, "python": python}
 
 
-def _read_found(fact: str) -> Callable[[SuiteRun | Problem], dict[str, str]]:
-    def read(run: SuiteRun | Problem) -> dict[str, str]:
+def _read_found(fact: str) -> Callable[[SuiteRun], dict[str, str]]:
+    def read(run: SuiteRun) -> dict[str, str]:
         which = {**run.failed, **run.errors}
         return {fact: outcome(run), f"{fact}: which": ", ".join(sorted(which)) or "none"}
 
