@@ -143,6 +143,7 @@ def test_what_tells_answers_lies_beside_no_submission(worked: Round) -> None:
 
 
 @EXCHANGE
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not here")
 def test_what_nbgrader_leaves_in_a_clone_is_no_change_of_it(worked: Round, tmp_path: Path) -> None:
     ours = {"solutions", "exercises", "nbgrader_config.py"}
     left = sorted(

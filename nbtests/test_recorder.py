@@ -213,3 +213,21 @@ def test_futures_and_locks_can_be_recorded_too():
         log.gone(future)
     assert told(log, "used") == [("future 1", "B", "A", DIFFERENT)]
     assert told(log, "gone") == [("future 1", "", "A", OK)]
+
+
+def test_a_coroutine_that_is_collected_where_there_are_no_builtins_is_a_warning_too(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async def never() -> None: ...
+
+    cycle: list[object] = [never()]
+    cycle.append(cycle)
+    # As a namedtuple's __new__, inside which any of them may be collected.
+    inside = eval("lambda collect: collect()", {"__builtins__": {}})
+    with Recorder() as log:
+        del cycle
+        inside(gc.collect)
+    (aside,) = log.asides
+    assert aside.startswith("RuntimeWarning: coroutine '")
+    assert aside.endswith(".never' was never awaited")
+    assert capfd.readouterr().err == ""

@@ -12,6 +12,7 @@ import contextlib
 import gc
 import logging
 import re
+import sys
 import threading
 import warnings
 import weakref
@@ -382,7 +383,19 @@ def _warnings_to(receive: Callable[[str], None]) -> Iterator[None]:
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         receive(f"{category.__name__}: {str(message).splitlines()[0]}")
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.showwarning = show
-        yield
+    def unraisable(found: Any) -> None:
+        # Where the garbage collector begins inside a namedtuple's __new__, which has no builtins,
+        # CPython cannot import `warnings` to say that a coroutine was never awaited.
+        if str(found.exc_value) == "'__import__'" and asyncio.iscoroutine(found.object):
+            show(f"coroutine '{found.object.__qualname__}' was never awaited", RuntimeWarning)
+        else:
+            before(found)
+
+    before, sys.unraisablehook = sys.unraisablehook, unraisable
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = show
+            yield
+    finally:
+        sys.unraisablehook = before

@@ -658,7 +658,6 @@ CHECKS["03.3"] = TaskCheck(
             ),
         ),
         ("can't be used in 'await' expression", "a future of no loop", _THREADS),
-        ("can't be awaited", "a future of no loop", _THREADS),  # Python 3.14's words
         (
             "asyncio.run() cannot be called",
             "a loop in a loop",

@@ -9,6 +9,7 @@ grader runs the last two in processes of its own.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -24,6 +25,12 @@ from loopbound.recorder import DIFFERENT, Event
 __all__ = ["TaskCheck", "complete", "facts_of", "judge", "observe", "observed", "task_check"]
 
 Data = dict[str, Any]
+
+# What Python 3.14 says in other words than those before it, which `explains` has.
+_SINCE_3_14 = {
+    r"'(\w+)' object can't be awaited": r"object \1 can't be used in 'await' expression",
+    "An asyncio.Future, a coroutine or an awaitable is required": "a coroutine was expected",
+}
 
 
 @dataclass(frozen=True)
@@ -204,8 +211,11 @@ def _unfinished(step: Data, check: TaskCheck) -> Verdict:
 def _raised(step: Data, check: TaskCheck) -> Verdict:
     where = f", in line {step['line']} of the cell, in `{step['where']}`" if step["line"] else ""
     words = f"{at(step)} raised `{step['error']}`{where}."
+    older = step["error"]
+    for newer, instead in _SINCE_3_14.items():
+        older = re.sub(newer, instead, older)
     for part, diagnosis, told_so in check.explains:
-        if part in step["error"]:
+        if part in older:
             return Verdict(RAISED, f"{words}\n{told_so}", diagnosis)
     if step["symptom"] == DIFFERENT:
         words += f" It met something that belongs to another loop than {step['loop']}."
