@@ -2,18 +2,20 @@
 """Set Loopbound up and start it: the one command of this course.
 
     python3 lab.py              JupyterLab on the start page
-    python3 lab.py test ...     every test of the course (further words go to pytest)
+    python3 lab.py test ...     every test of the course (--quick: the cheap ones; further words go to pytest)
     python3 lab.py doctor       is this machine fit for the course, and what helps where it is not?
     python3 lab.py check 04     check an exercise as it is saved (a number, or a notebook's path)
     python3 lab.py watch        check answers again whenever their notebook is saved
     python3 lab.py progress     how far have you come, and what comes next?
     python3 lab.py hint 04.2    a hint to a task, one more each time
     python3 lab.py reset 04.2   put a task or an exercise back as it was handed out (keeps a copy)
+    python3 lab.py grade DIR    grade learners' notebooks (--html: pages for learners and facilitator)
     python3 lab.py run 03       execute a notebook and compare it with the committed one (--write)
     python3 lab.py format       write notebooks in their one normal form (--check only looks)
     python3 lab.py incident     the incident's suite: 33 tests, five failures (--fix, --order, ...)
     python3 lab.py versions     the same on other versions of its libraries (--write stores it)
     python3 lab.py exercises build   make the exercises from their solutions (--check only looks)
+    python3 lab.py exercises new 04 "A title"   draft a new task in each of its places
     python3 lab.py workshop     write the workshop guide's generated parts (--check only looks)
     python3 lab.py claims       the incident documents' claims, each with its verdict, cell and test
 
@@ -46,10 +48,11 @@ WINDOWS = os.name == "nt"
 NEEDED_MB = 700
 
 # Settings that would change what is installed, or where to. What says *from* where (index, proxy,
-# certificates, cache) stays.
+# certificates, cache) stays. Without bytecode each of our interpreters would compile all it
+# imports.
 UNWANTED = re.compile(
     r"^(PYTHON(HOME|PATH|STARTUP|WARNINGS|DEVMODE|ASYNCIODEBUG|INSPECT|OPTIMIZE|SAFEPATH|PLATLIBDIR"
-    r"|PYCACHEPREFIX)"
+    r"|DONTWRITEBYTECODE|PYCACHEPREFIX)"
     r"|VIRTUAL_ENV|CONDA_PREFIX|CONDA_DEFAULT_ENV|__PYVENV_LAUNCHER__"
     r"|PIP_(TARGET|PREFIX|ROOT|USER|CONSTRAINT|BUILD_CONSTRAINT|REQUIREMENT|EDITABLE|DRY_RUN|PYTHON"
     r"|PLATFORM|NO_BINARY|ONLY_BINARY|PRE|QUIET|VERBOSE|LOG|REPORT|IGNORE_INSTALLED|REQUIRE_VIRTUALENV|REQUIRE_HASHES|SRC)"
@@ -253,7 +256,7 @@ def set_up(extras):
     with OneAtATime():
         mark = read_mark()
         reason = why_not_finished(want, mark)
-        if reason is None:  # somebody else finished it while this process waited
+        if reason is None:  # another process finished it while this one waited
             return
         # What an earlier set-up added (the tests' packages, say) stays.
         want["extras"] = sorted(set(want["extras"]) | set(mark.get("extras", [])))
@@ -281,7 +284,7 @@ def set_up(extras):
             remove_quietly()
             raise Problem(reason)
         except BaseException:
-            remove_quietly()  # it would be made anew anyway; a full disk needs the room now
+            remove_quietly()  # it would be made again anyway; a full disk needs the room now
             raise
         steps.say("Ready.")
 

@@ -7,7 +7,7 @@ leaves the clone as it was.
 
 import os
 
-# Checks that nbgrader runs are no progress of whoever runs it.
+# Checks that nbgrader runs are no learner's progress.
 os.environ.setdefault("LOOPBOUND_PROGRESS", "off")
 
 c = get_config()  # noqa: F821 (nbgrader provides it)

@@ -43,15 +43,16 @@ from typing import Any
 
 import psutil
 
-from loopbound.checks.cells import solution_source
 from loopbound.checks.watch import LIMIT
-from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import grade_id_of, nbgrader_of
 from loopbound.database import server_address
 from loopbound.files import check_writable, replace_text
 from loopbound.grading.grade import Limits
 from loopbound.grading.gradebook import Gradebook
 from loopbound.grading.submission import template
+from loopbound.learner.cells import solution_source
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 ROOT = repository()
@@ -521,7 +522,7 @@ FRESH = """
 import sys
 from pathlib import Path
 from loopbound.grading.gradebook import Gradebook
-from loopbound.grading.processes import House
+from loopbound.grading.isolation.processes import House
 from loopbound.grading.handed import found
 from loopbound.grading.run import grade_all
 
@@ -812,7 +813,7 @@ class Memory:
                         (
                             child
                             for child in self._grader.children()
-                            if "loopbound.grading.warm" in child.cmdline()
+                            if "loopbound.grading.isolation.warm" in child.cmdline()
                         ),
                         None,
                     )

@@ -167,7 +167,7 @@ def lessons(rounds: int) -> None:
 
     What is above it: the kernel's start and end, the database, the comparison.
     """
-    from loopbound.lessons.execute import run_notebook, run_notebooks
+    from loopbound.authoring.execute import run_notebook, run_notebooks
 
     total = cells = 0.0
     paths = sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.ipynb"))

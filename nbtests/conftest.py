@@ -4,33 +4,51 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
+from failures import pytest_runtest_makereport  # noqa: F401 - a hook
+from run_world import World
 
-# The longest pieces of work, in the order in which they should begin: a worker that starts one of
-# them last makes all wait.
-LONGEST_FIRST = (
-    "test_lab_setup",
-    "test_browser",
-    "test_lessons_run",
-    "test_hostile",
-    "test_versions",
-    "test_exercises",
-    "test_prompt",
-    "test_nbgrader",
-    "test_pool_model",
-    "test_fixes",
-    "test_suite_hang",
-    "test_incident",
-    "test_claims_0",
-    "test_lab_server",
-    "test_database_server",
-    "test_lessons_",
-)
+from loopbound.paths import repository as clone
+
+# What the dear tests do, each kind a mark, in the order in which they should begin: a worker that
+# starts one of them last makes all wait. `--quick` leaves them out.
+KINDS = {
+    "setup": ("test_lab_setup", "test_environment"),
+    "browser": ("test_browser",),
+    "lesson": ("test_lessons_run", "test_lessons_execute", "test_lessons_commands"),
+    "submission": (
+        "test_nbgrader_parity",
+        "test_hostile",
+        "test_grading",
+        "test_nbgrader",
+        "test_benchmark_grading",
+        "test_grade_command",
+    ),
+    "server": ("test_lab_server", "test_database_server", "test_database_scratch"),
+    "answer": ("test_exercises", "test_exercises_kernel", "test_exercises_other_answers"),
+    "suite": (
+        "test_capstone",
+        "test_versions",
+        "test_fixes",
+        "test_incident_command",
+        "test_pool_model",
+        "test_suite_hang",
+        "test_suite_run",
+        "test_suite_project",
+        "test_figures_suite",
+    ),
+    "claims": tuple(f"test_claims_{number:02}" for number in range(10)),
+}
+_KIND_OF = {stem: kind for kind, stems in KINDS.items() for stem in stems}
+_ORDER = {stem: number for number, stem in enumerate(_KIND_OF)}
 # A file's tests share what they set up, so they stay on one worker; except here, where each test is
 # long and alone.
 SPREAD = ("test_lessons_run",)
+_world = pytest.StashKey[World]()
+_left = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +57,32 @@ def repository() -> Path:
     return Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help=f"leave the dear tests out: those marked {', '.join(KINDS)}",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell that starts us in the background has Ctrl-C ignored, and what we start would inherit
-    # that.
+    for kind in KINDS:
+        config.addinivalue_line("markers", f"{kind}: set for whole files by conftest.py")
+    # A shell that starts us in the background has Ctrl-C ignored, and nohup a terminal's end. What
+    # we start would inherit that. It does not inherit a handler.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGHUP", "SIGQUIT", "SIGTERM", "SIGCHLD", "SIGUSR1", "SIGUSR2"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _nothing)
     # A reader's shell may ask for warnings or for asyncio's debug mode; kernels would print what
     # that says.
     for name in ("PYTHONWARNINGS", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONSTARTUP"):
         os.environ.pop(name, None)
+    # Without bytecode each of the many interpreters would compile all that it imports, for seconds.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # The frozen standard library of Python 3.11 makes the kernel's debugger warn; the lab sets the
     # same.
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
@@ -55,25 +90,62 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["LOOPBOUND_PROGRESS"] = "off"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
-        starts = [
-            number for number, name in enumerate(LONGEST_FIRST) if item.path.name.startswith(name)
-        ]
-        return starts[0] if starts else len(LONGEST_FIRST)
+def _nothing(number: int, frame: object) -> None:
+    """What an ignored signal does."""
 
-    items.sort(key=place)  # a stable sort: inside a file nothing moves
+
+@pytest.hookimpl(tryfirst=True)  # before the workers start
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput") and not session.config.option.collectonly:
+        session.config.stash[_world] = World()
+
+
+@pytest.hookimpl(trylast=True)  # when the workers have ended
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    _end_world(session.config)
+    if session.config.stash.get(_left, []) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    _end_world(config)  # a start that failed half-way has no end
+
+
+def _end_world(config: pytest.Config) -> None:
+    if _world in config.stash:
+        world = config.stash[_world]
+        del config.stash[_world]
+        config.stash[_left] = world.close()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return (config.getoption("quick") and collection_path.stem in _KIND_OF) or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if kind := _KIND_OF.get(item.path.stem):
+            item.add_marker(kind)
+    # A stable sort: inside a file nothing moves.
+    items.sort(key=lambda item: _ORDER.get(item.path.stem, len(_ORDER)))
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
+    if left := config.stash.get(_left, []):
+        terminalreporter.section("left by the tests", red=True)
+        for line in left:
+            terminalreporter.write_line(line)
+    if config.getoption("quick"):
+        out = ", ".join(f"{kind} ({len(stems)} files)" for kind, stems in KINDS.items())
+        terminalreporter.write_line(f"--quick left out: {out}.")
     # A reader who predicted, ran and saved has notebooks that differ from the committed ones, as
     # they should.
     if terminalreporter.stats.get("failed"):
-        from loopbound.lessons.changed import hint
+        from loopbound.authoring.changed import hint
 
-        if said := hint(Path(__file__).resolve().parents[1]):
+        if said := hint(clone()):
             terminalreporter.write_line(said)
 
 

@@ -12,11 +12,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from patience import eventually
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -169,19 +169,9 @@ def keepers(folder: Path) -> list[psutil.Process]:
     return processes(folder, "loopbound.database.keeper")
 
 
-def eventually(condition: Callable[[], object], seconds: float = 30) -> bool:
-    """Whether the condition comes true within a deadline."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return bool(condition())
-
-
-def gone(folder: Path, seconds: float = 30) -> bool:
-    """Whether server and keeper end within a deadline."""
-    return eventually(lambda: not processes(folder), seconds)
+def gone(folder: Path) -> bool:
+    """Whether server and keeper end."""
+    return eventually(lambda: not processes(folder))
 
 
 def kill9(process: psutil.Process) -> None:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loopbound.course.manifest import assignment, repository
+from loopbound.course.manifest import assignment
 from loopbound.course.solutions import answer_source, grade_id_of, nbgrader_of
 from loopbound.grading.grade import Limits
+from loopbound.paths import repository
 
 NAMESPACES, GROUPS = "namespaces", "groups"
 RUNS_AWAY, KILLS, LEAVES, TAMPERS, BROKEN, REACHES = (
@@ -577,7 +578,7 @@ def _check(
 
 
 FORGED = """
-from loopbound.grading import inside
+from loopbound.grading.isolation import inside
 step = {"called": "x", "loop": "A", "tasks": [], "outcome": "returned", "value": ["report for mina", "report for joel", "report for aiko"]}
 forged = {"steps": [step], "most": 3, "started": ["mina", "joel", "aiko"], "ended": ["joel", "aiko", "mina"], "never_awaited": [], "connections": 0, "asides": [], "events": [], "turns": []}
 """

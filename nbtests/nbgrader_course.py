@@ -20,8 +20,9 @@ from typing import Any
 
 import nbformat
 
-from loopbound.course.manifest import Assignment, repository
+from loopbound.course.manifest import Assignment
 from loopbound.course.solutions import grade_id_of
+from loopbound.paths import repository
 
 TIME_LIMIT = 300.0  # seconds, for one process of commands
 

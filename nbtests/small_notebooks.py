@@ -8,8 +8,8 @@ from typing import Any
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from loopbound.authoring.normal_form import normal_form
 from loopbound.course.manifest import Lesson
-from loopbound.lessons.normal_form import normal_form
 
 FIGURE = (
     '<img alt="Two lanes, one connection." src="data:image/svg+xml,%3Csvg%3E%3Ctext%3Eloop'

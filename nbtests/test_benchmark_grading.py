@@ -14,8 +14,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from patience import LONG
 
-from loopbound.course.manifest import assignment, repository
+from loopbound.course.manifest import assignment
+from loopbound.paths import repository
 
 SCRIPT = repository() / "benchmarks" / "grading.py"
 WHICH = assignment("02")
@@ -106,7 +108,7 @@ def test_a_cell_that_awaits_at_its_top_runs_in_the_script(
     script.write_text(benchmark.as_script(cells), encoding="utf-8")
     assert (
         subprocess.run(
-            [sys.executable, script], capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, script], capture_output=True, text=True, timeout=LONG, check=True
         ).stdout
         == "6 True\n"
     )

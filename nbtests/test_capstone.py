@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from loopbound.checks import PASSED, judge, observe, observed
+from loopbound.authoring.proof import namespace, wrong_answers
+from loopbound.checks import judge, observe, observed
 from loopbound.checks.capstone import _bugs as bugs_by_run
 from loopbound.checks.capstone import hidden_files, labels_of
 from loopbound.checks.lesson_10 import _as_found as as_found
 from loopbound.checks.lesson_10 import _refused as refused
 from loopbound.checks.verdict import Verdict
-from loopbound.course.manifest import assignment, repository
-from loopbound.exercises.proof import namespace, wrong_answers
+from loopbound.course.manifest import assignment
+from loopbound.outcomes import PASSED
+from loopbound.paths import repository
 from loopbound.suite import BACKEND
 
 ROOT = repository()

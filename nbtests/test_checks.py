@@ -16,20 +16,12 @@ from typing import Any
 import pytest
 
 from loopbound import loops
-from loopbound.checks import (
-    NOT_ATTEMPTED,
-    RAISED,
-    WRONG,
-    CheckFailed,
-    check,
-    hint,
-    judge,
-    observe,
-    solution,
-)
+from loopbound.checks import CheckFailed, judge, observe
 from loopbound.checks.plain import plain
 from loopbound.checks.verdict import Verdict
 from loopbound.checks.watch import DID_NOT_END, RETURNED, Watch
+from loopbound.learner.cells import check, hint, solution
+from loopbound.outcomes import NOT_ATTEMPTED, RAISED, WRONG
 from loopbound.problem import Problem
 
 
@@ -274,3 +266,48 @@ def test_importing_the_checks_is_quick_to_ask_for() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert ended.stdout.split() == ["False", "False"]
+
+
+def test_a_connection_used_by_two_awake_loops_does_not_end_the_process() -> None:
+    """Between a query that loop B sends and what asyncpg notes of it, loop A must not read.
+
+    In a process of its own, because a segmentation fault would end this one. The wait behind what
+    is sent gives loop A the time to read the answer, each time.
+    """
+    code = """
+        import asyncio, time
+        from functools import partial
+        from loopbound.checks.lesson_03 import _connect, _running
+        from loopbound.checks.watch import one_at_a_time
+        from loopbound.database import scratch_database
+        from loopbound.loops import NamedLoop
+        from loopbound.recorder import symptom_of
+
+        def slowly(send, data):
+            send(data)
+            time.sleep(0.2)
+
+        async def ask():
+            try:
+                await connection.fetchval("select 1")
+            except RuntimeError as error:
+                return symptom_of(error)
+
+        with scratch_database("two") as database, NamedLoop("A") as A, NamedLoop("B") as B:
+            connection = A.run(_connect(database))
+            transport = connection._transport
+            transport.write = partial(slowly, transport.write)
+            one_at_a_time(A.loop, connection)
+            with _running(A):
+                print(B.run(ask()))
+            A.run(asyncio.sleep(0.2))
+            print(A.run(connection.fetchval("select 2")))
+            A.run(connection.close())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.split("\n")) == (
+        0,
+        ["different loop", "2", ""],
+    ), done.stderr

@@ -8,9 +8,9 @@ import pytest
 from claims import claim
 from small_notebooks import LESSONS, good_course
 
+from loopbound.authoring.claims import gaps, listing, settled
+from loopbound.authoring.rules import read_course
 from loopbound.course.manifest import lessons, wanted_claims
-from loopbound.lessons.claims import gaps, listing, settled
-from loopbound.lessons.rules import read_course
 from loopbound.problem import Problem
 
 # What the first five lessons owe, whatever else they settle.

@@ -1,14 +1,13 @@
 """The README's picture is lesson 00's own, and a command keeps it so."""
 
 import shutil
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from loopbound.authoring.cover import COVER, cover
+from loopbound.commands import notebooks as commands
 from loopbound.course.manifest import notebooks_folder
-from loopbound.lessons import commands
-from loopbound.lessons.cover import COVER, cover
 from loopbound.problem import Problem
 
 
@@ -30,14 +29,14 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_stale_picture_is_told_and_then_written(copy: Path, capsys: pytest.CaptureFixture[str]):
     (copy / COVER).write_text("<svg/>", encoding="utf-8")
-    assert commands.format_command(Namespace(notebooks=[], check=True)) == 1
+    assert commands.format_command([], check=True) == 1
     assert (
         "is not lesson 00's picture any more; run: python3 lab.py format" in capsys.readouterr().out
     )
     assert (copy / COVER).read_text(encoding="utf-8") == "<svg/>"
-    assert commands.format_command(Namespace(notebooks=[], check=False)) == 0
+    assert commands.format_command([], check=False) == 0
     assert (copy / COVER).read_text(encoding="utf-8") == cover()
-    assert commands.format_command(Namespace(notebooks=[], check=True)) == 0
+    assert commands.format_command([], check=True) == 0
 
 
 def test_a_lesson_without_the_figure_is_a_problem(copy: Path):

@@ -179,7 +179,7 @@ def test_two_on_one_server_spare_each_other_and_sweep_the_dead(own, cache):
         # Another one comes through the other database: locks are counted per database, owners are
         # not.
         with Client(cache, **two) as comes:
-            assert eventually(lambda: (comes.scratch("comes"), dead not in own.left())[1], 10)
+            assert eventually(lambda: (comes.scratch("comes"), dead not in own.left())[1])
             assert kept in own.left()
             assert alive.do("result = sql('SELECT count(*) FROM users')") == [[3]]
     assert own.left() == []

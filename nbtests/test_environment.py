@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
+from patience import LONG
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,6 @@ def test_nothing_makes_binder_look_elsewhere(repository: Path, name: str) -> Non
     assert not (repository / name).exists()
 
 
-@pytest.mark.timeout(120)
 def test_repo2docker_reads_the_repository(repository: Path, tmp_path: Path) -> None:
     # A copy: repo2docker writes nothing, but it walks the folder, and .venv is not what Binder
     # gets.
@@ -81,7 +81,7 @@ def test_repo2docker_reads_the_repository(repository: Path, tmp_path: Path) -> N
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=100,
+        timeout=LONG,
     )
     text = said.stdout + said.stderr
     assert said.returncode == 0, text[-3000:]
@@ -118,7 +118,7 @@ def test_a_range_would_give_another_python(repository: Path, tmp_path: Path) -> 
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=100,
+        timeout=LONG,
     )
     frozen = re.findall(r"environment-2epy-2d3-2e(\d+)", said.stdout + said.stderr)
     assert frozen and "12" not in frozen and "11" not in frozen

@@ -6,9 +6,9 @@ import textwrap
 
 import pytest
 
-from loopbound.checks import PASSED
-from loopbound.course.manifest import repository
-from loopbound.exercises.proof import verdict_on
+from loopbound.authoring.proof import verdict_on
+from loopbound.outcomes import PASSED
+from loopbound.paths import repository
 
 RIGHT = [
     (

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from loopbound.checks import check, show
-from loopbound.course.manifest import assignments, repository
-from loopbound.exercises import command
-from loopbound.exercises.form import solution_form
-from loopbound.exercises.proof import answer_of, namespace, wrong_answers
-from loopbound.exercises.release import checksum, released, stubbed
+from loopbound import check, show
+from loopbound.authoring.proof import answer_of, namespace, wrong_answers
+from loopbound.authoring.release import checksum, released, stubbed
+from loopbound.authoring.solution_form import solution_form
+from loopbound.commands import exercises as command
+from loopbound.course.manifest import assignments
 from loopbound.figures import Figure
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 ANSWER = (
@@ -144,27 +145,27 @@ def test_build_writes_and_check_changes_nothing(
 ) -> None:
     which = assignments()[0]
     exercise = course / "exercises" / which.file
-    assert command.build_command([], check=True) == 1 and not exercise.exists()
+    assert command.exercises_command("build", [], check=True) == 1 and not exercise.exists()
     assert "exercises build" in capsys.readouterr().out
-    assert command.build_command([], check=False) == 0
+    assert command.exercises_command("build", [], check=False) == 0
     assert exercise.read_bytes() == (repository() / "exercises" / which.file).read_bytes()
-    assert command.build_command([], check=True) == 0
+    assert command.exercises_command("build", [], check=True) == 0
     exercise.write_text(
         exercise.read_text(encoding="utf-8").replace("YOUR CODE HERE", "MY CODE HERE"),
         encoding="utf-8",
     )
-    assert command.build_command(["1"], check=True) == 1
-    assert command.build_command(["1"], check=False) == 0
+    assert command.exercises_command("build", ["1"], check=True) == 1
+    assert command.exercises_command("build", ["1"], check=False) == 0
     (exercise.parent / "copy.ipynb").write_text("{}", encoding="utf-8")
     capsys.readouterr()
-    assert command.build_command([], check=True) == 1
+    assert command.exercises_command("build", [], check=True) == 1
     assert "copy.ipynb: belongs to no assignment" in capsys.readouterr().out
 
 
 def test_a_solution_that_is_not_there_is_named(course: Path) -> None:
     (course / "solutions" / assignments()[0].file).unlink()
     with pytest.raises(Problem, match="the course's manifest names it"):
-        command.build_command([], check=True)
+        command.exercises_command("build", [], check=True)
 
 
 @pytest.mark.parametrize("identity", ["01.2", "01.3", "02.3", "02.4", "03.3", "03.4", "04.3"])

@@ -8,25 +8,29 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 from as_found import FIVE
+from patience import LONG, eventually
+from suite_processes import suites_of
 
+from loopbound.commands.incident import incident_command, table, write_json
 from loopbound.files import check_writable
 from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun, TestResult, fixes, incident
-from loopbound.suite.command import incident_command, table, write_json
-from loopbound.suite.terminal import Progress
+from loopbound.terminal import ProgressLine
 
 INCIDENT = [sys.executable, "-m", "loopbound", "incident"]
 
 
 def command(*words: object) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*INCIDENT, *map(str, words)], capture_output=True, text=True, encoding="utf-8", timeout=300
+        [*INCIDENT, *map(str, words)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=LONG,
     )
 
 
@@ -107,18 +111,13 @@ def test_ctrl_c_ends_the_suites_and_writes_nothing(tmp_path: Path) -> None:
         text=True,
     )
 
-    def suites() -> list[psutil.Process]:
-        children = psutil.Process(process.pid).children()
-        return [child for child in children if "loopbound_child.py" in " ".join(child.cmdline())]
-
-    until = time.monotonic() + 60
-    while not (found := suites()) and time.monotonic() < until:
-        time.sleep(0.05)
+    assert eventually(lambda: suites_of(process.pid))
+    found = suites_of(process.pid)
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=60)
+    out, said = process.communicate(timeout=LONG)
     assert process.returncode == 130 and out == ""
     assert "loopbound: stopped." in said and "Traceback" not in said
-    assert found and not [child for child in found if child.is_running()]
+    assert not [child for child in found if child.is_running()]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -134,11 +133,9 @@ def test_kill_and_a_closed_terminal_leave_no_folder(number: str, tmp_path: Path)
         text=True,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
-    until = time.monotonic() + 60
-    while not list(tmp_path.glob("*/output.txt")) and time.monotonic() < until:
-        time.sleep(0.05)
+    assert eventually(lambda: list(tmp_path.glob("*/output.txt")))
     process.send_signal(getattr(signal, number))
-    out, said = process.communicate(timeout=60)
+    out, said = process.communicate(timeout=LONG)
     assert (process.returncode, out) == (130, "") and "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
 
@@ -173,7 +170,7 @@ def test_a_moving_line_fits_a_small_terminal(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("COLUMNS", "20")
-    with Progress() as progress:
+    with ProgressLine() as progress:
         progress.pass_by("running the incident with session-loop-rollback, order random:7")
         assert sys.stderr.getvalue() == "\r\x1b[Krunning the inciden"
 

@@ -23,8 +23,7 @@ import psutil
 import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
-
-pytestmark = pytest.mark.timeout(400)
+from patience import LONG, eventually
 
 POSIX = os.name != "nt"
 # A reader does not start lab.py from inside .venv.
@@ -439,13 +438,12 @@ def test_ctrl_c_during_the_set_up(repository: Path, tmp_path: Path) -> None:
     for line in process.stdout:
         if "Making a virtual environment" in line:
             break
-    time.sleep(0.5)
+    assert eventually(lambda: psutil.Process(process.pid).children())
     children = psutil.Process(process.pid).children(recursive=True)
-    assert children
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=LONG)
     assert process.returncode == 130 and "stopped" in said and "Traceback" not in said, said
-    _gone, left = psutil.wait_procs(children, timeout=10)
+    _gone, left = psutil.wait_procs(children, timeout=LONG)
     assert not left
     assert not (clone / ".venv").exists()
 
@@ -463,7 +461,7 @@ def test_two_at_once_take_turns(repository: Path, tools: Path, tmp_path: Path) -
         )
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=200)[0] for process in both]
+    said = [process.communicate(timeout=LONG)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sum("Setting up" in text for text in said) == 1, said
     assert installed(clone)["loopbound"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loopbound.lessons.changed import changed_notebooks, hint
+from loopbound.authoring.changed import changed_notebooks, hint
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not here")
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from small_notebooks import code, printed, raised, shown, text_of
 
-from loopbound.lessons.compare import compare
+from loopbound.authoring.compare import compare
 
 
 def _notebook(*outputs: Any, tags: tuple[str, ...] = ()) -> Any:

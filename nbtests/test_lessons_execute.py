@@ -17,7 +17,7 @@ import psutil
 import pytest
 from small_notebooks import code, saved
 
-from loopbound.lessons.execute import run_notebook, run_notebooks
+from loopbound.authoring.execute import run_notebook, run_notebooks
 from loopbound.problem import Problem
 
 LOOPBOUND = [sys.executable, "-m", "loopbound"]

@@ -8,8 +8,8 @@ import sysconfig
 import pytest
 from small_notebooks import code, printed, raised, shown, text_of
 
-from loopbound.lessons.normal_form import form_differences, normal_form
-from loopbound.lessons.stable import comparable, stable
+from loopbound.authoring.normal_form import form_differences, normal_form
+from loopbound.authoring.stable import comparable, stable
 from loopbound.problem import Problem
 
 # As an editor saves it: format 4.4 in parts, counts, widgets' leavings, split streams.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from loopbound.authoring.compare import compare
+from loopbound.authoring.execute import read_notebook, run_notebook
 from loopbound.course.manifest import Lesson, lessons
-from loopbound.lessons.compare import compare
-from loopbound.lessons.execute import read_notebook, run_notebook
 
 
 @pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)

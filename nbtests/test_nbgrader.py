@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from nbgrader_course import Call, Course
 
-from loopbound.course.manifest import Assignment, assignment, assignments, repository
-from loopbound.exercises.proof import answer_of, wrong_answers
+from loopbound.authoring.proof import answer_of, wrong_answers
+from loopbound.course.manifest import Assignment, assignment, assignments
+from loopbound.paths import repository
 
 ROOT = repository()
 FIRST = assignment("01")

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from nbgrader_course import Call, Course
 
-from loopbound.course.manifest import Assignment, Task, assignment, repository
+from loopbound.authoring.proof import answer_of, wrong_answers
+from loopbound.course.manifest import Assignment, Task, assignment
 from loopbound.course.solutions import grade_id_of, nbgrader_of
-from loopbound.exercises.proof import answer_of, wrong_answers
 from loopbound.grading.handed import Handed
-from loopbound.grading.processes import House
+from loopbound.grading.isolation.processes import House
 from loopbound.grading.run import grade_all
+from loopbound.paths import repository
 
 ROOT = repository()
 WHICH = [assignment("01"), assignment("04")]
@@ -150,7 +151,7 @@ def _cell(notebook: Notebook, grade_id: str) -> dict[str, Any]:
     return next(cell for cell in notebook["cells"] if nbgrader_of(cell).get("grade_id") == grade_id)
 
 
-RIGHT = {"01.1": 2.0, "01.2": 3.0, "01.3": 2.0, "01.4": 2.0}
+RIGHT = {task.id: float(task.points) for task in assignment("01").tasks}
 
 # What the grader does otherwise than nbgrader, and on purpose: the change to a right notebook, what
 # ours gives, and why.

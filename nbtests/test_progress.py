@@ -19,12 +19,14 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from loopbound import progress
-from loopbound.checks import NOT_ATTEMPTED, PASSED, RAISED, WRONG, CheckFailed, check
-from loopbound.course.manifest import repository
-from loopbound.lessons.execute import run_notebook
+from loopbound.authoring.execute import run_notebook
+from loopbound.checks import CheckFailed
+from loopbound.learner import progress
+from loopbound.learner.cells import check
+from loopbound.learner.progress import Entry, ProgressFile, progress_path
+from loopbound.outcomes import NOT_ATTEMPTED, OUTCOMES, PASSED, RAISED, WRONG
+from loopbound.paths import repository
 from loopbound.problem import Problem
-from loopbound.progress import OUTCOMES, Entry, ProgressFile, progress_path
 
 RIGHT = "async def all_reports(users, fetch): return await asyncio.gather(*map(fetch, users))"
 SLOW = "async def all_reports(users, fetch): return [await fetch(user) for user in users]"
@@ -172,7 +174,7 @@ def test_a_solution_that_is_run_by_the_commands_is_no_progress(file: Path, tmp_p
 
 WRITER = """
 import sys
-from loopbound.progress import ProgressFile
+from loopbound.learner.progress import ProgressFile
 kept = ProgressFile(clone=sys.argv[1], say=lambda text: sys.exit(text))
 for number in range(int(sys.argv[2])):
     kept.checked(f"0{1 + number % 9}.1", "wrong", 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import tomllib
 import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,11 +19,13 @@ from typing import Any
 import pytest
 from test_browser import FLAGS, NAMES, chromium
 
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
-from loopbound.course.manifest import assignment, assignments, repository, task
-from loopbound.exercises.proof import wrong_answers
+from loopbound.authoring.proof import wrong_answers
+from loopbound.course import manifest
+from loopbound.course.manifest import assignment, assignments, task
 from loopbound.figures.style import INK
-from loopbound.grading.results import SIGNS, Graded, TaskResult
+from loopbound.grading.results import Graded, TaskResult
+from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.report import check_folder, write_report
 from loopbound.report.markup import shown
@@ -30,9 +33,67 @@ from loopbound.report.naming import Naming
 from loopbound.report.standing import cohort
 from loopbound.report.style import COLOURS, SHEET
 
-ONE, FOUR = assignment("01").name, assignment("04").name
+# Two assignments as these tests count them, whatever the course adds to its own. Names and ids are
+# the course's, since the pages quote its hints and know its wrong answers.
+COURSE = """
+[[lesson]]
+file = "01-what-a-loop-is.ipynb"
+title = "What a loop is"
+minutes = 25
+claims = []
+
+[[lesson]]
+file = "04-the-global-engine.ipynb"
+title = "The global engine"
+minutes = 25
+claims = []
+
+[[assignment]]
+name = "01-what-a-loop-is"
+title = "Turns on a loop"
+tasks = [
+    { id = "01.1", title = "Who speaks when", kind = "predict", points = 2, minutes = 5 },
+    { id = "01.2", title = "All reports at once", kind = "write", points = 3, minutes = 7 },
+    { id = "01.3", title = "A long count", kind = "write", points = 2, minutes = 6 },
+    { id = "01.4", title = "A bell", kind = "write", points = 2, minutes = 5 },
+]
+
+[[assignment]]
+name = "04-the-global-engine"
+title = "Engines and passing loops"
+tasks = [
+    { id = "04.1", title = "Two left over", kind = "predict", points = 2, minutes = 7 },
+    { id = "04.2", title = "Ask and leave nothing", kind = "write", points = 3, minutes = 8 },
+    { id = "04.3", title = "An engine for passing loops", kind = "cure", points = 2, minutes = 5 },
+    { id = "04.4", title = "Four rows", kind = "evidence", points = 2, minutes = 6 },
+]
+"""
+ONE, FOUR = "01-what-a-loop-is", "04-the-global-engine"
 STUB = "def six_loops():\n    # YOUR CODE HERE\n    raise NotImplementedError()"
 VOID = {"meta"}
+
+
+def read_again() -> None:
+    manifest.assignments.cache_clear()
+    manifest.lessons.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def small_course(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The manifest of these tests; a test that asks for ``whole_course`` has the real one."""
+    if "whole_course" in request.fixturenames:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest, "_tables", lambda: tomllib.loads(COURSE))
+        read_again()
+        yield
+    read_again()
+
+
+@pytest.fixture
+def whole_course() -> None:
+    """For a test that is about the course itself, or about many tasks."""
 
 
 class Page(HTMLParser):
@@ -104,7 +165,7 @@ def result(
 
 def handed_in(learner: str, name: str, outcomes: str, file: str = "", **more: Any) -> Graded:
     """A submission whose tasks came out as these signs say."""
-    signs = {sign: outcome for outcome, sign in SIGNS.items()}
+    signs = {sign: outcome for outcome, sign in TABLE_SIGNS.items()}
     tasks = tuple(
         result(each.id, signs[sign])
         for each, sign in zip(assignment(name).tasks, outcomes, strict=True)
@@ -247,7 +308,7 @@ def test_mistakes_are_counted_and_the_course_knows_what_to_say(tmp_path: Path) -
     assert "did not end" in mistakes[2] and "Your list is right up to here." in mistakes[2]
 
 
-def test_every_expected_diagnosis_has_words(repository: Path) -> None:
+def test_every_expected_diagnosis_has_words(repository: Path, whole_course: None) -> None:
     from loopbound.report.standing import phrases
 
     found = phrases(repository, [which.name for which in assignments()])
@@ -336,8 +397,8 @@ def test_a_learner_reads_outcome_feedback_diagnosis_and_the_own_code(tmp_path: P
     assert page.all("strong", class_="points")[0] == "5 of 9 points"
 
 
-def test_the_solution_is_in_no_page(tmp_path: Path, repository: Path) -> None:
-    from loopbound.exercises.proof import answer_of
+def test_the_solution_is_in_no_page(tmp_path: Path, repository: Path, whole_course: None) -> None:
+    from loopbound.authoring.proof import answer_of
 
     # Lines that only the solution has, of tasks that nobody has solved.
     results = [handed_in("mina", which.name, "✗" * len(which.tasks)) for which in assignments()]
@@ -473,8 +534,8 @@ def test_a_long_answer_is_cut_where_it_is_too_long(tmp_path: Path) -> None:
 def test_no_name_no_path_and_no_file_name_is_left(tmp_path: Path) -> None:
     file = "/home/jane/handed-in/anna-schmidt/last try.ipynb"
     code = (
-        "# Anna Schmidt, ANNA's engine\nanna_engine = open('/home/anna/secret.txt')  # with José"
-        " and bo\nbook = 'last try.ipynb'"
+        "# Anna Schmidt, ANNA's engine\nanna_engine = open('/home/anna/secret.txt')  # with José,"
+        " Jose\u0301 and bo\nbook = 'last try.ipynb'"
     )
     results = [
         with_task(
@@ -526,6 +587,54 @@ def test_no_name_no_path_and_no_file_name_is_left(tmp_path: Path) -> None:
     assert "[name]_engine = open(" in pages
     assert "This file is empty." in pages and "This file is old." in pages
     assert "learner 1" in pages and "learner 3" in pages
+
+
+def test_a_name_is_found_in_composed_and_in_decomposed_letters() -> None:
+    # macOS takes the letters of file names apart: é is e and an accent of its own there.
+    composed, decomposed = "Jos\u00e9", "Jose\u0301"
+    for learner in (composed, decomposed):
+        file = f"/srv/in/{learner}/work.ipynb"
+        naming = Naming([handed_in(learner, ONE, "✓✓✓✓", file)], names=False)
+        for spelled in (composed, decomposed):
+            assert naming.code(f"# by {spelled}") == "# by [name]"
+            assert naming.code(f"/srv/in/{spelled}/work.ipynb is old.") == "This file is old."
+            assert naming.code(f"open('/srv/in/{spelled}/a.txt')") == "open('[path]/a.txt')"
+
+
+@pytest.mark.parametrize(
+    ("folder", "everybodys"),
+    [("/srv/group-7b/in/bo", "/srv"), ("D:\\group-7b\\in\\bo", "D:\\"), ("/mnt/group-7b", "/mnt")],
+)
+def test_folders_outside_the_home_are_left_out(folder: str, everybodys: str) -> None:
+    slash = "\\" if "\\" in folder else "/"
+    file = slash.join([folder, "bo.ipynb"])
+    naming = Naming([handed_in("bo", ONE, "✓✓✓✓", file)], names=False)
+    parts = folder.split(slash)
+    above = [slash.join(parts[:end]) for end in range(3, len(parts) + 1)]
+    for path in above:
+        for spelled in {path, path.replace("\\", "/"), path.replace("\\", "\\\\")}:
+            assert naming.code(f"open('{spelled}{slash}a.txt')") == f"open('[path]{slash}a.txt')"
+    assert naming.code(f"open('{everybodys}')") == f"open('{everybodys}')"
+
+
+@pytest.mark.parametrize(
+    ("learners", "file", "code", "shown"),
+    [
+        (["bo"], "work.ipynb", "work and works", "[file] and [file]s"),
+        (["bo"], "day.ipynb", "day, day.ipynb", "day, this file"),
+        (["123"], "work.ipynb", "123", "123"),
+        (["1234"], "work.ipynb", "1234", "[name]"),
+        (["joely"], "work.ipynb", "joely, joelys", "[name], joelys"),
+        (["joelle"], "work.ipynb", "joelle, joelles", "[name], [name]s"),
+        (["ann-li"], "work.ipynb", "li, ann, Ann Li, annli", "li, [name], [name], [name]"),
+        (["anna", "anna-schmidt"], "work.ipynb", "Anna Schmidt", "[name]"),
+    ],
+)
+def test_how_long_a_name_has_to_be_to_be_found(
+    learners: list[str], file: str, code: str, shown: str
+) -> None:
+    results = [handed_in(name, ONE, "✓✓✓✓", f"/srv/in/{file}") for name in learners]
+    assert Naming(results, names=False).code(code) == shown
 
 
 def test_names_are_found_as_words_and_make_no_holes_in_others(tmp_path: Path) -> None:
@@ -735,10 +844,10 @@ def test_text_stands_out_in_both_themes() -> None:
         assert (
             len({tones[kind] for kind in ("passed", "wrong", "raised", "untouched", "paper")}) == 5
         )
-    assert SIGNS.keys() == COLOURS.keys() and len({*SIGNS.values()}) == 4
+    assert TABLE_SIGNS.keys() == COLOURS.keys() and len({*TABLE_SIGNS.values()}) == 4
 
 
-def test_three_hundred_learners_are_written_in_seconds(tmp_path: Path) -> None:
+def test_three_hundred_learners_are_written_in_seconds(tmp_path: Path, whole_course: None) -> None:
     # What takes longer than it should here is work that grows with the square of the class.
     import time
 
@@ -777,14 +886,14 @@ def browser() -> Iterator[Any]:
 def everything() -> Sequence[Graded]:
     """All assignments, and one learner who tries to leave the page."""
     results = [
-        handed_in(f"user {number}", which.name, "✓✗!·✓"[: len(which.tasks)])
+        handed_in(f"user {number}", which.name, ("✓✗!·" * len(which.tasks))[: len(which.tasks)])
         for number in range(3)
         for which in assignments()
     ]
     return [
         *results,
         with_task(
-            handed_in("a" * 80, ONE, "✗✓✓✓"),
+            handed_in("a" * 80, ONE, "✗" * len(assignment(ONE).tasks)),
             result("01.1", WRONG, HOSTILE + "w" * 2000, answer=HOSTILE + "y" * 10_000),
         ),
     ]
@@ -794,7 +903,7 @@ def everything() -> Sequence[Graded]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_pages_fit_the_window_in_a_browser(
-    width: int, theme: Any, browser: Any, tmp_path: Path
+    width: int, theme: Any, browser: Any, tmp_path: Path, whole_course: None
 ) -> None:
     index = write_report(tmp_path, everything(), names=True)
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from small_notebooks import FIGURE, LESSONS, SENTENCE, good_course
 
+from loopbound.authoring.rules import RULES, check, read_course
 from loopbound.course.manifest import lessons
-from loopbound.lessons.rules import RULES, check, read_course
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -1,85 +1,111 @@
-"""The package's floors: a module imports from floors below its own, or from its own."""
+"""The package's floors: a module imports from floors below its own, or from its own; never in a
+circle.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 # From the ground up. What is not named here has no floor yet, and the test says so.
-FLOORS = {
-    "problem": 0,
-    "files": 0,
-    "database": 1,
-    "loops": 2,
-    "recorder": 3,
-    "suite": 4,
-    "figures": 5,
-    "course": 6,
-    "progress": 6,
-    "lessons": 7,
-    "checks": 7,
-    "exercises": 8,
-    "grading": 8,
-    "report": 8,  # draws what grading found; `grading/command.py` calls it
-    "guard": 9,
-    "doctor": 9,
-    "prompt": 9,
-    "workshop": 9,
-    "lab": 9,
-    "cli": 10,
-    "__main__": 11,
-    "__init__": 12,  # what notebooks import from: it opens every floor
-}
+FLOORS = (
+    ("problem", "files", "outcomes", "paths", "terminal"),  # the ground
+    ("loops", "database"),  # the laboratory
+    ("recorder",),
+    ("suite",),
+    ("figures",),
+    ("course",),  # the course
+    ("checks",),
+    ("authoring",),  # for authors
+    ("grading",),  # for facilitators
+    ("report",),
+    ("learner", "doctor"),
+    ("commands",),
+    ("cli",),
+    ("__main__", ""),  # "": the package itself, which opens every floor to notebooks
+)
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 
-def upward_imports(package: Path) -> list[str]:
-    """The imports in a package that lead upwards, a line each."""
-    wrong = []
-    for file in sorted(package.rglob("*.py")):
-        parts = file.relative_to(package).with_suffix("").parts
-        if parts[0] not in FLOORS:
-            wrong.append(f"{file.relative_to(package)}: has no floor")
+def imports(package: Path) -> dict[str, dict[str, int]]:
+    """What each module of a package imports of it: {module: {module: line}}, names without the
+    package's.
+    """
+    files = {_module(file, package): file for file in sorted(package.rglob("*.py"))}
+    return {name: dict(_targets(name, file, package.name, files)) for name, file in files.items()}
+
+
+def _module(file: Path, package: Path) -> str:
+    parts = file.relative_to(package).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _targets(
+    name: str, file: Path, package: str, files: dict[str, Path]
+) -> Iterator[tuple[str, int]]:
+    """The modules that a module's import statements reach, wherever in it they stand."""
+    folder = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            here = [package, *filter(None, folder.split("."))]
+            base = ".".join(here[: len(here) - node.level + 1]) + "." if node.level else ""
+            found = [
+                f"{base}{node.module or ''}.{alias.name}".replace("..", ".") for alias in node.names
+            ]
+        else:
             continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            for target in _targets(node, package, parts):
-                if FLOORS.get(target, 99) > FLOORS[parts[0]]:
-                    wrong.append(
-                        f"{file.relative_to(package)}:{node.lineno}: imports {target}, which is"
-                        " above it"
-                    )
+        for words in (path.split(".") for path in found):
+            if words[0] == package:
+                # The longest beginning that is a module: the rest is a name in it.
+                ends = range(len(words), 0, -1)
+                reached = next(
+                    ".".join(words[1:end]) for end in ends if ".".join(words[1:end]) in files
+                )
+                if reached != name:
+                    yield reached, node.lineno
+
+
+def wrong_imports(package: Path) -> list[str]:
+    """What breaks the rule, a line each: a module without a floor, an import upwards, a circle."""
+    graph = imports(package)
+    wrong = []
+    for name, targets in graph.items():
+        floor = FLOOR.get(name.partition(".")[0])
+        if floor is None:
+            wrong.append(f"{name}: has no floor")
+            continue
+        for target, line in targets.items():
+            if FLOOR.get(target.partition(".")[0], 99) > floor:
+                wrong.append(f"{name}:{line}: imports {target or package.name}, which is above it")
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        wrong.append(f"a circle: {' <- '.join(error.args[1])}")
     return wrong
 
 
-def _targets(node: ast.AST, package: Path, parts: tuple[str, ...]) -> list[str]:
-    """The names of the floors that an import statement reaches."""
-    name = package.name
-    if isinstance(node, ast.Import):
-        found = [alias.name.split(".") for alias in node.names]
-    elif isinstance(node, ast.ImportFrom):
-        # Relative imports are resolved from the folder that the file is in.
-        here = [name, *parts[:-1]]
-        base = here[: len(here) - node.level + 1] if node.level else []
-        module = [*base, *(node.module.split(".") if node.module else [])]
-        found = [[*module, alias.name] for alias in node.names] if module == [name] else [module]
-    else:
-        return []
-    own = [path for path in found if path[0] == name]
-    names = [path[1] if len(path) > 1 else "__init__" for path in own]
-    # `from loopbound import NamedLoop` goes through the facade.
-    return [
-        (
-            target
-            if (package / target).is_dir() or (package / f"{target}.py").is_file()
-            else "__init__"
-        )
-        for target in names
-    ]
-
-
 def test_imports_lead_downwards(repository: Path) -> None:
-    assert upward_imports(repository / "src" / "loopbound") == []
+    assert wrong_imports(repository / "src" / "loopbound") == []
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package of two floors that follows the rule."""
+    made = tmp_path / "loopbound"
+    (made / "database").mkdir(parents=True)
+    (made / "__init__.py").write_text("")
+    (made / "cli.py").write_text("from loopbound.database import server\nmain = server\n")
+    (made / "database" / "__init__.py").write_text("from loopbound.database.server import *\n")
+    (made / "database" / "server.py").write_text("")
+    (made / "database" / "reach.py").write_text("from . import server\n")
+    assert wrong_imports(made) == []
+    return made
 
 
 @pytest.mark.parametrize(
@@ -94,17 +120,17 @@ def test_imports_lead_downwards(repository: Path) -> None:
         "def later():\n    from loopbound.cli import main",
     ],
 )
-def test_an_import_that_leads_upwards_is_found(line: str, tmp_path: Path) -> None:
-    package = tmp_path / "loopbound"
-    (package / "database").mkdir(parents=True)
-    (package / "cli.py").write_text("from loopbound.database import server\nmain = server\n")
-    (package / "database" / "__init__.py").write_text("")
-    (package / "database" / "server.py").write_text("")
-    assert upward_imports(package) == []
+def test_an_import_that_leads_upwards_is_found(line: str, package: Path) -> None:
     (package / "database" / "server.py").write_text(line + "\n")
-    assert len(upward_imports(package)) == 1
+    assert any("which is above it" in wrong for wrong in wrong_imports(package))
 
 
-def test_a_module_without_a_floor_is_found(tmp_path: Path) -> None:
-    (tmp_path / "attic.py").write_text("")
-    assert upward_imports(tmp_path) == ["attic.py: has no floor"]
+def test_a_circle_on_one_floor_is_found(package: Path) -> None:
+    (package / "database" / "server.py").write_text("def f():\n    from .reach import server\n")
+    (wrong,) = wrong_imports(package)
+    assert wrong.startswith("a circle: ")
+
+
+def test_a_module_without_a_floor_is_found(package: Path) -> None:
+    (package / "attic.py").write_text("")
+    assert wrong_imports(package) == ["attic: has no floor"]

@@ -5,24 +5,31 @@ one runs.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
+from patience import LONG, eventually, scaled
+from suite_processes import suites_of
 
 from loopbound import run_suite
 from loopbound.database import scratch_database
 from loopbound.suite import SuiteRun, run_suites
+from loopbound.suite.warm import POSSIBLE
 
-LIMIT = 8.0  # seconds; long enough for a busy machine to come to the test that hangs
+
+@functools.cache
+def limit() -> float:
+    """Seconds in which any suite of this file comes to the test that hangs."""
+    return scaled(4.0 if POSSIBLE else 8.0)
+
 
 # A stream's transaction outlives its loop, and the next test empties the table.
 BLOCKED = """
@@ -59,7 +66,7 @@ def test_stubborn():
 
 
 def job(text: str, **more: object) -> dict:
-    return {"project": {"test_hangs.py": text}, "limit": LIMIT, **more}
+    return {"project": {"test_hangs.py": text}, "limit": limit(), **more}
 
 
 def running(word: str) -> list[psutil.Process]:
@@ -72,13 +79,6 @@ def running(word: str) -> list[psutil.Process]:
             ):
                 found.append(process)
     return found
-
-
-def eventually(condition: Callable[[], object], seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return bool(condition())
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_a_blocked_truncate_with_its_evidence(hung: dict[str, SuiteRun]) -> None
         re.MULTILINE,
     )
     assert "in watch" not in run.stacks
-    assert LIMIT <= run.seconds < LIMIT + 10
+    assert run.seconds >= limit()
     told = run.as_json()
     assert (told["hung"], told["passed"], told["failed"]) == (
         True,
@@ -165,11 +165,7 @@ def test_processes_that_do_not_want_to_end(hung: dict[str, SuiteRun]) -> None:
 
 
 def test_nothing_of_a_hung_suite_goes_on(hung: dict[str, SuiteRun]) -> None:
-    assert not [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "loopbound_child.py" in " ".join(child.cmdline())
-    ]
+    assert suites_of(os.getpid()) == []
 
 
 @pytest.mark.parametrize("ending", ["ctrl-c", "kill -9"])
@@ -198,24 +194,20 @@ def test_the_caller_is_ended(tmp_path: Path, ending: str) -> None:
         lambda: "database loopbound_suite_" in said() and "\n" in said().split("database ")[1]
     )
     database = said().split("database ")[1].split()[0]
-    child = [
-        one
-        for one in psutil.Process(process.pid).children()
-        if "loopbound_child.py" in " ".join(one.cmdline())
-    ]
+    child = suites_of(process.pid)
     assert len(child) == 1
     if ending == "ctrl-c":
         process.send_signal(signal.SIGINT)
-        assert b"KeyboardInterrupt" in process.communicate(timeout=30)[1]
+        assert b"KeyboardInterrupt" in process.communicate(timeout=LONG)[1]
         assert not child[0].is_running() and list(tmp_path.glob("loopbound-suite-*")) == []
         assert not _exists(database)
     else:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=LONG)
         # It hears that nobody listens any more. The database goes with the next sweep.
-        assert eventually(lambda: not child[0].is_running(), 10)
+        assert eventually(lambda: not child[0].is_running())
         assert list(tmp_path.glob("loopbound-suite-*")) == []
-        assert eventually(lambda: not _exists(database), 30)
+        assert eventually(lambda: not _exists(database))
 
 
 def test_ctrl_c_ends_suites_in_threads() -> None:
@@ -226,9 +218,11 @@ def test_ctrl_c_ends_suites_in_threads() -> None:
         " time.monotonic()\ntry: run_suites([job] * 5)\nexcept KeyboardInterrupt:"
         " print(round(time.monotonic() - began), threading.active_count())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG
+    )
     seconds, threads = done.stdout.split()
-    assert int(seconds) < 30 and threads == "1", done.stderr
+    assert int(seconds) < 97 and threads == "1", done.stderr
 
 
 def test_a_hung_process_keeps_its_exit_code() -> None:
@@ -253,15 +247,10 @@ def test_a_suite_that_writes_while_its_caller_is_killed_leaves_no_folder(tmp_pat
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)}
     )
-    until = time.monotonic() + 60
-    while not list(tmp_path.glob("*/project/page6")) and time.monotonic() < until:
-        time.sleep(0.05)
+    assert eventually(lambda: list(tmp_path.glob("*/project/page6")))
     process.kill()
     process.wait()
-    until = time.monotonic() + 20
-    while list(tmp_path.iterdir()) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert list(tmp_path.iterdir()) == []
+    assert eventually(lambda: list(tmp_path.iterdir()) == [])
 
 
 @pytest.mark.parametrize("method", ["signal", "thread"])
@@ -273,7 +262,7 @@ def test_a_suites_own_time_out_comes_first(method: str) -> None:
         options=["--timeout=1", f"--timeout-method={method}"],
         limit=float("inf"),
     )
-    assert not run.hung and run.seconds < 60
+    assert not run.hung
     if method == "signal":
         assert (run.failed, run.passed) == ({"test_a.py::test_a": "Failed"}, ["test_a.py::test_b"])
     else:  # it ends the process

@@ -21,11 +21,11 @@ from typing import Any
 import psutil
 import pytest
 
+from loopbound.commands.versions import differences, observe_one, tidy, versions_command
 from loopbound.problem import Problem
 from loopbound.suite import fixes
 from loopbound.suite.versions import environments as made
 from loopbound.suite.versions import expect_here, observed
-from loopbound.suite.versions.command import differences, observe_one, tidy, versions_command
 from loopbound.suite.versions.observed import OBSERVED, number, stored
 from loopbound.suite.versions.probes import (
     FIXTURE_OPTION,
@@ -379,8 +379,8 @@ def test_the_command_compares_writes_and_names_a_change(
     """On the quickest environment, with a stored file of its own."""
     environment("asyncio-0-19")
     file = tmp_path / "observed.json"
-    monkeypatch.setattr("loopbound.suite.versions.command.OBSERVED", file)
-    monkeypatch.setattr("loopbound.suite.versions.command.stored", lambda: stored(file))
+    monkeypatch.setattr("loopbound.commands.versions.OBSERVED", file)
+    monkeypatch.setattr("loopbound.commands.versions.stored", lambda: stored(file))
     assert versions_command(["asyncio-0-19"], None, write=True) == 0
     assert json.loads(file.read_text(encoding="utf-8"))["environments"] == {
         "asyncio-0-19": stored()["environments"]["asyncio-0-19"]

@@ -12,7 +12,12 @@ from types import SimpleNamespace
 import pytest
 from traitlets.config import Config
 
+from loopbound.authoring.guide import agenda_block, filled
+from loopbound.authoring.proof import wrong_answers
+from loopbound.authoring.rules import AMERICAN, BANNED
+from loopbound.authoring.text import prose
 from loopbound.cli import _parser
+from loopbound.commands import workshop as command
 from loopbound.course.manifest import (
     Agenda,
     Lesson,
@@ -22,15 +27,10 @@ from loopbound.course.manifest import (
     assignments,
     lesson,
     lessons,
-    repository,
     task,
 )
-from loopbound.exercises.proof import wrong_answers
-from loopbound.lessons.rules import AMERICAN, BANNED
-from loopbound.lessons.text import prose
+from loopbound.paths import repository
 from loopbound.problem import Problem
-from loopbound.workshop import command
-from loopbound.workshop.guide import agenda_block, filled
 
 ROOT = repository()
 TEXT = (ROOT / command.GUIDE).read_text(encoding="utf-8")
@@ -202,7 +202,7 @@ def test_every_command_in_it_is_one() -> None:
     assert {"grade", "doctor", "workshop"} <= {words.split()[0] for words in commands if words}
     for words in commands:
         if words.split()[:1] != ["test"]:  # further words of `test` are pytest's
-            assert callable(_parser().parse_args(words.split()).run)
+            assert _parser().parse_args(words.split()).command
 
 
 # The hub ------------------------------------------------------------------------------------------

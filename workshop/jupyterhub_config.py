@@ -1,5 +1,5 @@
-"""JupyterHub for a workshop on one machine: whoever knows the password picks a name, and gets a
-JupyterLab with lessons and exercises of their own.
+"""JupyterHub for a workshop on one machine: a learner who knows the password picks a name, and gets
+a JupyterLab with lessons and exercises of their own.
 
     LOOPBOUND_PASSWORD=… jupyterhub --config workshop/jupyterhub_config.py
 

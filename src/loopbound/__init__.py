@@ -13,11 +13,11 @@ _HOME = {
     "symptom_of": "loopbound.recorder",
     "incident": "loopbound.suite",
     "run_suite": "loopbound.suite",
-    "check": "loopbound.checks",
-    "hint": "loopbound.checks",
-    "show": "loopbound.checks",
-    "solution": "loopbound.checks",
-    "predict": "loopbound.course.predict",
+    "check": "loopbound.learner.cells",
+    "hint": "loopbound.learner.cells",
+    "show": "loopbound.learner.cells",
+    "solution": "loopbound.learner.cells",
+    "predict": "loopbound.learner.predict",
 }
 
 __all__ = sorted(_HOME)

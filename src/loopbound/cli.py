@@ -9,7 +9,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+
+# Commands that share a module; every other one has its own.
+_MODULES = {"format": "notebooks", "run": "notebooks"}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -18,14 +22,15 @@ def main(words: Sequence[str] | None = None) -> int:
     0: done; 1: a check found something, or a `Problem` that is printed as `loopbound: …`; 2: not a
         command; 130: Ctrl-C.
     """
-    words = list(sys.argv[1:] if words is None else words)
+    words = list(sys.argv[1:] if words is None else words) or ["lab"]
     # pytest's own options are pytest's to read: argparse would take -k or -x for its own.
     if words[:1] == ["test"] and not {"-h", "--help"} & set(words[1:2]):
-        options = argparse.Namespace(run=_test, words=words[1:])
+        options = {"command": "test", "words": words[1:]}
     else:
-        options = _parser().parse_args(words)
+        options = vars(_parser().parse_args(words))
+    name = options.pop("command")
     try:
-        return options.run(options) or 0
+        return _function_of(name)(**options) or 0
     except KeyboardInterrupt:
         print("\nloopbound: stopped.", file=sys.stderr)
         return 130
@@ -41,21 +46,24 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _function_of(command: str) -> Callable[..., int]:
+    """What carries a command out; its arguments are called as the parser calls them."""
+    module = import_module(f"loopbound.commands.{_MODULES.get(command, command)}")
+    return getattr(module, f"{command}_command")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="loopbound", description="The course's commands; without one: lab."
     )
-    parser.set_defaults(run=_lab, browser=True, port=None)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(
-        name: str, run: Callable[[argparse.Namespace], int], help: str
-    ) -> argparse.ArgumentParser:
+    def command(name: str, help: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=help, description=help)
-        made.set_defaults(run=run)
+        made.set_defaults(command=name)
         return made
 
-    lab = command("lab", _lab, "open JupyterLab on the start page")
+    lab = command("lab", "open JupyterLab on the start page")
     lab.add_argument(
         "--no-browser",
         dest="browser",
@@ -66,34 +74,30 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=_port, help="the first port to try (8888); a taken one is stepped over"
     )
 
-    command("test", _test, "run every test; further words go to pytest")
-    command("doctor", _doctor, "check versions, database and fonts")
+    command("test", "run every test, or with --quick the cheap ones; further words go to pytest")
+    command("doctor", "check versions, database and fonts")
 
     check = command(
         "check",
-        _check,
         "check a notebook's answers as they are saved; exit code 1 when not all of them passed",
     )
     check.add_argument(
-        "notebook",
+        "word",
         metavar="FILE|TASK",
         help="a notebook, an assignment such as 04, or a task such as 04.2",
     )
-    watch = command(
-        "watch", _watch, "check answers again whenever their notebook is saved, until Ctrl-C"
-    )
+    watch = command("watch", "check answers again whenever their notebook is saved, until Ctrl-C")
     watch.add_argument(
-        "notebook",
+        "word",
         nargs="?",
         metavar="FILE|FOLDER",
         help="a notebook, an assignment such as 04, or a folder; default: the exercises",
     )
-    command("progress", _progress, "show how far you have come, and what comes next")
-    hint = command("hint", _hint, "give a hint to a task, one more each time")
-    hint.add_argument("task", metavar="TASK", help="such as 04.2")
+    command("progress", "show how far you have come, and what comes next")
+    hint = command("hint", "give a hint to a task, one more each time")
+    hint.add_argument("word", metavar="TASK", help="such as 04.2")
     reset = command(
         "reset",
-        _reset,
         "put an exercise, or one task of it, back as it was handed out; keeps a copy of what it"
         " replaces",
     )
@@ -106,8 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
     grade = command(
         "grade",
-        _grade,
-        "grade learners' notebooks; exit code 0 when each could be read, whatever it earned",
+        "grade learners' notebooks; exit code 0 when each could be read",
     )
     grade.add_argument(
         "paths",
@@ -123,7 +126,11 @@ def _parser() -> argparse.ArgumentParser:
         help="how many at a time; default: one for each processor, four at most",
     )
     grade.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write the results to this file"
+        "--json",
+        dest="target",
+        type=Path,
+        metavar="FILE",
+        help="also write the results to this file",
     )
     grade.add_argument(
         "--html",
@@ -140,18 +147,18 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument(
         "--gradebook",
         type=Path,
+        default=Path("loopbound-grades.sqlite"),
         metavar="FILE",
-        help="where results are kept; default: loopbound-grades.sqlite here",
+        help="where results are kept; default: %(default)s here",
     )
     grade.add_argument("--again", action="store_true", help="grade what was graded before, too")
 
-    tidy = command("format", _format, "bring notebooks into the form in which they are committed")
+    tidy = command("format", "bring notebooks into the form in which they are committed")
     tidy.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 if a notebook would change"
     )
     execute = command(
         "run",
-        _run,
         "run notebooks in fresh kernels and compare their outputs with the committed ones",
     )
     execute.add_argument("--write", action="store_true", help="keep the new outputs")
@@ -162,9 +169,7 @@ def _parser() -> argparse.ArgumentParser:
 
     incident = command(
         "incident",
-        _incident,
-        "run the incident's backend suite, as found or with a fix; exit code 0 when it ran,"
-        " whatever its tests said",
+        "run the incident's backend suite, as found or with a fix; exit code 0 when it ran",
     )
     incident.add_argument(
         "--fix", metavar="NAME", help="lay this fix over it first; 'list' names them"
@@ -178,12 +183,15 @@ def _parser() -> argparse.ArgumentParser:
         "--repeat", type=_count, default=1, metavar="N", help="run it N times (1)"
     )
     incident.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write the outcomes to this file"
+        "--json",
+        dest="target",
+        type=Path,
+        metavar="FILE",
+        help="also write the outcomes to this file",
     )
 
     versions = command(
         "versions",
-        _versions,
         "run the incident, its fixes and the loop scopes on other versions, and compare with what"
         " is stored",
     )
@@ -194,29 +202,36 @@ def _parser() -> argparse.ArgumentParser:
         help="an environment, such as asyncio-0-21; default: all",
     )
     versions.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write what was observed to this file"
+        "--json",
+        dest="target",
+        type=Path,
+        metavar="FILE",
+        help="also write what was observed to this file",
     )
     versions.add_argument(
         "--write", action="store_true", help="store what was observed instead of comparing"
     )
 
-    exercises = command("exercises", _exercises, "make the exercises from their solutions")
-    exercises.add_argument("what", choices=["build"], help="build: write every exercise anew")
+    exercises = command("exercises", "make the exercises from their solutions, or draft a new task")
     exercises.add_argument(
-        "names", nargs="*", metavar="ASSIGNMENT", help="such as 01; default: all"
+        "what", choices=["build", "new"], help="build: write every exercise; new: draft a task"
+    )
+    exercises.add_argument(
+        "names",
+        nargs="*",
+        metavar="ASSIGNMENT",
+        help="such as 01; default: all. For new: one assignment, and the task's title",
     )
     exercises.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 if an exercise would change"
     )
 
-    workshop = command(
-        "workshop", _workshop, "write the generated parts of the facilitator's guide anew"
-    )
+    workshop = command("workshop", "write the generated parts of the facilitator's guide")
     workshop.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 if the guide would change"
     )
 
-    command("claims", _claims, "list the claims that the lessons settle: id, verdict, evidence")
+    command("claims", "list the claims that the lessons settle: id, verdict, evidence")
     return parser
 
 
@@ -230,104 +245,3 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"a whole number from 1 to 1000, not {text!r}")
     return int(text)
-
-
-def _lab(options: argparse.Namespace) -> int:
-    from loopbound.lab import run_lab
-
-    return run_lab(port=options.port, browser=options.browser)
-
-
-def _test(options: argparse.Namespace) -> int:
-    from loopbound.lab import run_tests
-
-    return run_tests(options.words)
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from loopbound.doctor import doctor_command
-
-    return doctor_command()
-
-
-def _check(options: argparse.Namespace) -> int:
-    from loopbound.prompt.check import check_command
-    from loopbound.prompt.executor import kernels
-
-    return check_command(options.notebook, kernels)
-
-
-def _watch(options: argparse.Namespace) -> int:
-    from loopbound.prompt.executor import kernels
-    from loopbound.prompt.watch import watch_command
-
-    return watch_command(options.notebook, kernels)
-
-
-def _progress(options: argparse.Namespace) -> int:
-    from loopbound.prompt.progress import progress_command
-
-    return progress_command()
-
-
-def _hint(options: argparse.Namespace) -> int:
-    from loopbound.prompt.hint import hint_command
-
-    return hint_command(options.task)
-
-
-def _reset(options: argparse.Namespace) -> int:
-    from loopbound.prompt.reset import reset_command
-
-    return reset_command(options.what, options.task)
-
-
-def _grade(options: argparse.Namespace) -> int:
-    from loopbound.grading.command import GRADEBOOK, grade_command, workers
-
-    jobs, gradebook = options.jobs or workers(), options.gradebook or Path(GRADEBOOK)
-    return grade_command(
-        options.paths, jobs, options.json, options.html, gradebook, options.again, options.names
-    )
-
-
-def _format(options: argparse.Namespace) -> int:
-    from loopbound.lessons.commands import format_command
-
-    return format_command(options)
-
-
-def _run(options: argparse.Namespace) -> int:
-    from loopbound.lessons.commands import run_command
-
-    return run_command(options)
-
-
-def _incident(options: argparse.Namespace) -> int:
-    from loopbound.suite.command import incident_command
-
-    return incident_command(options.fix, options.order, options.repeat, options.json)
-
-
-def _versions(options: argparse.Namespace) -> int:
-    from loopbound.suite.versions.command import versions_command
-
-    return versions_command(options.names, options.json, options.write)
-
-
-def _exercises(options: argparse.Namespace) -> int:
-    from loopbound.exercises.command import build_command
-
-    return build_command(options.names, options.check)
-
-
-def _workshop(options: argparse.Namespace) -> int:
-    from loopbound.workshop.command import workshop_command
-
-    return workshop_command(options.check)
-
-
-def _claims(options: argparse.Namespace) -> int:
-    from loopbound.lessons.commands import claims_command
-
-    return claims_command(options)

@@ -51,7 +51,7 @@ def _python() -> Row:
         "Python",
         version,
         f"the course needs {wanted}",
-        "Run lab.py with another Python; it makes .venv anew.",
+        "Run lab.py with another Python; it makes a new .venv.",
     )
 
 
@@ -103,17 +103,11 @@ def _database() -> Row:
 
 async def _server_version() -> str:
     import asyncpg
-    from sqlalchemy.engine import make_url
 
     from loopbound.database import scratch_database
 
     with scratch_database("doctor") as database:
-        url = (
-            make_url(database.url)
-            .set(drivername="postgresql")
-            .render_as_string(hide_password=False)
-        )
-        connection = await asyncpg.connect(url, timeout=DATABASE_SECONDS)
+        connection = await asyncpg.connect(database.dsn, timeout=DATABASE_SECONDS)
         try:
             return (await connection.fetchval("SHOW server_version")).split()[0]
         finally:
@@ -144,14 +138,3 @@ def _fonts() -> Row:
             "Remove .venv and start again with: python3 lab.py",
         )
     return Row("Fonts", name)
-
-
-def doctor_command() -> int:
-    """Print the rows; 0 if all is well, else 1."""
-    rows = examine()
-    width = max(len(row.name) for row in rows)
-    for row in rows:
-        print(f"{'ok ' if row.ok else 'OFF'}  {row.name:<{width}}  {row.found}")
-        for line in f"{row.problem}\n{row.help}".splitlines() if not row.ok else []:
-            print(f"     {'':<{width}}  {line}")
-    return 0 if all(row.ok for row in rows) else 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 from loopbound.problem import Problem
 
@@ -50,6 +52,15 @@ def replace_text(path: Path, text: str) -> None:
         raise _unwritable(path, error) from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_json(target: Path, data: dict[str, Any]) -> None:
+    """Write a whole file of JSON or none.
+
+    Raises:
+        Problem: it cannot be written.
+    """
+    replace_text(target, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 def _draft(path: Path) -> Path:

@@ -225,7 +225,7 @@ class NamedLoop:
                     # message prints the task, and it should show the reader's own code.
                     loop.call_soon(self._name_task, coro, step)
                     value = runner.run(coro)
-                except BaseException as caught:  # handed to the caller unchanged, whatever it is
+                except BaseException as caught:  # any error is handed to the caller unchanged
                     error = caught
                 self._step_task = None
                 _tell(loop, "end", step, error)

@@ -221,7 +221,8 @@ class Recorder:
             self._stopped = True
             # What this recording has orphaned gives its warnings now, not in a later cell. A thread
             # that waits for a child process (Python 3.11 has one for each) still holds its
-            # transport; one from before the recording is somebody else's, and may wait for long.
+            # transport; one from before the recording is not the recording's, and may wait for
+            # long.
             for thread in threading.enumerate():
                 if "waitpid" in thread.name and thread not in self._threads_before:
                     thread.join(5)
@@ -376,7 +377,7 @@ def _log_to(receive: Callable[[str], None], name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _warnings_to(receive: Callable[[str], None]) -> Iterator[None]:
-    """Send Python's warnings to `receive`, each of them, whatever the filters were."""
+    """Send Python's warnings to `receive`, each of them, whatever the filters say."""
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         receive(f"{category.__name__}: {str(message).splitlines()[0]}")

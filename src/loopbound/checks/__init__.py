@@ -3,7 +3,6 @@
 Each check runs the learner's code on loops of its own.
 """
 
-from loopbound.checks.cells import check, hint, show, solution
 from loopbound.checks.task import (
     TaskCheck,
     complete,
@@ -14,32 +13,20 @@ from loopbound.checks.task import (
     task_check,
 )
 from loopbound.checks.verdict import (
-    NOT_ATTEMPTED,
-    PASSED,
-    RAISED,
-    WRONG,
     CheckFailed,
     Feedback,
     Verdict,
 )
 
 __all__ = [
-    "NOT_ATTEMPTED",
-    "PASSED",
-    "RAISED",
-    "WRONG",
     "CheckFailed",
     "Feedback",
     "TaskCheck",
     "Verdict",
-    "check",
     "complete",
     "facts_of",
-    "hint",
     "judge",
     "observe",
     "observed",
-    "show",
-    "solution",
     "task_check",
 ]

@@ -1,4 +1,4 @@
-"""Runs of the incident's suite with a learner's files: orders that nobody can foresee, further
+"""Runs of the incident's suite with a learner's files: orders that cannot be foreseen, further
 tests, bugs that must be noticed.
 
 Returns plain data; `lesson_10` judges them. What is hidden from learners lies beside the capstone's
@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loopbound.checks.suites import run_in_words, settings_of, short
-from loopbound.course.manifest import assignment, repository
+from loopbound.course.manifest import assignment
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun, run_suite, run_suites
 
@@ -36,7 +37,8 @@ def _folder() -> Any:
 def hidden_files(name: str) -> dict[str, str]:
     """{file: text} of the further tests of that name.
 
-    Raises ``Problem`` where they are not here.
+    Raises:
+        Problem: they are not here.
     """
     top = _folder() / "hidden" / name
     files = {
@@ -107,7 +109,7 @@ def run_mended(files: Mapping[str, str], five: Iterable[str]) -> Data:
     if not files:
         return data
     job = {"project": BACKEND, "overlay": dict(files), "limit": LIMIT, "trace": True}
-    # Nobody can write files for orders that are drawn now.
+    # No files can be written for orders that are drawn only now.
     seeds = [f"random:{secrets.randbelow(10**9)}" for _ in range(3)]
     hidden = hidden_files("suite")
     first, further = _each([job, job | {"overlay": {**files, **hidden}, "tests": list(hidden)}])

@@ -10,22 +10,18 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from loopbound.checks.plain import told
+from loopbound.checks.plain import first_difference, told
 from loopbound.checks.task import Data, TaskCheck, at, is_thing, returned, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
 
+CHECKS: dict[str, TaskCheck] = {}
+
 # 01.1 Who speaks when
 
 
-def _observe_speakers(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("speakers()", names["speakers"])
-    return watch.data()
-
-
 def _spoken(given: Mapping[str, Any]) -> Data:
-    # The evening itself, run anew on a loop of its own: what the notebook says is what is compared
+    # The evening itself, run again on a loop of its own: what the notebook says is what is compared
     # with.
     spoken: list[str] = []
     with Watch(given) as watch:
@@ -63,9 +59,7 @@ def _judge_speakers(data: Data) -> Verdict:
             f"The evening spoke {len(spoken)} lines, each of them once; yours are {len(said)}.",
         )
     place = {line: position for position, line in enumerate(said)}
-    right = next(
-        n for n, (mine, theirs) in enumerate(zip(said, spoken, strict=True)) if mine != theirs
-    )
+    right = first_difference(said, spoken)
     words = (
         f"Line {right + 1} is the first in which you and the run differ: you have {said[right]!r}"
         " there."
@@ -100,10 +94,36 @@ def _judge_speakers(data: Data) -> Verdict:
     )
 
 
+CHECKS["01.1"] = TaskCheck(
+    answers=("speakers",),
+    given=("evening",),
+    facts=_spoken,
+    judge=_judge_speakers,
+    hints=(
+        (
+            "Mark the places where a turn ends: where a task has to wait, and where it returns."
+            " Does `await address(…)` have anything to wait for?"
+        ),
+        (
+            "`gather` starts the three in the order of its arguments. A task that awaits"
+            " `sleep(0)` is ready again at once, behind those that are ready already."
+        ),
+        (
+            "While mail is inside `time.sleep(0.3)`, both timers run out. The loop looks at its"
+            " timers after that turn, earliest deadline first."
+        ),
+    ),
+)
+
+
 # 01.2 All reports at once
 
 _USERS = ["mina", "joel", "aiko"]
-_SECONDS = {"mina": 0.09, "joel": 0.03, "aiko": 0.06}  # nobody ends in the order of the start
+_SECONDS = {
+    "mina": 0.09,
+    "joel": 0.03,
+    "aiko": 0.06,
+}  # the order of the ends is not that of the starts
 
 
 def _observe_reports(names: Mapping[str, Any]) -> Data:
@@ -184,6 +204,59 @@ def _draw_turns(data: Data) -> Any:
     return schedule(
         [tuple(turn) for turn in data["turns"]], "Your run: where each fetch began and ended"
     )
+
+
+CHECKS["01.2"] = TaskCheck(
+    answers=("all_reports",),
+    observe=_observe_reports,
+    judge=_judge_reports,
+    show=_draw_turns,
+    hints=(
+        (
+            "`await fetch(user)` waits to the end before the next line runs. Something has to"
+            " start all fetches before the first wait for a result."
+        ),
+        (
+            "`fetch(user)` alone makes a coroutine and starts nothing. Which function of lesson"
+            " 01 ran several coroutines together?"
+        ),
+        (
+            "`asyncio.gather(a, b, c)` runs its coroutines together and gives their results in"
+            " the order of its arguments; `*` unpacks a list into arguments."
+        ),
+    ),
+    explains=(
+        (
+            "cannot be called from a running event loop",
+            "a loop inside a loop",
+            (
+                "A loop is running already: the one that awaits your function. Await on it; it"
+                " needs no second one."
+            ),
+        ),
+        (
+            "object list can't be used in 'await'",
+            "awaited a list",
+            (
+                "A list of coroutines is no coroutine: something has to gather them into one"
+                " thing to await."
+            ),
+        ),
+        (
+            "unhashable type: 'list'",
+            "gathered a list",
+            "`gather` takes each coroutine as an argument of its own. It was handed one list.",
+        ),
+        (
+            "object generator can't be used in 'await'",
+            "awaited a list",
+            (
+                "A generator of coroutines is no coroutine: something has to gather them into"
+                " one thing to await."
+            ),
+        ),
+    ),
+)
 
 
 # 01.3 A long count that shares its loop
@@ -294,6 +367,31 @@ def _draw_count(data: Data) -> Any:
     )
 
 
+CHECKS["01.3"] = TaskCheck(
+    answers=("total",),
+    observe=_observe_count,
+    judge=_judge_count,
+    show=_draw_count,
+    hints=(
+        (
+            "`async` in front of `def` gives no turn away, and neither does a call that blocks."
+            " Only an `await` that really waits does."
+        ),
+        "Which `await` of lesson 01 asked for no time at all and still ended a turn?",
+    ),
+    explains=(
+        (
+            "can't be used in 'await' expression",
+            "awaited a number",
+            (
+                "`count` is a plain function, so what it returns is a number, and a number"
+                " cannot be awaited."
+            ),
+        ),
+    ),
+)
+
+
 # 01.4 A bell on another thread
 
 _PATIENCE = 1.0  # seconds after which a timer wakes the loop anyway
@@ -392,142 +490,45 @@ def _judge_ring(data: Data) -> Verdict:
     return passed("Loop A slept, your call woke it, and the bell was set on its own thread.")
 
 
-CHECKS = {
-    "01.1": TaskCheck(
-        answers=("speakers",),
-        given=("evening",),
-        observe=_observe_speakers,
-        facts=_spoken,
-        judge=_judge_speakers,
-        hints=(
+CHECKS["01.4"] = TaskCheck(
+    answers=("ring",),
+    observe=_observe_ring,
+    judge=_judge_ring,
+    hints=(
+        (
+            "`ring` runs on a thread that is not the loop's. Leave `bell.set` itself to the"
+            " loop, as a callback, and look at how the callback gets there."
+        ),
+        (
+            "A loop with nothing to do sleeps in `select()`. Lesson 01 used two calls to put a"
+            " callback into its queue; one of them also woke it."
+        ),
+        "Hand over the function, not its result: `bell.set` without parentheses.",
+    ),
+    explains=(
+        (
+            "no running event loop",
+            "no loop on this thread",
             (
-                "Mark the places where a turn ends: where a task has to wait, and where it returns."
-                " Does `await address(…)` have anything to wait for?"
+                "The thread that calls `ring` runs no loop. The loop that is meant came in as"
+                " an argument."
             ),
+        ),
+        (
+            "coroutine object is required",
+            "not a coroutine",
             (
-                "`gather` starts the three in the order of its arguments. A task that awaits"
-                " `sleep(0)` is ready again at once, behind those that are ready already."
+                "`bell.set()` is a plain call and gives None. A callback is handed over as a"
+                " function."
             ),
+        ),
+        (
+            "A coroutine object",
+            "not a coroutine",
             (
-                "While mail is inside `time.sleep(0.3)`, both timers run out. The loop looks at its"
-                " timers after that turn, earliest deadline first."
+                "`bell.set()` is a plain call and gives None. A callback is handed over as a"
+                " function."
             ),
         ),
     ),
-    "01.2": TaskCheck(
-        answers=("all_reports",),
-        observe=_observe_reports,
-        judge=_judge_reports,
-        show=_draw_turns,
-        hints=(
-            (
-                "`await fetch(user)` waits to the end before the next line runs. Something has to"
-                " start all fetches before the first wait for a result."
-            ),
-            (
-                "`fetch(user)` alone makes a coroutine and starts nothing. Which function of lesson"
-                " 01 ran several coroutines together?"
-            ),
-            (
-                "`asyncio.gather(a, b, c)` runs its coroutines together and gives their results in"
-                " the order of its arguments; `*` unpacks a list into arguments."
-            ),
-        ),
-        explains=(
-            (
-                "cannot be called from a running event loop",
-                "a loop inside a loop",
-                (
-                    "A loop is running already: the one that awaits your function. Await on it; it"
-                    " needs no second one."
-                ),
-            ),
-            (
-                "object list can't be used in 'await'",
-                "awaited a list",
-                (
-                    "A list of coroutines is no coroutine: something has to gather them into one"
-                    " thing to await."
-                ),
-            ),
-            (
-                "unhashable type: 'list'",
-                "gathered a list",
-                "`gather` takes each coroutine as an argument of its own. It was handed one list.",
-            ),
-            (
-                "object generator can't be used in 'await'",
-                "awaited a list",
-                (
-                    "A generator of coroutines is no coroutine: something has to gather them into"
-                    " one thing to await."
-                ),
-            ),
-        ),
-    ),
-    "01.3": TaskCheck(
-        answers=("total",),
-        observe=_observe_count,
-        judge=_judge_count,
-        show=_draw_count,
-        hints=(
-            (
-                "`async` in front of `def` gives no turn away, and neither does a call that blocks."
-                " Only an `await` that really waits does."
-            ),
-            "Which `await` of lesson 01 asked for no time at all and still ended a turn?",
-        ),
-        explains=(
-            (
-                "can't be used in 'await' expression",
-                "awaited a number",
-                (
-                    "`count` is a plain function, so what it returns is a number, and a number"
-                    " cannot be awaited."
-                ),
-            ),
-        ),
-    ),
-    "01.4": TaskCheck(
-        answers=("ring",),
-        observe=_observe_ring,
-        judge=_judge_ring,
-        hints=(
-            (
-                "`ring` runs on a thread that is not the loop's. Leave `bell.set` itself to the"
-                " loop, as a callback, and look at how the callback gets there."
-            ),
-            (
-                "A loop with nothing to do sleeps in `select()`. Lesson 01 used two calls to put a"
-                " callback into its queue; one of them also woke it."
-            ),
-            "Hand over the function, not its result: `bell.set` without parentheses.",
-        ),
-        explains=(
-            (
-                "no running event loop",
-                "no loop on this thread",
-                (
-                    "The thread that calls `ring` runs no loop. The loop that is meant came in as"
-                    " an argument."
-                ),
-            ),
-            (
-                "coroutine object is required",
-                "not a coroutine",
-                (
-                    "`bell.set()` is a plain call and gives None. A callback is handed over as a"
-                    " function."
-                ),
-            ),
-            (
-                "A coroutine object",
-                "not a coroutine",
-                (
-                    "`bell.set()` is a plain call and gives None. A callback is handed over as a"
-                    " function."
-                ),
-            ),
-        ),
-    ),
-}
+)

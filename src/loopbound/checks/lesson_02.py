@@ -12,22 +12,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from loopbound.checks.plain import told
-from loopbound.checks.task import Data, TaskCheck, is_thing, value_of
+from loopbound.checks.plain import first_difference, told
+from loopbound.checks.task import Data, TaskCheck, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
 from loopbound.loops import NamedLoop
-from loopbound.recorder import DIFFERENT, OK, Event, symptom_of
+from loopbound.recorder import DIFFERENT, OK, symptom_of
+
+CHECKS: dict[str, TaskCheck] = {}
 
 # 02.1 The life of a lock
 
 _STEPS = (("A", "take"), ("B", "share"), ("A", "take"), ("A", "share"), ("B", "share"))
-
-
-def _observe_lock(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("lock_life()", names["lock_life"])
-    return watch.data()
 
 
 def _lock_outcomes(given: Mapping[str, Any]) -> Data:
@@ -68,9 +64,7 @@ def _judge_lock(data: Data) -> Verdict:
             f"The five steps were run on loops A and B: {' → '.join(outcomes)}. You foretold each"
             " of them."
         )
-    first = next(
-        n for n, (mine, theirs) in enumerate(zip(said, outcomes, strict=True)) if mine != theirs
-    )
+    first = first_difference(said, outcomes)
     loop, use = _STEPS[first]
     words = (
         f"Step {first + 1}, `{use}` on loop {loop}, gave something else than your {said[first]!r}."
@@ -104,6 +98,25 @@ def _judge_lock(data: Data) -> Verdict:
     )
 
 
+CHECKS["02.1"] = TaskCheck(
+    answers=("lock_life",),
+    given=("take", "share"),
+    facts=_lock_outcomes,
+    judge=_judge_lock,
+    hints=(
+        (
+            "For each step ask one question: does a task have to wait for the lock in it? With"
+            " `take` alone, nobody does."
+        ),
+        "The first wait binds the lock, for good. On which loop is it?",
+        (
+            "After that, a wait on another loop is refused, and taking the free lock still"
+            " passes anywhere."
+        ),
+    ),
+)
+
+
 # 02.2 Five questions to a message
 
 _MESSAGE = re.compile(
@@ -112,12 +125,6 @@ _MESSAGE = re.compile(
     re.DOTALL,
 )
 _QUESTIONS = ("task", "code", "future", "library", "loops")
-
-
-def _observe_reading(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("reading()", names["reading"])
-    return watch.data()
 
 
 def _message_parts(given: Mapping[str, Any]) -> Data:
@@ -183,6 +190,25 @@ def _judge_reading(data: Data) -> Verdict:
             " future? The message has it in `coro=<…>`.",
         )
     return failed("misread", f"{count}\nThe task's name stands in quotation marks, after `name=`.")
+
+
+CHECKS["02.2"] = TaskCheck(
+    answers=("reading",),
+    given=("message",),
+    facts=_message_parts,
+    judge=_judge_reading,
+    hints=(
+        (
+            "Read the message from left to right: `name=` belongs to the task, `coro=` to the"
+            " code that it runs."
+        ),
+        (
+            "The word after `<Future` is a state. `cb=` lists who wants to be called when the"
+            " future is done."
+        ),
+        "You know the loops' names because you wrote the cell. Does the message know them?",
+    ),
+)
 
 
 # 02.3 One for each loop
@@ -327,10 +353,33 @@ def _judge_here(data: Data) -> Verdict:
     )
 
 
-def _draw_events(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline([Event(**event) for event in data["events"]], "Your run")
+CHECKS["02.3"] = TaskCheck(
+    answers=("one_for_each_loop",),
+    observe=_observe_here,
+    judge=_judge_here,
+    show=timeline_of("Your run"),
+    hints=(
+        (
+            "`asyncio.get_running_loop()` gives the loop that runs the caller. Keep the"
+            " mailboxes in a dictionary of `one_for_each_loop`, with a key for each loop."
+        ),
+        (
+            "An `id` is an address, and the address of a dead object is given to a new one. A"
+            " loop object itself can be a key."
+        ),
+        "A plain dictionary keeps its keys alive. `weakref.WeakKeyDictionary()` lets them go.",
+    ),
+    explains=(
+        (
+            "no running event loop",
+            "no loop yet",
+            (
+                "`one_for_each_loop` is called at import, where no loop runs. Ask for the loop"
+                " inside the function that you return."
+            ),
+        ),
+    ),
+)
 
 
 # 02.4 Carry the value, not the future
@@ -424,119 +473,51 @@ def _judge_carry(data: Data) -> Verdict:
     )
 
 
-CHECKS = {
-    "02.1": TaskCheck(
-        answers=("lock_life",),
-        given=("take", "share"),
-        observe=_observe_lock,
-        facts=_lock_outcomes,
-        judge=_judge_lock,
-        hints=(
+CHECKS["02.4"] = TaskCheck(
+    answers=("carry",),
+    observe=_observe_carry,
+    judge=_judge_carry,
+    show=timeline_of("Your run"),
+    hints=(
+        "`await order()` gives a future, and that future belongs to A. Where can it be awaited?",
+        (
+            "A future is awaited on its own loop; what comes out of it is a text, and a text"
+            " belongs to no loop."
+        ),
+        (
+            "Write a small coroutine that awaits both on A: `await (await order())`. Hand its"
+            " result to `send` on B."
+        ),
+    ),
+    explains=(
+        (
+            "attached to a different loop",
+            "future crossed",
+            "A future of loop A was awaited on loop B. Wait for it where it was made.",
+        ),
+        (
+            "Result is not set",
+            "not waited for",
             (
-                "For each step ask one question: does a task have to wait for the lock in it? With"
-                " `take` alone, nobody does."
+                "The order was not done yet. Something has to await its future, on loop A,"
+                " until it is."
             ),
-            "The first wait binds the lock, for good. On which loop is it?",
+        ),
+        (
+            "did not end",
+            "waited while A stood still",
             (
-                "After that, a wait on another loop is refused, and taking the free lock still"
-                " passes anywhere."
+                "Loop A runs inside `A.run(…)` and at no other time. What could finish the"
+                " future while your code waited?"
+            ),
+        ),
+        (
+            "runs coroutines, not Future",
+            "future run",
+            (
+                "`NamedLoop.run` takes a coroutine. A small `async def` that awaits the future"
+                " is one."
             ),
         ),
     ),
-    "02.2": TaskCheck(
-        answers=("reading",),
-        given=("message",),
-        observe=_observe_reading,
-        facts=_message_parts,
-        judge=_judge_reading,
-        hints=(
-            (
-                "Read the message from left to right: `name=` belongs to the task, `coro=` to the"
-                " code that it runs."
-            ),
-            (
-                "The word after `<Future` is a state. `cb=` lists who wants to be called when the"
-                " future is done."
-            ),
-            "You know the loops' names because you wrote the cell. Does the message know them?",
-        ),
-    ),
-    "02.3": TaskCheck(
-        answers=("one_for_each_loop",),
-        observe=_observe_here,
-        judge=_judge_here,
-        show=_draw_events,
-        hints=(
-            (
-                "`asyncio.get_running_loop()` gives the loop that runs the caller. Keep the"
-                " mailboxes in a dictionary of `one_for_each_loop`, with a key for each loop."
-            ),
-            (
-                "An `id` is an address, and the address of a dead object is given to a new one. A"
-                " loop object itself can be a key."
-            ),
-            "A plain dictionary keeps its keys alive. `weakref.WeakKeyDictionary()` lets them go.",
-        ),
-        explains=(
-            (
-                "no running event loop",
-                "no loop yet",
-                (
-                    "`one_for_each_loop` is called at import, where no loop runs. Ask for the loop"
-                    " inside the function that you return."
-                ),
-            ),
-        ),
-    ),
-    "02.4": TaskCheck(
-        answers=("carry",),
-        observe=_observe_carry,
-        judge=_judge_carry,
-        show=_draw_events,
-        hints=(
-            (
-                "`await order()` gives a future, and that future belongs to A. Where can it be"
-                " awaited?"
-            ),
-            (
-                "A future is awaited on its own loop; what comes out of it is a text, and a text"
-                " belongs to no loop."
-            ),
-            (
-                "Write a small coroutine that awaits both on A: `await (await order())`. Hand its"
-                " result to `send` on B."
-            ),
-        ),
-        explains=(
-            (
-                "attached to a different loop",
-                "future crossed",
-                "A future of loop A was awaited on loop B. Wait for it where it was made.",
-            ),
-            (
-                "Result is not set",
-                "not waited for",
-                (
-                    "The order was not done yet. Something has to await its future, on loop A,"
-                    " until it is."
-                ),
-            ),
-            (
-                "did not end",
-                "waited while A stood still",
-                (
-                    "Loop A runs inside `A.run(…)` and at no other time. What could finish the"
-                    " future while your code waited?"
-                ),
-            ),
-            (
-                "runs coroutines, not Future",
-                "future run",
-                (
-                    "`NamedLoop.run` takes a coroutine. A small `async def` that awaits the future"
-                    " is one."
-                ),
-            ),
-        ),
-    ),
-}
+)

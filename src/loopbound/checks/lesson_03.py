@@ -17,22 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import make_url
 
-from loopbound.checks.plain import told
-from loopbound.checks.task import Data, TaskCheck, at, is_thing, value_of
+from loopbound.checks.plain import first_difference, told
+from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
-from loopbound.checks.watch import Watch
+from loopbound.checks.watch import Watch, one_at_a_time
 from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.loops import NamedLoop
 from loopbound.recorder import DIFFERENT, IN_PROGRESS, OK, Event, Recorder, symptom_of
 
+CHECKS: dict[str, TaskCheck] = {}
+
 # On Windows psycopg runs on no other kind of loop, and a closed loop says the same on all systems.
 _LOOP = asyncio.SelectorEventLoop
-
-
-def _dsn(database: ScratchDatabase) -> str:
-    return make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def _drawn(data: Data) -> Any:
@@ -121,13 +118,7 @@ def _short_path(file: str) -> str:
 async def _connect(
     database: ScratchDatabase, kind: type[asyncpg.Connection] = asyncpg.Connection
 ) -> asyncpg.Connection:
-    return await asyncpg.connect(_dsn(database), connection_class=kind)
-
-
-def _observe_night(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("night()", names["night"])
-    return watch.data()
+    return await asyncpg.connect(database.dsn, connection_class=kind)
 
 
 def _night_facts(given: Mapping[str, Any]) -> Data:
@@ -223,17 +214,30 @@ def _judge_night(data: Data) -> Verdict:
     )
 
 
+CHECKS["03.1"] = TaskCheck(
+    answers=("night",),
+    given=("archive", "mail", "tidy_up"),
+    facts=_night_facts,
+    judge=_judge_night,
+    hints=(
+        "Lesson 03 has a table of three messages: who raises each, and what it tells you.",
+        (
+            "A traceback's last frame is where an error *surfaced*. An error that is thrown"
+            " into an `await` surfaces in the code that awaits."
+        ),
+        (
+            "Two of the three errors need an earlier one: a connection that is in use, and a"
+            " loop that has gone. The third needs none."
+        ),
+    ),
+)
+
+
 # 03.2 Three drivers and a nap
 
 _STEPS = ("A asks", "B asks", "A naps", "B asks", "A asks", "A asks")
 _ASKS = [f"{step}, step {number}" for number, step in enumerate(_STEPS, start=1) if "asks" in step]
 _DRIVERS = ("aiosqlite", "asyncpg", "psycopg")
-
-
-def _observe_drivers(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("five_asks()", names["five_asks"])
-    return watch.data()
 
 
 def _asked(given: Mapping[str, Any]) -> Data:
@@ -246,7 +250,7 @@ def _asked(given: Mapping[str, Any]) -> Data:
         return await (
             _connect(database)
             if driver == "asyncpg"
-            else psycopg.AsyncConnection.connect(_dsn(database), autocommit=True)
+            else psycopg.AsyncConnection.connect(database.dsn, autocommit=True)
         )
 
     outcomes: dict[str, list[str]] = {driver: [] for driver in _DRIVERS}
@@ -285,7 +289,7 @@ async def _outcome(log: Recorder, connection: Any, ask: Any) -> str:
 
 
 def _answered(database: ScratchDatabase) -> None:
-    """Waits until the server has answered whatever it was asked."""
+    """Waits until the server has answered everything that it was asked."""
     until = time.monotonic() + 5
     while (
         any(session.state == "active" for session in database.sessions())
@@ -332,14 +336,14 @@ def _judge_drivers(data: Data) -> Verdict:
         driver for driver in ("aiosqlite", "psycopg") if said[driver] != outcomes[driver]
     ]:
         driver = forgiving[0]
-        first = _first_difference(said[driver], outcomes[driver])
+        first = first_difference(said[driver], outcomes[driver])
         return failed(
             "every driver minds",
             f"With {driver}, ask {first + 1} ({_ASKS[first]}) did not give your"
             f" {said[driver][first]!r}. From where does this driver take its loop, at each call?",
         )
     mine, theirs = said["asyncpg"], outcomes["asyncpg"]
-    first = _first_difference(mine, theirs)
+    first = first_difference(mine, theirs)
     where = f"With asyncpg, ask {first + 1} ({_ASKS[first]}) did not give your {mine[first]!r}."
     if set(mine) == {OK}:
         return failed(
@@ -372,17 +376,27 @@ def _judge_drivers(data: Data) -> Verdict:
     return failed("another order", where)
 
 
-def _first_difference(mine: list[str], theirs: list[str]) -> int:
-    return next(n for n, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other)
-
-
-def _draw_drivers(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline(
-        [Event(**event) for event in data["events"] if event["kind"] != "logged"],
-        "asyncpg: five asks and a nap",
-    )
+CHECKS["03.2"] = TaskCheck(
+    answers=("five_asks",),
+    given=("ask", "nap"),
+    facts=_asked,
+    judge=_judge_drivers,
+    show=timeline_of("asyncpg: five asks and a nap", logged=False),
+    hints=(
+        (
+            "Two of the drivers take the loop that runs at each call. Only for the third one"
+            " the steps differ."
+        ),
+        (
+            "After B has crossed, asyncpg refuses until loop A has read the answer to B's"
+            " request. While A naps, A runs."
+        ),
+        (
+            "A healed connection is still A's. And a refused call on A lets A run for a moment,"
+            " which is enough to read."
+        ),
+    ),
+)
 
 
 # 03.3 Ask at its home
@@ -428,7 +442,7 @@ def _watched(
 
 
 async def _gone(connection: asyncpg.Connection) -> None:
-    """Closes a connection on its own loop, whatever a learner's code made of it."""
+    """Closes a connection on its own loop, in any state that a learner's code left it in."""
     try:
         await connection.close(timeout=1)
     except Exception:
@@ -539,6 +553,7 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
             _born(watch.recorder, _connect(database, _watched(watch.recorder, rest)))
         )
         pid = connection.get_server_pid()
+        one_at_a_time(home.loop, connection)
         with _running(home):
             reports = watch.step(
                 "B",
@@ -614,6 +629,56 @@ def _judge_home(data: Data) -> Verdict:
     )
 
 
+CHECKS["03.3"] = TaskCheck(
+    answers=("ask_at_home",),
+    observe=_observe_home,
+    judge=_judge_home,
+    show=_drawn,
+    hints=(
+        (
+            "`connection.fetchval(query)` makes a coroutine and runs nothing yet. Which loop"
+            " may run it?"
+        ),
+        (
+            "`asyncio.run_coroutine_threadsafe(connection.fetchval(query), home)` has it run at"
+            " home. `.result()` of what it gives would block the thread of loop B."
+        ),
+        (
+            "`asyncio.wrap_future(…)` makes a future of the running loop out of a"
+            " `concurrent.futures.Future`, and that one can be awaited."
+        ),
+    ),
+    explains=(
+        (
+            "attached to a different loop",
+            "asked on loop B",
+            (
+                "The connection was opened on loop A, and what waits for its answer belongs to"
+                " A. The error came up on the loop of the caller."
+            ),
+        ),
+        ("can't be used in 'await' expression", "a future of no loop", _THREADS),
+        ("can't be awaited", "a future of no loop", _THREADS),  # Python 3.14's words
+        (
+            "asyncio.run() cannot be called",
+            "a loop in a loop",
+            (
+                "`asyncio.run` makes a new loop, and loop B runs in this thread already. The"
+                " loop that is wanted runs elsewhere: `home`."
+            ),
+        ),
+        (
+            "This event loop is already running",
+            "a loop in a loop",
+            (
+                "Loop A runs already, in its own thread. It has to be handed the work, not run"
+                " once more."
+            ),
+        ),
+    ),
+)
+
+
 # 03.4 Healed where it was born
 
 _LATE = 0.4  # seconds from the start of `recover` until the server answers
@@ -647,7 +712,7 @@ def _observe_recover(names: Mapping[str, Any]) -> Data:
     with Watch(names) as watch:
         database, home = watch.database(), watch.loop("A")
         connection = home.run(_born(watch.recorder, _connect(database, _watched(watch.recorder))))
-        with psycopg.connect(_dsn(database), autocommit=True) as holder:
+        with psycopg.connect(database.dsn, autocommit=True) as holder:
             holder.execute("select pg_advisory_lock(3)")
             timer = threading.Timer(_LATE, lambda: holder.execute("select pg_advisory_unlock(3)"))
             seen["crossed"] = watch.loop("B").run(cross())
@@ -692,128 +757,38 @@ def _judge_recover(data: Data) -> Verdict:
     )
 
 
-CHECKS = {
-    "03.1": TaskCheck(
-        answers=("night",),
-        given=("archive", "mail", "tidy_up"),
-        observe=_observe_night,
-        facts=_night_facts,
-        judge=_judge_night,
-        hints=(
-            "Lesson 03 has a table of three messages: who raises each, and what it tells you.",
+CHECKS["03.4"] = TaskCheck(
+    answers=("recover",),
+    observe=_observe_recover,
+    judge=_judge_recover,
+    show=_drawn,
+    hints=(
+        "Only loop A reads this socket, and A runs only inside `A.run(…)`.",
+        (
+            "The answer comes some time later. `A.run(asyncio.sleep(0.1))` lets A look at its"
+            " sockets for a while, once."
+        ),
+        (
+            "Ask on A; where asyncpg refuses with `asyncpg.InterfaceError`, let A run a little"
+            " and ask again."
+        ),
+    ),
+    explains=(
+        (
+            "another operation is in progress",
+            "asked too soon",
             (
-                "A traceback's last frame is where an error *surfaced*. An error that is thrown"
-                " into an `await` surfaces in the code that awaits."
+                "asyncpg still waited for the answer to B's request. Had the server sent it by"
+                " then, and had loop A run since, so that it could read it?"
             ),
+        ),
+        (
+            "attached to a different loop",
+            "asked elsewhere",
             (
-                "Two of the three errors need an earlier one: a connection that is in use, and a"
-                " loop that has gone. The third needs none."
+                "The connection was asked on another loop than A, where nothing can be read"
+                " from its socket."
             ),
         ),
     ),
-    "03.2": TaskCheck(
-        answers=("five_asks",),
-        given=("ask", "nap"),
-        observe=_observe_drivers,
-        facts=_asked,
-        judge=_judge_drivers,
-        show=_draw_drivers,
-        hints=(
-            (
-                "Two of the drivers take the loop that runs at each call. Only for the third one"
-                " the steps differ."
-            ),
-            (
-                "After B has crossed, asyncpg refuses until loop A has read the answer to B's"
-                " request. While A naps, A runs."
-            ),
-            (
-                "A healed connection is still A's. And a refused call on A lets A run for a moment,"
-                " which is enough to read."
-            ),
-        ),
-    ),
-    "03.3": TaskCheck(
-        answers=("ask_at_home",),
-        observe=_observe_home,
-        judge=_judge_home,
-        show=_drawn,
-        hints=(
-            (
-                "`connection.fetchval(query)` makes a coroutine and runs nothing yet. Which loop"
-                " may run it?"
-            ),
-            (
-                "`asyncio.run_coroutine_threadsafe(connection.fetchval(query), home)` has it run at"
-                " home. `.result()` of what it gives would block the thread of loop B."
-            ),
-            (
-                "`asyncio.wrap_future(…)` makes a future of the running loop out of a"
-                " `concurrent.futures.Future`, and that one can be awaited."
-            ),
-        ),
-        explains=(
-            (
-                "attached to a different loop",
-                "asked on loop B",
-                (
-                    "The connection was opened on loop A, and what waits for its answer belongs to"
-                    " A. The error came up on the loop of the caller."
-                ),
-            ),
-            ("can't be used in 'await' expression", "a future of no loop", _THREADS),
-            ("can't be awaited", "a future of no loop", _THREADS),  # Python 3.14's words
-            (
-                "asyncio.run() cannot be called",
-                "a loop in a loop",
-                (
-                    "`asyncio.run` makes a new loop, and loop B runs in this thread already. The"
-                    " loop that is wanted runs elsewhere: `home`."
-                ),
-            ),
-            (
-                "This event loop is already running",
-                "a loop in a loop",
-                (
-                    "Loop A runs already, in its own thread. It has to be handed the work, not run"
-                    " once more."
-                ),
-            ),
-        ),
-    ),
-    "03.4": TaskCheck(
-        answers=("recover",),
-        observe=_observe_recover,
-        judge=_judge_recover,
-        show=_drawn,
-        hints=(
-            "Only loop A reads this socket, and A runs only inside `A.run(…)`.",
-            (
-                "The answer comes some time later. `A.run(asyncio.sleep(0.1))` lets A look at its"
-                " sockets for a while, once."
-            ),
-            (
-                "Ask on A; where asyncpg refuses with `asyncpg.InterfaceError`, let A run a little"
-                " and ask again."
-            ),
-        ),
-        explains=(
-            (
-                "another operation is in progress",
-                "asked too soon",
-                (
-                    "asyncpg still waited for the answer to B's request. Had the server sent it by"
-                    " then, and had loop A run since, so that it could read it?"
-                ),
-            ),
-            (
-                "attached to a different loop",
-                "asked elsewhere",
-                (
-                    "The connection was asked on another loop than A, where nothing can be read"
-                    " from its socket."
-                ),
-            ),
-        ),
-    ),
-}
+)

@@ -14,11 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from loopbound.checks.plain import told
-from loopbound.checks.task import Data, TaskCheck, at, is_thing, value_of
+from loopbound.checks.plain import first_difference, told
+from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
-from loopbound.recorder import DIFFERENT, IN_PROGRESS, OK, Event, symptom_of
+from loopbound.recorder import DIFFERENT, IN_PROGRESS, OK, symptom_of
+
+CHECKS: dict[str, TaskCheck] = {}
 
 # 04.1 Two left over
 
@@ -32,17 +34,6 @@ async def _outcome(use: Any) -> str:
     except Exception as error:
         return symptom_of(error)
     return OK
-
-
-async def _ask(engine: AsyncEngine) -> None:
-    async with engine.connect() as connection:
-        await connection.scalar(text("select 1"))
-
-
-def _observe_two(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("six_loops()", names["six_loops"])
-    return watch.data()
 
 
 def _two_left_over(given: Mapping[str, Any]) -> Data:
@@ -81,9 +72,7 @@ def _judge_two(data: Data) -> Verdict:
             f"The engine went through the loops A to F: {' → '.join(outcomes)}. You foretold each"
             " of them."
         )
-    first = next(
-        n for n, (mine, theirs) in enumerate(zip(said, outcomes, strict=True)) if mine != theirs
-    )
+    first = first_difference(said, outcomes)
     words = f"Loop {_SIX[first]} gave something else than your {said[first]!r}."
     if IN_PROGRESS in said:
         return failed(
@@ -123,12 +112,27 @@ def _judge_two(data: Data) -> Verdict:
     return failed("another order", words)
 
 
-def _draw_events(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline(
-        [Event(**event) for event in data["events"] if event["kind"] != "logged"], "The run"
-    )
+CHECKS["04.1"] = TaskCheck(
+    answers=("six_loops",),
+    given=("hold_two", "ask"),
+    facts=_two_left_over,
+    judge=_judge_two,
+    show=timeline_of("The run", logged=False),
+    hints=(
+        (
+            "Draw the queue: after A it holds two connections, both of A. A query takes from"
+            " its head and gives back to its end."
+        ),
+        (
+            "A failing ping empties the place, and the empty place goes to the end of the"
+            " queue. Whoever takes an empty place connects anew."
+        ),
+        (
+            "B and C fail and leave two empty places. D fills the first of them; E takes the"
+            " other one, which is still empty."
+        ),
+    ),
+)
 
 
 # 04.2 Ask and leave nothing
@@ -230,9 +234,46 @@ def _judge_ask(data: Data) -> Verdict:
     )
 
 
+CHECKS["04.2"] = TaskCheck(
+    answers=("ask_once",),
+    observe=_observe_ask,
+    judge=_judge_ask,
+    hints=(
+        "Giving a connection back puts it into the engine's pool. What empties the pool?",
+        (
+            "`dispose` is a coroutine function of the engine, and it has to run on the loop"
+            " that opened the connections."
+        ),
+        "`try: … finally: await engine.dispose()` runs it after an error too.",
+    ),
+    explains=(
+        (
+            "Textual SQL expression",
+            "text missing",
+            "SQLAlchemy takes a plain string for no statement: wrap it in `text(…)`.",
+        ),
+        (
+            "Not an executable object",
+            "text missing",
+            "SQLAlchemy takes a plain string for no statement: wrap it in `text(…)`.",
+        ),
+        (
+            "object AsyncConnection",
+            "connect not entered",
+            "`engine.connect()` is entered with `async with`.",
+        ),
+    ),
+)
+
+
 # 04.3 An engine for passing loops
 
 _FIVE = "ABCDE"
+
+
+async def _ask(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.scalar(text("select 1"))
 
 
 def _observe_engine(names: Mapping[str, Any]) -> Data:
@@ -273,7 +314,7 @@ def _judge_engine(data: Data) -> Verdict:
             " PostgreSQL, and the driver is asyncpg.",
         )
     bad = next((n for n, pair in enumerate(outcomes) if pair != [OK, OK]), 0)
-    if bad:  # loop A meets nobody's connection
+    if bad:  # loop A is the first: it meets no connection
         words = (
             f"Loop {_FIVE[bad]} got {' and '.join(outcomes[bad])}. What it met was made on loop"
             f" {_FIVE[bad - 1]}."
@@ -299,6 +340,36 @@ def _judge_engine(data: Data) -> Verdict:
         f"Ten queries on the loops A to {_FIVE[-1]} passed, and after each loop's work the server"
         " saw no connection."
     )
+
+
+CHECKS["04.3"] = TaskCheck(
+    answers=("make_engine",),
+    observe=_observe_engine,
+    judge=_judge_engine,
+    show=timeline_of("The run", logged=False),
+    hints=(
+        (
+            "Three engines of the lesson went through seven loops. One of them never keeps a"
+            " connection."
+        ),
+        "The option is called `poolclass`, and the class comes from `sqlalchemy.pool`.",
+    ),
+    explains=(
+        (
+            "Pool class QueuePool cannot be used with asyncio",
+            "a pool for threads",
+            "That pool is made for threads, and SQLAlchemy refuses it under asyncio.",
+        ),
+        (
+            "'str' object has no attribute",
+            "a name for a class",
+            (
+                "SQLAlchemy was handed a text where it takes a class: the class itself is"
+                " wanted, without quotation marks."
+            ),
+        ),
+    ),
+)
 
 
 # 04.4 Four rows
@@ -348,12 +419,6 @@ def _observe_engine_row(options: dict[str, Any]) -> Data:
     return {"outcomes": outcomes, "left": left}
 
 
-def _observe_rows(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("which_engine()", names["which_engine"])
-    return watch.data()
-
-
 def _engines(given: Mapping[str, Any]) -> Data:
     return {"engines": {label: name for label, (name, _) in _ROWS.items()}}
 
@@ -399,105 +464,22 @@ def _judge_rows(data: Data) -> Verdict:
     )
 
 
-CHECKS = {
-    "04.1": TaskCheck(
-        answers=("six_loops",),
-        given=("hold_two", "ask"),
-        observe=_observe_two,
-        facts=_two_left_over,
-        judge=_judge_two,
-        show=_draw_events,
-        hints=(
-            (
-                "Draw the queue: after A it holds two connections, both of A. A query takes from"
-                " its head and gives back to its end."
-            ),
-            (
-                "A failing ping empties the place, and the empty place goes to the end of the"
-                " queue. Whoever takes an empty place connects anew."
-            ),
-            (
-                "B and C fail and leave two empty places. D fills the first of them; E takes the"
-                " other one, which is still empty."
-            ),
+CHECKS["04.4"] = TaskCheck(
+    answers=("which_engine",),
+    facts=_engines,
+    judge=_judge_rows,
+    hints=(
+        (
+            "Two rows fail and two do not. Of the engines, which two reuse a connection on"
+            " another loop?"
+        ),
+        (
+            "In a failing row look at the second query on loops B, C and D: does one failure"
+            " repair anything?"
+        ),
+        (
+            "In a green row look at the last column: a pool that keeps a connection leaves a"
+            " session."
         ),
     ),
-    "04.2": TaskCheck(
-        answers=("ask_once",),
-        observe=_observe_ask,
-        judge=_judge_ask,
-        hints=(
-            "Giving a connection back puts it into the engine's pool. What empties the pool?",
-            (
-                "`dispose` is a coroutine function of the engine, and it has to run on the loop"
-                " that opened the connections."
-            ),
-            "`try: … finally: await engine.dispose()` runs it after an error too.",
-        ),
-        explains=(
-            (
-                "Textual SQL expression",
-                "text missing",
-                "SQLAlchemy takes a plain string for no statement: wrap it in `text(…)`.",
-            ),
-            (
-                "Not an executable object",
-                "text missing",
-                "SQLAlchemy takes a plain string for no statement: wrap it in `text(…)`.",
-            ),
-            (
-                "object AsyncConnection",
-                "connect not entered",
-                "`engine.connect()` is entered with `async with`.",
-            ),
-        ),
-    ),
-    "04.3": TaskCheck(
-        answers=("make_engine",),
-        observe=_observe_engine,
-        judge=_judge_engine,
-        show=_draw_events,
-        hints=(
-            (
-                "Three engines of the lesson went through seven loops. One of them never keeps a"
-                " connection."
-            ),
-            "The option is called `poolclass`, and the class comes from `sqlalchemy.pool`.",
-        ),
-        explains=(
-            (
-                "Pool class QueuePool cannot be used with asyncio",
-                "a pool for threads",
-                "That pool is made for threads, and SQLAlchemy refuses it under asyncio.",
-            ),
-            (
-                "'str' object has no attribute",
-                "a name for a class",
-                (
-                    "SQLAlchemy was handed a text where it takes a class: the class itself is"
-                    " wanted, without quotation marks."
-                ),
-            ),
-        ),
-    ),
-    "04.4": TaskCheck(
-        answers=("which_engine",),
-        observe=_observe_rows,
-        facts=_engines,
-        judge=_judge_rows,
-        hints=(
-            (
-                "Two rows fail and two do not. Of the engines, which two reuse a connection on"
-                " another loop?"
-            ),
-            (
-                "In a failing row look at the second query on loops B, C and D: does one failure"
-                " repair anything?"
-            ),
-            (
-                "In a green row look at the last column: a pool that keeps a connection leaves a"
-                " session."
-            ),
-        ),
-    ),
-}
+)

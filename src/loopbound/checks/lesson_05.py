@@ -9,12 +9,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from loopbound.checks.plain import plain, told
-from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders, short
+from loopbound.checks.plain import told
+from loopbound.checks.suites import (
+    LIMIT,
+    files_of,
+    judge_suite,
+    key_of,
+    miscounting,
+    run_orders,
+    short,
+)
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
-from loopbound.checks.watch import Watch
 from loopbound.suite import SuiteRun, run_suite
+
+CHECKS: dict[str, TaskCheck] = {}
 
 
 @functools.lru_cache(maxsize=4)
@@ -42,20 +51,10 @@ def _as_found(suite: str) -> Data:
 
 
 def _found(given: Mapping[str, Any]) -> Data:
-    return _as_found(json.dumps(plain(given["SUITE"])))
-
-
-def _observed(names: Mapping[str, Any], answer: str) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step(f"{answer}()", names[answer])
-    return watch.data()
+    return _as_found(key_of(given["SUITE"]))
 
 
 # 05.1 Who fails?
-
-
-def _observe_failing(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "failing")
 
 
 def _judge_failing(data: Data) -> Verdict:
@@ -113,11 +112,25 @@ def _judge_failing(data: Data) -> Verdict:
     )
 
 
+CHECKS["05.1"] = TaskCheck(
+    answers=("failing",),
+    given=("SUITE",),
+    facts=_found,
+    judge=_judge_failing,
+    hints=(
+        (
+            "Each async test has a loop of its own, and one connection is in use at a time: the"
+            " pool has one place that matters."
+        ),
+        (
+            "Note after each test what stands in that place: nothing, a connection of this"
+            " test, or an emptied place after a failed ping."
+        ),
+    ),
+)
+
+
 # 05.2 Who left it?
-
-
-def _observe_left(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "left_by")
 
 
 def _judge_left(data: Data) -> Verdict:
@@ -158,11 +171,22 @@ def _judge_left(data: Data) -> Verdict:
     )
 
 
+CHECKS["05.2"] = TaskCheck(
+    answers=("left_by",),
+    given=("SUITE",),
+    facts=_found,
+    judge=_judge_left,
+    hints=(
+        "A failing test met a connection that an earlier test had made and given back.",
+        (
+            "A test that fails at its ping empties the place. Who connected last before each"
+            " failing test?"
+        ),
+    ),
+)
+
+
 # 05.3 A conftest
-
-
-def _observe_conftest(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "conftest")
 
 
 def _run_with(data: Data, given: Mapping[str, Any]) -> Data:
@@ -222,58 +246,24 @@ def _judge_conftest(data: Data) -> Verdict:
     return passed(f"{words} With a bug in the backend the suite failed, as it should.")
 
 
-CHECKS = {
-    "05.1": TaskCheck(
-        answers=("failing",),
-        given=("SUITE",),
-        observe=_observe_failing,
-        facts=_found,
-        judge=_judge_failing,
-        hints=(
-            (
-                "Each async test has a loop of its own, and one connection is in use at a time: the"
-                " pool has one place that matters."
-            ),
-            (
-                "Note after each test what stands in that place: nothing, a connection of this"
-                " test, or an emptied place after a failed ping."
-            ),
+CHECKS["05.3"] = TaskCheck(
+    answers=("conftest",),
+    given=("SUITE",),
+    facts=_found,
+    settle=_run_with,
+    judge=_judge_conftest,
+    hints=(
+        (
+            "`test_auth.py` of the incident emptied the pool after each of its tests. A fixture"
+            " can do that for all of them."
+        ),
+        (
+            "An async fixture with `yield` runs what follows it after the test, on the test's"
+            " own loop. `autouse=True` gives it to every test."
+        ),
+        (
+            "After the `yield`: `await engine.dispose()`, with `from backend import engine` at"
+            " the top of the file."
         ),
     ),
-    "05.2": TaskCheck(
-        answers=("left_by",),
-        given=("SUITE",),
-        observe=_observe_left,
-        facts=_found,
-        judge=_judge_left,
-        hints=(
-            "A failing test met a connection that an earlier test had made and given back.",
-            (
-                "A test that fails at its ping empties the place. Who connected last before each"
-                " failing test?"
-            ),
-        ),
-    ),
-    "05.3": TaskCheck(
-        answers=("conftest",),
-        given=("SUITE",),
-        observe=_observe_conftest,
-        facts=_found,
-        settle=_run_with,
-        judge=_judge_conftest,
-        hints=(
-            (
-                "`test_auth.py` of the incident emptied the pool after each of its tests. A fixture"
-                " can do that for all of them."
-            ),
-            (
-                "An async fixture with `yield` runs what follows it after the test, on the test's"
-                " own loop. `autouse=True` gives it to every test."
-            ),
-            (
-                "After the `yield`: `await engine.dispose()`, with `from backend import engine` at"
-                " the top of the file."
-            ),
-        ),
-    ),
-}
+)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import asyncpg
-from sqlalchemy import make_url, text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from loopbound.checks.plain import told
@@ -27,11 +27,9 @@ from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.loops import NamedLoop
 from loopbound.suite import SuiteRun
 
+CHECKS: dict[str, TaskCheck] = {}
+
 _PATIENCE = 5.0  # seconds for a session to be where it has to be; it takes milliseconds
-
-
-def _dsn(database: ScratchDatabase) -> str:
-    return make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 # A hang that is really made
@@ -70,7 +68,7 @@ class _Hang:
         return self
 
     async def _begin(self, part: _Part) -> None:
-        connection = self.connections[part.name] = await asyncpg.connect(_dsn(self._database))
+        connection = self.connections[part.name] = await asyncpg.connect(self._database.dsn)
         for statement in part.statements[: len(part.statements) - part.waits]:
             await connection.execute(statement)
         if part.waits:
@@ -177,12 +175,6 @@ async def _evening_rows(database: ScratchDatabase) -> list[Data]:
         return hang.rows()
 
 
-def _observe_culprit(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("reading()", names["reading"])
-    return watch.data()
-
-
 def _evening_facts(given: Mapping[str, Any]) -> Data:
     """What the rows say, and what really goes on once the culprit's transaction is over, or once
     TRUNCATE is cancelled.
@@ -281,6 +273,27 @@ def _judge_culprit(data: Data) -> Verdict:
     )
 
 
+CHECKS["06.1"] = TaskCheck(
+    answers=("reading",),
+    facts=_evening_facts,
+    judge=_judge_culprit,
+    hints=(
+        (
+            "The last column says whom a session waits for. Start with one that waits, and go"
+            " from name to name."
+        ),
+        (
+            "A session that waits for a `Lock` is somebody's victim. The culprit waits for"
+            " nobody's lock."
+        ),
+        (
+            "TRUNCATE bears no other lock on the table, and whoever comes after it queues"
+            " behind it. Two readers bear each other."
+        ),
+    ),
+)
+
+
 # 06.2 Find the blockers
 
 _QUEUE = (
@@ -306,7 +319,7 @@ def _observe_blockers(names: Mapping[str, Any]) -> Data:
         return await found if inspect.isawaitable(found) else found
 
     async def connected() -> asyncpg.Connection:
-        return await asyncpg.connect(_dsn(database))
+        return await asyncpg.connect(database.dsn)
 
     with Watch(names) as watch:
         database, server, mine = watch.database(), watch.loop("A"), watch.loop("B")
@@ -434,10 +447,37 @@ def _named(names: Sequence[str]) -> str:
     )
 
 
+CHECKS["06.2"] = TaskCheck(
+    answers=("blockers",),
+    observe=_observe_blockers,
+    judge=_judge_blockers,
+    hints=(
+        (
+            'The server has a function for one step: `await connection.fetchval("select'
+            ' pg_blocking_pids($1)", pid)` gives a list.'
+        ),
+        (
+            "Each of these may wait itself: ask the same question about it. One that gets an"
+            " empty list stands at an end."
+        ),
+        (
+            "A function may await itself. What does one of these contribute whose own answer is"
+            " the empty set, and what one whose answer is not?"
+        ),
+    ),
+)
+
+
 # 06.3 Two waits, two limits
 
 # Seconds: a wait that has to end well, work that is slow, and when a wait counts as unlimited.
 _SHORT, _LONGER, _CUT = (0.2, 1.3, 2.5)
+
+
+_SOMEONE_WAITS = """
+    select exists (select from pg_locks join pg_database on pg_database.oid = database
+                   where not granted and datname = current_database())
+"""
 
 
 async def _ended(work: Any) -> str:
@@ -456,13 +496,13 @@ async def _ended(work: Any) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _held(database: ScratchDatabase) -> AsyncIterator[None]:
-    """Somebody else's transaction, which has read the table."""
-    connection = await asyncpg.connect(_dsn(database))
+async def _held(database: ScratchDatabase) -> AsyncIterator[asyncpg.Connection]:
+    """Another user's transaction, which has read the table."""
+    connection = await asyncpg.connect(database.dsn)
     try:
         async with connection.transaction():
             await connection.fetchval("select count(*) from reports")
-            yield
+            yield connection
     finally:
         await connection.close()
 
@@ -480,9 +520,12 @@ async def _wait_for_pool(engine: AsyncEngine, database: ScratchDatabase) -> Data
 
     async with engine.connect() as connection:
         await _used(connection)
+        opened: list[Any] = []  # what began to open, however long that takes
+        event.listen(engine.sync_engine, "do_connect", lambda *more: opened.append(more))
         short = asyncio.create_task(_ended(asks()))
         await asyncio.sleep(_SHORT)
-        second = "came" if short.done() and short.result() == "ok" else ""
+        came = opened or (short.done() and short.result() == "ok")
+        second = "came" if came else ""
     short_wait = await short
     if second:
         return {"second": second, "short": short_wait, "long": ""}
@@ -496,8 +539,13 @@ async def _wait_for_lock(engine: AsyncEngine, database: ScratchDatabase) -> Data
         async with engine.begin() as connection:
             await connection.execute(text("truncate reports"))
 
-    async with _held(database):
+    async with _held(database) as holder:
         short = asyncio.create_task(_ended(cleans()))
+        # From the moment at which it waits, which on a busy machine comes late.
+        while not short.done():
+            if await holder.fetchval(_SOMEONE_WAITS):
+                break
+            await asyncio.sleep(0.005)
         await asyncio.sleep(_SHORT)
     short_wait = await short
     async with _held(database):
@@ -625,6 +673,64 @@ def _judge_limits(data: Data) -> Verdict:
     )
 
 
+CHECKS["06.3"] = TaskCheck(
+    answers=("make_engine",),
+    observe=_observe_limits,
+    judge=_judge_limits,
+    hints=(
+        (
+            "One wait happens in this process, in the engine's pool; the other one happens on"
+            " the server. Each has its own limit."
+        ),
+        (
+            "The lesson's table of hangs names a limit for each. Of the server's limits, one"
+            " counts the time that is spent waiting for a lock, and nothing else."
+        ),
+        (
+            "`pool_timeout` is a number of seconds, an argument of the engine. A setting of the"
+            ' server goes into `connect_args={"server_settings": {…}}`, as a text with its'
+            " unit."
+        ),
+    ),
+    explains=(
+        (
+            "unexpected keyword argument",
+            "a setting in the wrong place",
+            (
+                "asyncpg's `connect` has no such argument: what the server is to keep goes into"
+                " its `server_settings`."
+            ),
+        ),
+        (
+            "/NullPool/",
+            "a pool without a wait",
+            (
+                "`NullPool` opens a connection for each that asks, so it has no wait to limit."
+                " This engine may have one connection."
+            ),
+        ),
+        (
+            "Invalid argument(s)",
+            "a setting in the wrong place",
+            (
+                "`create_async_engine` has no such argument: what the server is to keep is"
+                " asked for when a connection is made, through `connect_args`."
+            ),
+        ),
+        (
+            "has no attribute 'encode'",
+            "a number for a text",
+            "The server's settings are texts, such as those of the lesson, with a unit.",
+        ),
+        (
+            "Dict[str, str]",
+            "a number for a text",
+            "The server's settings are texts, such as those of the lesson, with a unit.",
+        ),
+    ),
+)
+
+
 # 06.4 A suite that hangs
 
 _HUNG = 10.0  # seconds for three small tests
@@ -645,12 +751,6 @@ async def test_no_transaction_is_open():
         await connection.close()
     assert not left
 """  # noqa: E501
-
-
-def _observe_mended(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("conftest()", names["conftest"])
-    return watch.data()
 
 
 def _mended(data: Data, given: Mapping[str, Any]) -> Data:
@@ -744,121 +844,23 @@ def _judge_mended(data: Data) -> Verdict:
     )
 
 
-CHECKS = {
-    "06.1": TaskCheck(
-        answers=("reading",),
-        observe=_observe_culprit,
-        facts=_evening_facts,
-        judge=_judge_culprit,
-        hints=(
-            (
-                "The last column says whom a session waits for. Start with one that waits, and go"
-                " from name to name."
-            ),
-            (
-                "A session that waits for a `Lock` is somebody's victim. The culprit waits for"
-                " nobody's lock."
-            ),
-            (
-                "TRUNCATE bears no other lock on the table, and whoever comes after it queues"
-                " behind it. Two readers bear each other."
-            ),
+CHECKS["06.4"] = TaskCheck(
+    answers=("conftest",),
+    given=("SUITE",),
+    settle=_mended,
+    judge=_judge_mended,
+    hints=(
+        (
+            "`run_suite(SUITE, limit=5).sessions` shows the hang: one session waits for a lock,"
+            " the other one is idle in transaction. Which fixture made that one?"
+        ),
+        (
+            "A fixture that *returns* hands out and forgets. One that *yields* goes on after"
+            " the test."
+        ),
+        (
+            'After the `yield`, the backend\'s own `await close_stream("mina")` ends the'
+            " session and its transaction."
         ),
     ),
-    "06.2": TaskCheck(
-        answers=("blockers",),
-        observe=_observe_blockers,
-        judge=_judge_blockers,
-        hints=(
-            (
-                'The server has a function for one step: `await connection.fetchval("select'
-                ' pg_blocking_pids($1)", pid)` gives a list.'
-            ),
-            (
-                "Each of these may wait itself: ask the same question about it. One that gets an"
-                " empty list stands at an end."
-            ),
-            (
-                "A function may await itself. What does one of these contribute whose own answer is"
-                " the empty set, and what one whose answer is not?"
-            ),
-        ),
-    ),
-    "06.3": TaskCheck(
-        answers=("make_engine",),
-        observe=_observe_limits,
-        judge=_judge_limits,
-        hints=(
-            (
-                "One wait happens in this process, in the engine's pool; the other one happens on"
-                " the server. Each has its own limit."
-            ),
-            (
-                "The lesson's table of hangs names a limit for each. Of the server's limits, one"
-                " counts the time that is spent waiting for a lock, and nothing else."
-            ),
-            (
-                "`pool_timeout` is a number of seconds, an argument of the engine. A setting of the"
-                ' server goes into `connect_args={"server_settings": {…}}`, as a text with its'
-                " unit."
-            ),
-        ),
-        explains=(
-            (
-                "unexpected keyword argument",
-                "a setting in the wrong place",
-                (
-                    "asyncpg's `connect` has no such argument: what the server is to keep goes into"
-                    " its `server_settings`."
-                ),
-            ),
-            (
-                "/NullPool/",
-                "a pool without a wait",
-                (
-                    "`NullPool` opens a connection for each that asks, so it has no wait to limit."
-                    " This engine may have one connection."
-                ),
-            ),
-            (
-                "Invalid argument(s)",
-                "a setting in the wrong place",
-                (
-                    "`create_async_engine` has no such argument: what the server is to keep is"
-                    " asked for when a connection is made, through `connect_args`."
-                ),
-            ),
-            (
-                "has no attribute 'encode'",
-                "a number for a text",
-                "The server's settings are texts, such as those of the lesson, with a unit.",
-            ),
-            (
-                "Dict[str, str]",
-                "a number for a text",
-                "The server's settings are texts, such as those of the lesson, with a unit.",
-            ),
-        ),
-    ),
-    "06.4": TaskCheck(
-        answers=("conftest",),
-        given=("SUITE",),
-        observe=_observe_mended,
-        settle=_mended,
-        judge=_judge_mended,
-        hints=(
-            (
-                "`run_suite(SUITE, limit=5).sessions` shows the hang: one session waits for a lock,"
-                " the other one is idle in transaction. Which fixture made that one?"
-            ),
-            (
-                "A fixture that *returns* hands out and forgets. One that *yields* goes on after"
-                " the test."
-            ),
-            (
-                'After the `yield`, the backend\'s own `await close_stream("mina")` ends the'
-                " session and its transaction."
-            ),
-        ),
-    ),
-}
+)

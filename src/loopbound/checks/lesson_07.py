@@ -5,7 +5,6 @@ green suites apart, mend a recipe.
 from __future__ import annotations
 
 import gc
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -16,20 +15,19 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
-from loopbound.checks.plain import plain, told
-from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders
-from loopbound.checks.task import Data, TaskCheck, is_thing, value_of
+from loopbound.checks.plain import first_difference, told
+from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders, tests_of
+from loopbound.checks.task import Data, TaskCheck, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.checks.watch import Watch
 from loopbound.database import ScratchDatabase
-from loopbound.recorder import OK, Event, symptom_in, symptom_of
-from loopbound.suite import SuiteRun, run_suite, run_suites
+from loopbound.recorder import OK, symptom_in, symptom_of
+from loopbound.suite import SuiteRun, run_suites
+
+CHECKS: dict[str, TaskCheck] = {}
 
 
-def _observed(names: Mapping[str, Any], answer: str) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step(f"{answer}()", names[answer])
-    return watch.data()
+# 07.1 Six steps, two pools
 
 
 def _sessions(database: ScratchDatabase) -> int:
@@ -41,13 +39,6 @@ def _sessions(database: ScratchDatabase) -> int:
         seen = now
         time.sleep(0.1)
     return seen
-
-
-# 07.1 Six steps, two pools
-
-
-def _observe_steps(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "six_numbers")
 
 
 def _six_steps(given: Mapping[str, Any]) -> Data:
@@ -92,9 +83,7 @@ def _judge_steps(data: Data) -> Verdict:
             f"The six steps were run. After them the server saw {', '.join(map(str, counts))}"
             " sessions, as you foretold."
         )
-    first = next(
-        n for n, (mine, theirs) in enumerate(zip(said, counts, strict=True)) if mine != theirs
-    )
+    first = first_difference(said, counts)
     words = (
         f"After step {first + 1} the server saw another number of sessions than your {said[first]}."
     )
@@ -140,22 +129,24 @@ def _judge_steps(data: Data) -> Verdict:
     )
 
 
-def _draw_steps(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline(
-        [Event(**event) for event in data["events"] if event["kind"] != "logged"],
-        "The six steps, and the old pool's own end",
-    )
-
-
-def _draw_tidy(data: Data) -> Any:
-    from loopbound.figures import timeline
-
-    return timeline(
-        [Event(**event) for event in data["events"]],
-        "An open owner, A, and a closed one, C; each time a query on another loop",
-    )
+CHECKS["07.1"] = TaskCheck(
+    answers=("six_numbers",),
+    given=("take_three", "give_back", "ask"),
+    facts=_six_steps,
+    judge=_judge_steps,
+    show=timeline_of("The six steps, and the old pool's own end", logged=False),
+    hints=(
+        (
+            "Draw two boxes, the first pool and the second, and a place for what is held. Move"
+            " the connections step by step."
+        ),
+        (
+            "Dispose closes what stands in the engine's pool, and then the engine has a new"
+            " one. A held connection is in neither."
+        ),
+        "A connection goes back to the pool it came from. Who would ever close it there?",
+    ),
+)
 
 
 # 07.2 Tidy up by the rule
@@ -212,8 +203,8 @@ def _observe_tidy(names: Mapping[str, Any]) -> Data:
                     )
                 )
                 cases.append(case)
-            # The check tidies up too, whatever the answer did: nothing of it may be collected, with
-            # a warning, in a later cell.
+            # The check tidies up too, also behind a right answer: nothing of it may be
+            # collected, with a warning, in a later cell.
             watch.step(
                 spare,
                 "the check's own dispose",
@@ -256,7 +247,7 @@ def _judge_tidy(data: Data) -> Verdict:
             and not case["left"]
             and len(data["cases"]) > 1
         ):
-            # this owner's connections were closed, so the dispose that nobody awaited is the other
+            # this owner's connections were closed, so the dispose that was not awaited is the other
             # one's
             continue
         if "dispose" in awaited:
@@ -301,6 +292,43 @@ def _judge_tidy(data: Data) -> Verdict:
     )
 
 
+CHECKS["07.2"] = TaskCheck(
+    answers=("tidy",),
+    observe=_observe_tidy,
+    judge=_judge_tidy,
+    show=timeline_of("An open owner, A, and a closed one, C; each time a query on another loop"),
+    hints=(
+        (
+            "The lesson ends its six ways with a rule of two lines: one for an owner that is"
+            " open, one for an owner that is gone."
+        ),
+        (
+            "`owner.closed` tells which it is. `owner.run(…)` runs a coroutine on that loop and"
+            " waits for it."
+        ),
+        (
+            "Where the owner is gone, `close=False` swaps the pool and does not try to close"
+            " anything; any open loop can run it."
+        ),
+    ),
+    explains=(
+        (
+            "Event loop is closed",
+            "a closed owner asked",
+            "That loop runs nothing any more. Which loop is still there?",
+        ),
+        (
+            "runs coroutines, not",
+            "no coroutine",
+            (
+                "`run` wants the coroutine itself: call `engine.dispose(…)` inside its"
+                " brackets, without `await`."
+            ),
+        ),
+    ),
+)
+
+
 # 07.3 Four green suites
 
 _SUITE = {
@@ -329,7 +357,8 @@ async def test_summary(): assert await count("reports") > 3
     ),
     "pyproject.toml": '[tool.pytest.ini_options]\nasyncio_mode = "auto"\n',
 }
-# The collector is kept away, so that what nobody closed stays to be counted.
+# The garbage collector is off, so that what was not closed can be counted.
+# The collector is kept away, so that what was not closed stays to be counted.
 _CONFTEST = """
 import gc, pytest, pytest_asyncio
 from backend import engine
@@ -394,10 +423,6 @@ def _green_rows() -> dict[str, Data]:
     return rows
 
 
-def _observe_ways(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "which_way")
-
-
 def _ways(given: Mapping[str, Any]) -> Data:
     return {"ways": {label: name for label, (name, _, _) in _WAYS.items()}}
 
@@ -449,21 +474,22 @@ def _judge_ways(data: Data) -> Verdict:
     )
 
 
+CHECKS["07.3"] = TaskCheck(
+    answers=("which_way",),
+    facts=_ways,
+    judge=_judge_ways,
+    hints=(
+        "Each row answers two questions: did the pool log errors, and did sessions stay?",
+        "Only the loop that opened a connection closes it quietly and at once. That is one row.",
+        (
+            "`close=False` tries nothing, so nothing goes wrong and nobody says goodbye. From"
+            " another loop the goodbye still reaches the server."
+        ),
+    ),
+)
+
+
 # 07.4 A recipe to mend
-
-
-def _observe_mended(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "mended")
-
-
-@lru_cache(maxsize=4)
-def _tests_of(suite: str) -> Data:
-    run = run_suite(json.loads(suite), limit=LIMIT)
-    return {"ids": [test.id for test in run.tests]}
-
-
-def _as_written(given: Mapping[str, Any]) -> Data:
-    return _tests_of(json.dumps(plain(given["SUITE"] | {"conftest.py": given["RECIPE"]})))
 
 
 def _run_mended(data: Data, given: Mapping[str, Any]) -> Data:
@@ -541,95 +567,21 @@ def _judge_mended(data: Data) -> Verdict:
     )
 
 
-CHECKS: dict[str, TaskCheck] = {
-    "07.1": TaskCheck(
-        answers=("six_numbers",),
-        given=("take_three", "give_back", "ask"),
-        observe=_observe_steps,
-        facts=_six_steps,
-        judge=_judge_steps,
-        show=_draw_steps,
-        hints=(
-            (
-                "Draw two boxes, the first pool and the second, and a place for what is held. Move"
-                " the connections step by step."
-            ),
-            (
-                "Dispose closes what stands in the engine's pool, and then the engine has a new"
-                " one. A held connection is in neither."
-            ),
-            "A connection goes back to the pool it came from. Who would ever close it there?",
+CHECKS["07.4"] = TaskCheck(
+    answers=("mended",),
+    given=("SUITE", "RECIPE"),
+    facts=lambda given: {"ids": tests_of(given["SUITE"] | {"conftest.py": given["RECIPE"]})},
+    settle=_run_mended,
+    judge=_judge_mended,
+    hints=(
+        "One mistake is loud: a name is imported where the fixtures cannot see it.",
+        (
+            "The other two are silent. Look at the pool: is every connection given back, and"
+            " which loop closes it?"
+        ),
+        (
+            "A fixture that gives something back needs a `yield`, inside `async with"
+            " engine.connect() as connection`. The dispose belongs on the test's own loop."
         ),
     ),
-    "07.2": TaskCheck(
-        answers=("tidy",),
-        observe=_observe_tidy,
-        judge=_judge_tidy,
-        show=_draw_tidy,
-        hints=(
-            (
-                "The lesson ends its six ways with a rule of two lines: one for an owner that is"
-                " open, one for an owner that is gone."
-            ),
-            (
-                "`owner.closed` tells which it is. `owner.run(…)` runs a coroutine on that loop and"
-                " waits for it."
-            ),
-            (
-                "Where the owner is gone, `close=False` swaps the pool and does not try to close"
-                " anything; any open loop can run it."
-            ),
-        ),
-        explains=(
-            (
-                "Event loop is closed",
-                "a closed owner asked",
-                "That loop runs nothing any more. Which loop is still there?",
-            ),
-            (
-                "runs coroutines, not",
-                "no coroutine",
-                (
-                    "`run` wants the coroutine itself: call `engine.dispose(…)` inside its"
-                    " brackets, without `await`."
-                ),
-            ),
-        ),
-    ),
-    "07.3": TaskCheck(
-        answers=("which_way",),
-        observe=_observe_ways,
-        facts=_ways,
-        judge=_judge_ways,
-        hints=(
-            "Each row answers two questions: did the pool log errors, and did sessions stay?",
-            (
-                "Only the loop that opened a connection closes it quietly and at once. That is one"
-                " row."
-            ),
-            (
-                "`close=False` tries nothing, so nothing goes wrong and nobody says goodbye. From"
-                " another loop the goodbye still reaches the server."
-            ),
-        ),
-    ),
-    "07.4": TaskCheck(
-        answers=("mended",),
-        given=("SUITE", "RECIPE"),
-        observe=_observe_mended,
-        facts=_as_written,
-        settle=_run_mended,
-        judge=_judge_mended,
-        hints=(
-            "One mistake is loud: a name is imported where the fixtures cannot see it.",
-            (
-                "The other two are silent. Look at the pool: is every connection given back, and"
-                " which loop closes it?"
-            ),
-            (
-                "A fixture that gives something back needs a `yield`, inside `async with"
-                " engine.connect() as connection`. The dispose belongs on the test's own loop."
-            ),
-        ),
-    ),
-}
+)

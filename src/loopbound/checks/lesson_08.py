@@ -9,46 +9,31 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from loopbound.checks.plain import plain, told
+from loopbound.checks.plain import told
 from loopbound.checks.suites import (
     LIMIT,
     SeededBug,
     files_of,
     judge_suite,
+    key_of,
     run_in_words,
     run_orders,
     settings_of,
     short,
+    tests_of,
 )
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
-from loopbound.checks.watch import Watch
 from loopbound.recorder import DIFFERENT, OK
 from loopbound.suite import SuiteRun, run_suite
 
-_MISMATCH = "ScopeMismatch"
-
-
-def _observed(names: Mapping[str, Any], answer: str) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step(f"{answer}()", names[answer])
-    return watch.data()
-
-
-def _key(suite: Mapping[str, str]) -> str:
-    return json.dumps(plain(dict(suite)))
-
-
-@lru_cache(maxsize=8)
-def _tests_of(suite: str) -> list[str]:
-    return list(run_suite(json.loads(suite), options=["--collect-only"], limit=LIMIT).not_run)
+CHECKS: dict[str, TaskCheck] = {}
 
 
 # 08.1 Six pairs
 
 
-def _observe_pairs(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "six_outcomes")
+_MISMATCH = "ScopeMismatch"
 
 
 @lru_cache(maxsize=4)
@@ -118,6 +103,28 @@ def _judge_pairs(data: Data) -> Verdict:
     )
 
 
+CHECKS["08.1"] = TaskCheck(
+    answers=("six_outcomes",),
+    given=("PAIRS", "FILE"),
+    facts=_six_pairs,
+    judge=_judge_pairs,
+    hints=(
+        (
+            "Ask two questions of each pair. The first: does the fixture's loop live as long as"
+            " the fixture's value, which is kept for a module?"
+        ),
+        (
+            "The second: does the test run on that very loop? Here each scope has a loop of its"
+            " own, so two that are not equal are two loops."
+        ),
+        (
+            'A loop that is too short gives "ScopeMismatch", in setup. A loop that is long'
+            ' enough and is not the test\'s gives "different loop".'
+        ),
+    ),
+)
+
+
 # 08.2 One loop for all
 
 _ONE_MORE = """
@@ -127,14 +134,6 @@ _sound = count
 async def count(table):
     return await _sound(table) + 1
 """
-
-
-def _observe_table(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "pyproject")
-
-
-def _suite_tests(given: Mapping[str, Any]) -> Data:
-    return {"ids": _tests_of(_key(given["SUITE"]))}
 
 
 def _run_table(data: Data, given: Mapping[str, Any]) -> Data:
@@ -231,11 +230,30 @@ def _judge_table(data: Data) -> Verdict:
     )
 
 
+CHECKS["08.2"] = TaskCheck(
+    answers=("pyproject",),
+    given=("SUITE",),
+    facts=lambda given: {"ids": tests_of(given["SUITE"])},
+    settle=_run_table,
+    judge=_judge_table,
+    hints=(
+        (
+            "Three things have to be said: that async tests need no mark, on which loop"
+            " fixtures run, and on which loop tests run."
+        ),
+        (
+            "The two loop options begin with `asyncio_default_` and end with `_loop_scope`. The"
+            " mode is `asyncio_mode`."
+        ),
+        (
+            "The table's head is `[tool.pytest.ini_options]`, and its values are texts in"
+            " quotation marks."
+        ),
+    ),
+)
+
+
 # 08.3 The file that wins
-
-
-def _observe_culprit(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "culprit")
 
 
 @lru_cache(maxsize=16)
@@ -247,9 +265,9 @@ def _run_without(project: str, file: str) -> Data:
 
 def _as_found(given: Mapping[str, Any]) -> Data:
     return {
-        "found": _run_without(_key(given["PROJECT"]), ""),
+        "found": _run_without(key_of(given["PROJECT"]), ""),
         "files": sorted(given["PROJECT"]),
-        "ids": _tests_of(_key(given["PROJECT"])),
+        "ids": tests_of(given["PROJECT"]),
     }
 
 
@@ -262,7 +280,7 @@ def _delete(data: Data, given: Mapping[str, Any]) -> Data:
         or not file.endswith((".toml", ".ini", ".cfg"))
     ):
         return {"without": None}
-    return {"without": _run_without(_key(given["PROJECT"]), file)}
+    return {"without": _run_without(key_of(given["PROJECT"]), file)}
 
 
 def _judge_culprit(data: Data) -> Verdict:
@@ -313,15 +331,23 @@ def _judge_culprit(data: Data) -> Verdict:
     )
 
 
+CHECKS["08.3"] = TaskCheck(
+    answers=("culprit",),
+    given=("PROJECT",),
+    facts=_as_found,
+    settle=_delete,
+    judge=_judge_culprit,
+    hints=(
+        (
+            "`print(run_suite(PROJECT).output)` has the header near its top, below a warning:"
+            " one line names the file that was read, one the settings in force."
+        ),
+        "A file whose name begins with a dot is easily overlooked, by people and not by pytest.",
+    ),
+)
+
+
 # 08.4 A loop for one file
-
-
-def _observe_mark(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "mark")
-
-
-def _team_tests(given: Mapping[str, Any]) -> Data:
-    return {"ids": _tests_of(_key(given["TEAM"]))}
 
 
 _ONE_MORE_THERE = """
@@ -416,6 +442,23 @@ def _judge_mark(data: Data) -> Verdict:
     )
 
 
+CHECKS["08.4"] = TaskCheck(
+    answers=("mark",),
+    given=("TEAM",),
+    facts=lambda given: {"ids": tests_of(given["TEAM"])},
+    settle=_run_mark,
+    judge=_judge_mark,
+    hints=(
+        "The lesson's first grid has a fifth row: a mark, for one file.",
+        "A mark for a whole file is assigned to the name `pytestmark`.",
+        (
+            "`pytest.mark.asyncio` takes `loop_scope=`; which scope, the fixture in"
+            " `conftest.py` says."
+        ),
+    ),
+)
+
+
 # 08.5 Rows that stay at home
 
 _ADDED_TWICE = """
@@ -434,14 +477,6 @@ asyncio_default_fixture_loop_scope = "session"
 asyncio_default_test_loop_scope = "session"
 """
 _BACK = "test_a_rollback_undoes_what_was_not_committed"
-
-
-def _observe_isolated(names: Mapping[str, Any]) -> Data:
-    return _observed(names, "isolated")
-
-
-def _row_tests(given: Mapping[str, Any]) -> Data:
-    return {"ids": _tests_of(_key(given["ROWS"]))}
 
 
 def _run_isolated(data: Data, given: Mapping[str, Any]) -> Data:
@@ -496,104 +531,24 @@ def _judge_isolated(data: Data) -> Verdict:
     )
 
 
-CHECKS: dict[str, TaskCheck] = {
-    "08.1": TaskCheck(
-        answers=("six_outcomes",),
-        given=("PAIRS", "FILE"),
-        observe=_observe_pairs,
-        facts=_six_pairs,
-        judge=_judge_pairs,
-        hints=(
-            (
-                "Ask two questions of each pair. The first: does the fixture's loop live as long as"
-                " the fixture's value, which is kept for a module?"
-            ),
-            (
-                "The second: does the test run on that very loop? Here each scope has a loop of its"
-                " own, so two that are not equal are two loops."
-            ),
-            (
-                'A loop that is too short gives "ScopeMismatch", in setup. A loop that is long'
-                ' enough and is not the test\'s gives "different loop".'
-            ),
+CHECKS["08.5"] = TaskCheck(
+    answers=("isolated",),
+    given=("ROWS",),
+    facts=lambda given: {"ids": tests_of(given["ROWS"])},
+    settle=_run_isolated,
+    judge=_judge_isolated,
+    hints=(
+        (
+            "Begin the transaction on a connection, before there is a session, and roll back"
+            " that one after the `yield`."
+        ),
+        (
+            "`AsyncSession(bind=…, join_transaction_mode=…)` takes what the lesson gave to the"
+            " session factory."
+        ),
+        (
+            "`async with engine.connect() as connection:`, in it `outer = await"
+            " connection.begin()`, then the session, and at the end `await outer.rollback()`."
         ),
     ),
-    "08.2": TaskCheck(
-        answers=("pyproject",),
-        given=("SUITE",),
-        observe=_observe_table,
-        facts=_suite_tests,
-        settle=_run_table,
-        judge=_judge_table,
-        hints=(
-            (
-                "Three things have to be said: that async tests need no mark, on which loop"
-                " fixtures run, and on which loop tests run."
-            ),
-            (
-                "The two loop options begin with `asyncio_default_` and end with `_loop_scope`. The"
-                " mode is `asyncio_mode`."
-            ),
-            (
-                "The table's head is `[tool.pytest.ini_options]`, and its values are texts in"
-                " quotation marks."
-            ),
-        ),
-    ),
-    "08.3": TaskCheck(
-        answers=("culprit",),
-        given=("PROJECT",),
-        observe=_observe_culprit,
-        facts=_as_found,
-        settle=_delete,
-        judge=_judge_culprit,
-        hints=(
-            (
-                "`print(run_suite(PROJECT).output)` has the header near its top, below a warning:"
-                " one line names the file that was read, one the settings in force."
-            ),
-            (
-                "A file whose name begins with a dot is easily overlooked, by people and not by"
-                " pytest."
-            ),
-        ),
-    ),
-    "08.4": TaskCheck(
-        answers=("mark",),
-        given=("TEAM",),
-        observe=_observe_mark,
-        facts=_team_tests,
-        settle=_run_mark,
-        judge=_judge_mark,
-        hints=(
-            "The lesson's first grid has a fifth row: a mark, for one file.",
-            "A mark for a whole file is assigned to the name `pytestmark`.",
-            (
-                "`pytest.mark.asyncio` takes `loop_scope=`; which scope, the fixture in"
-                " `conftest.py` says."
-            ),
-        ),
-    ),
-    "08.5": TaskCheck(
-        answers=("isolated",),
-        given=("ROWS",),
-        observe=_observe_isolated,
-        facts=_row_tests,
-        settle=_run_isolated,
-        judge=_judge_isolated,
-        hints=(
-            (
-                "Begin the transaction on a connection, before there is a session, and roll back"
-                " that one after the `yield`."
-            ),
-            (
-                "`AsyncSession(bind=…, join_transaction_mode=…)` takes what the lesson gave to the"
-                " session factory."
-            ),
-            (
-                "`async with engine.connect() as connection:`, in it `outer = await"
-                " connection.begin()`, then the session, and at the end `await outer.rollback()`."
-            ),
-        ),
-    ),
-}
+)

@@ -11,16 +11,26 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from loopbound.checks.plain import plain, told
-from loopbound.checks.suites import LIMIT, files_of, judge_suite, miscounting, run_orders, short
-from loopbound.checks.task import Data, TaskCheck, at, is_thing, value_of
+from loopbound.checks.suites import (
+    LIMIT,
+    files_of,
+    judge_suite,
+    key_of,
+    miscounting,
+    run_orders,
+    short,
+)
+from loopbound.checks.task import Data, TaskCheck, at, is_thing, timeline_of, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
-from loopbound.checks.watch import Watch
+from loopbound.checks.watch import Watch, one_at_a_time
 from loopbound.loops import name_of
 from loopbound.suite import SuiteRun, run_suite, run_suites
+
+CHECKS: dict[str, TaskCheck] = {}
 
 # 09.1 Three teams, five rows
 
@@ -135,7 +145,7 @@ def five_rows(suite: Mapping[str, str]) -> Any:
             ),
             *(str(row[measure]) for measure in ("loops", "connections", "idle", "rows")),
         ]
-        for label, row in _measured(json.dumps(plain(dict(suite)))).items()
+        for label, row in _measured(key_of(suite)).items()
     }
     columns = [
         "tests passed",
@@ -147,15 +157,9 @@ def five_rows(suite: Mapping[str, str]) -> Any:
     return verdict_table(rows, columns, "Four cures and the suite as found")
 
 
-def _observe_teams(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("which_row()", names["which_row"])
-    return watch.data()
-
-
 def _rows(given: Mapping[str, Any]) -> Data:
     return {
-        "rows": _measured(json.dumps(plain(dict(given["SUITE"])))),
+        "rows": _measured(key_of(given["SUITE"])),
         "names": {label: cure[0] for label, cure in _CURES.items()},
     }
 
@@ -218,6 +222,24 @@ def _judge_teams(data: Data) -> Verdict:
     )
 
 
+CHECKS["09.1"] = TaskCheck(
+    answers=("which_row",),
+    given=("SUITE",),
+    facts=_rows,
+    judge=_judge_teams,
+    hints=(
+        (
+            "First strike out, for each team, the rows that do not meet its condition, and the"
+            " row whose tests fail. Only then compare prices."
+        ),
+        (
+            "A loop for each test shows in the second column, an idle connection in the fourth,"
+            " rows in the last."
+        ),
+    ),
+)
+
+
 # 09.2 A thread beside the server
 
 
@@ -229,6 +251,10 @@ def _observe_thread(names: Mapping[str, Any]) -> Data:
         engine = create_async_engine(database.url)
         watch.recorder.watch(engine)
         loop = watch.loop("server").loop
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def opened(connection: Any, record: Any) -> None:
+            one_at_a_time(asyncio.get_running_loop(), connection.driver_connection)
 
         async def work(mine: AsyncEngine) -> Any:
             seen["ran_on"].append(name_of(asyncio.get_running_loop()))
@@ -244,10 +270,8 @@ def _observe_thread(names: Mapping[str, Any]) -> Data:
         call = "to_thread(from_thread, loop, engine, work)"
 
         def on_server() -> bool:
-            # While two loops run in two threads, neither may touch the other's connection: asyncpg
-            # is made for one thread, and two in it at once can end the process. So the pool is
-            # empty at first, and who works on
-            # another loop is not asked again.
+            # The pool is empty at first, and who works on another loop is not asked again: a
+            # connection of one loop, met by another, would say something about the pool.
             return watch.well and set(seen["ran_on"]) <= {"server"}
 
         for number in range(2):
@@ -333,11 +357,76 @@ def _judge_thread(data: Data) -> Verdict:
     )
 
 
-def _draw_events(data: Data) -> Any:
-    from loopbound.figures import timeline
-    from loopbound.recorder import Event
-
-    return timeline([Event(**event) for event in data["events"]], "Your run")
+CHECKS["09.2"] = TaskCheck(
+    answers=("from_thread",),
+    given=("count_reports",),
+    observe=_observe_thread,
+    judge=_judge_thread,
+    show=timeline_of("Your run"),
+    hints=(
+        (
+            "The engine's connections belong to the server's loop, which is running. So the"
+            " work has to run there, and the thread to wait."
+        ),
+        (
+            "asyncio has one function that hands a coroutine to a loop of another thread. It"
+            " returns a future of `concurrent.futures`."
+        ),
+        (
+            "`asyncio.run_coroutine_threadsafe(coroutine, loop)`; the future's `result()`"
+            " waits, and raises what the coroutine raised."
+        ),
+    ),
+    explains=(
+        (
+            "attached to a different loop",
+            "a loop of its own",
+            (
+                "Server and thread share the engine's pool, and one of the two met a connection"
+                " that the other's loop had made. Which loop can use all of them?"
+            ),
+        ),
+        (
+            "operation is in progress",
+            "a loop of its own",
+            (
+                "Server and thread share the engine's pool, and one of the two met a connection"
+                " that the other's loop had made. Which loop can use all of them?"
+            ),
+        ),
+        (
+            "has no attribute 'run'",
+            "no NamedLoop",
+            (
+                "`loop` is asyncio's own, not a `NamedLoop`, and it is running already. What"
+                " hands a coroutine over to it from another thread?"
+            ),
+        ),
+        (
+            "already running",
+            "a running loop",
+            (
+                "The server's loop runs in its own thread, so no other thread can run it. What"
+                " hands a coroutine over to it?"
+            ),
+        ),
+        (
+            "no running event loop",
+            "no loop here",
+            "In the thread no loop runs: the loop that can do the work is the one you are given.",
+        ),
+        (
+            "coroutine object is required",
+            "work not called",
+            "What is handed over is a coroutine: `work(engine)`, not `work`.",
+        ),
+        (
+            "A coroutine object is required",
+            "work not called",
+            "What is handed over is a coroutine: `work(engine)`, not `work`.",
+        ),
+    ),
+)
 
 
 # 09.3 A worker's task
@@ -467,6 +556,52 @@ def _judge_worker(data: Data) -> Verdict:
     )
 
 
+CHECKS["09.3"] = TaskCheck(
+    answers=("run_task",),
+    given=("count_reports",),
+    observe=_observe_worker,
+    judge=_judge_worker,
+    show=timeline_of("Your run"),
+    hints=(
+        (
+            "`asyncio.run` makes a loop for one task and closes it. What the task leaves in the"
+            " pool belongs to that loop."
+        ),
+        (
+            "Write a coroutine function inside `run_task` that does the work and then disposes,"
+            " and give it to one `asyncio.run`."
+        ),
+        (
+            "`try: return await work(engine)` and `finally: await engine.dispose()`, both"
+            " inside that coroutine."
+        ),
+    ),
+    explains=(
+        (
+            "attached to a different loop",
+            "pool not emptied",
+            (
+                "It met the connection that the task before it had left in the pool. When"
+                " should that one have been closed?"
+            ),
+        ),
+        (
+            "a coroutine was expected",
+            "no coroutine",
+            (
+                "`asyncio.run` wants a coroutine: call the async function, and give it what"
+                " comes back."
+            ),
+        ),
+        (
+            "cannot be called from a running event loop",
+            "a loop in a loop",
+            "A loop runs one task at its top. Dispose with `await`, inside the task.",
+        ),
+    ),
+)
+
+
 # 09.4 The cheapest cure for this suite
 
 _MOST = 2  # connections that the cure may open in a run
@@ -479,13 +614,7 @@ def _as_found(suite: str) -> Data:
 
 
 def _found(given: Mapping[str, Any]) -> Data:
-    return _as_found(json.dumps(plain(dict(given["SUITE"]))))
-
-
-def _observe_cheapest(names: Mapping[str, Any]) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step("cheapest()", names["cheapest"])
-    return watch.data()
+    return _as_found(key_of(given["SUITE"]))
 
 
 def _prices(run: SuiteRun) -> Data:
@@ -555,161 +684,24 @@ def _counted(connections: int) -> str:
     return f"{connections} connection{'' if connections == 1 else 's'}"
 
 
-CHECKS = {
-    "09.1": TaskCheck(
-        answers=("which_row",),
-        given=("SUITE",),
-        observe=_observe_teams,
-        facts=_rows,
-        judge=_judge_teams,
-        hints=(
-            (
-                "First strike out, for each team, the rows that do not meet its condition, and the"
-                " row whose tests fail. Only then compare prices."
-            ),
-            (
-                "A loop for each test shows in the second column, an idle connection in the fourth,"
-                " rows in the last."
-            ),
+CHECKS["09.4"] = TaskCheck(
+    answers=("cheapest",),
+    given=("SUITE",),
+    facts=_found,
+    settle=_run_cheapest,
+    judge=_judge_cheapest,
+    hints=(
+        (
+            "A connection can serve several tests where they share its loop. Which two options"
+            " of pytest-asyncio widen the loop of fixtures and of tests?"
+        ),
+        (
+            "The two options stand in `pyproject.toml`, beside `asyncio_mode`. What is still"
+            " open at the end waits for one fixture that lives as long as the session."
+        ),
+        (
+            'A fixture with `scope="session"` and `autouse=True` that yields and then awaits'
+            " `engine.dispose()`: on the session's loop it runs last."
         ),
     ),
-    "09.2": TaskCheck(
-        answers=("from_thread",),
-        given=("count_reports",),
-        observe=_observe_thread,
-        judge=_judge_thread,
-        show=_draw_events,
-        hints=(
-            (
-                "The engine's connections belong to the server's loop, which is running. So the"
-                " work has to run there, and the thread to wait."
-            ),
-            (
-                "asyncio has one function that hands a coroutine to a loop of another thread. It"
-                " returns a future of `concurrent.futures`."
-            ),
-            (
-                "`asyncio.run_coroutine_threadsafe(coroutine, loop)`; the future's `result()`"
-                " waits, and raises what the coroutine raised."
-            ),
-        ),
-        explains=(
-            (
-                "attached to a different loop",
-                "a loop of its own",
-                (
-                    "Server and thread share the engine's pool, and one of the two met a connection"
-                    " that the other's loop had made. Which loop can use all of them?"
-                ),
-            ),
-            (
-                "operation is in progress",
-                "a loop of its own",
-                (
-                    "Server and thread share the engine's pool, and one of the two met a connection"
-                    " that the other's loop had made. Which loop can use all of them?"
-                ),
-            ),
-            (
-                "has no attribute 'run'",
-                "no NamedLoop",
-                (
-                    "`loop` is asyncio's own, not a `NamedLoop`, and it is running already. What"
-                    " hands a coroutine over to it from another thread?"
-                ),
-            ),
-            (
-                "already running",
-                "a running loop",
-                (
-                    "The server's loop runs in its own thread, so no other thread can run it. What"
-                    " hands a coroutine over to it?"
-                ),
-            ),
-            (
-                "no running event loop",
-                "no loop here",
-                (
-                    "In the thread no loop runs: the loop that can do the work is the one you are"
-                    " given."
-                ),
-            ),
-            (
-                "coroutine object is required",
-                "work not called",
-                "What is handed over is a coroutine: `work(engine)`, not `work`.",
-            ),
-            (
-                "A coroutine object is required",
-                "work not called",
-                "What is handed over is a coroutine: `work(engine)`, not `work`.",
-            ),
-        ),
-    ),
-    "09.3": TaskCheck(
-        answers=("run_task",),
-        given=("count_reports",),
-        observe=_observe_worker,
-        judge=_judge_worker,
-        show=_draw_events,
-        hints=(
-            (
-                "`asyncio.run` makes a loop for one task and closes it. What the task leaves in the"
-                " pool belongs to that loop."
-            ),
-            (
-                "Write a coroutine function inside `run_task` that does the work and then disposes,"
-                " and give it to one `asyncio.run`."
-            ),
-            (
-                "`try: return await work(engine)` and `finally: await engine.dispose()`, both"
-                " inside that coroutine."
-            ),
-        ),
-        explains=(
-            (
-                "attached to a different loop",
-                "pool not emptied",
-                (
-                    "It met the connection that the task before it had left in the pool. When"
-                    " should that one have been closed?"
-                ),
-            ),
-            (
-                "a coroutine was expected",
-                "no coroutine",
-                (
-                    "`asyncio.run` wants a coroutine: call the async function, and give it what"
-                    " comes back."
-                ),
-            ),
-            (
-                "cannot be called from a running event loop",
-                "a loop in a loop",
-                "A loop runs one task at its top. Dispose with `await`, inside the task.",
-            ),
-        ),
-    ),
-    "09.4": TaskCheck(
-        answers=("cheapest",),
-        given=("SUITE",),
-        observe=_observe_cheapest,
-        facts=_found,
-        settle=_run_cheapest,
-        judge=_judge_cheapest,
-        hints=(
-            (
-                "A connection can serve several tests where they share its loop. Which two options"
-                " of pytest-asyncio widen the loop of fixtures and of tests?"
-            ),
-            (
-                "The two options stand in `pyproject.toml`, beside `asyncio_mode`. What is still"
-                " open at the end waits for one fixture that lives as long as the session."
-            ),
-            (
-                'A fixture with `scope="session"` and `autouse=True` that yields and then awaits'
-                " `engine.dispose()`: on the session's loop it runs last."
-            ),
-        ),
-    ),
-}
+)

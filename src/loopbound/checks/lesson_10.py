@@ -16,16 +16,11 @@ from loopbound.checks.plain import plain, told
 from loopbound.checks.suites import files_of, judge_suite, run_in_words, short
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
-from loopbound.checks.watch import Watch
 from loopbound.problem import Problem
 from loopbound.recorder import DIFFERENT, symptom_in
 from loopbound.suite import BACKEND, incident, run_suite
 
-
-def _observed(names: Mapping[str, Any], answer: str) -> Data:
-    with Watch(names) as watch:
-        watch.plain_step(f"{answer}()", names[answer])
-    return watch.data()
+CHECKS: dict[str, TaskCheck] = {}
 
 
 # 10.1 Whose connection?
@@ -111,6 +106,28 @@ def _judge_met(data: Data) -> Verdict:
         f"The failing tests are right. `{wrong}` met a connection, and not one of `{said[wrong]}`."
         " Which record stood at the head of the queue?",
     )
+
+
+CHECKS["10.1"] = TaskCheck(
+    answers=("met",),
+    given=("ORDER",),
+    facts=_facts_met,
+    judge=_judge_met,
+    hints=(
+        (
+            "Lesson 05's model says who fails: keep the queue's births on paper, from the first"
+            " test to the last."
+        ),
+        (
+            "A test of reports, status or stream with `db_session` holds one connection while"
+            " its request takes another: it leaves two. A test of `test_auth.py` leaves none."
+        ),
+        (
+            "A failed ping leaves its place empty, and at the end of the queue. Who meets an"
+            " empty place connects, and its own connection stands there next."
+        ),
+    ),
+)
 
 
 # 10.2 Mend the suite
@@ -410,6 +427,28 @@ def _judge_hidden(hidden: Data, count: int) -> Verdict | None:
     return None
 
 
+CHECKS["10.2"] = TaskCheck(
+    answers=("mended",),
+    facts=_facts_found,
+    settle=_settle_mended,
+    judge=_judge_mended,
+    hints=(
+        (
+            "Lesson 09's tree: may all tests share one loop, or does each keep its own? Either"
+            " way is right here, and some answers need no line of Python."
+        ),
+        (
+            "A cure has to sit where every session comes from: at the loop, at the factory or"
+            " at the pool. `test_auth.py` has one fixture that all tests could have."
+        ),
+        (
+            "In `tests/conftest.py`, below what stands there: an async fixture with"
+            " `autouse=True` that yields, and then awaits `engine.dispose()`."
+        ),
+    ),
+)
+
+
 # 10.3 Outside pytest
 
 _WORKER = "worker"
@@ -543,67 +582,22 @@ def _judge_worker(data: Data) -> Verdict:
     )
 
 
-CHECKS = {
-    "10.1": TaskCheck(
-        answers=("met",),
-        given=("ORDER",),
-        observe=lambda names: _observed(names, "met"),
-        facts=_facts_met,
-        judge=_judge_met,
-        hints=(
-            (
-                "Lesson 05's model says who fails: keep the queue's births on paper, from the first"
-                " test to the last."
-            ),
-            (
-                "A test of reports, status or stream with `db_session` holds one connection while"
-                " its request takes another: it leaves two. A test of `test_auth.py` leaves none."
-            ),
-            (
-                "A failed ping leaves its place empty, and at the end of the queue. Who meets an"
-                " empty place connects, and its own connection stands there next."
-            ),
+CHECKS["10.3"] = TaskCheck(
+    answers=("survives",),
+    settle=_settle_worker,
+    judge=_judge_worker,
+    hints=(
+        (
+            "`asyncio.run` in `app/worker.py` makes a loop for one task. What that task leaves"
+            " in the pool, only that loop can close."
+        ),
+        (
+            "Exercise 09.3 is the same in small: one coroutine that does the work and then"
+            " disposes, given to `asyncio.run`."
+        ),
+        (
+            "What has to happen also where the work raises stands in a `finally`."
+            " `app/worker.py` has no `engine` yet: it is in `app.db.session`."
         ),
     ),
-    "10.2": TaskCheck(
-        answers=("mended",),
-        observe=lambda names: _observed(names, "mended"),
-        facts=_facts_found,
-        settle=_settle_mended,
-        judge=_judge_mended,
-        hints=(
-            (
-                "Lesson 09's tree: may all tests share one loop, or does each keep its own? Either"
-                " way is right here, and some answers need no line of Python."
-            ),
-            (
-                "A cure has to sit where every session comes from: at the loop, at the factory or"
-                " at the pool. `test_auth.py` has one fixture that all tests could have."
-            ),
-            (
-                "In `tests/conftest.py`, below what stands there: an async fixture with"
-                " `autouse=True` that yields, and then awaits `engine.dispose()`."
-            ),
-        ),
-    ),
-    "10.3": TaskCheck(
-        answers=("survives",),
-        observe=lambda names: _observed(names, "survives"),
-        settle=_settle_worker,
-        judge=_judge_worker,
-        hints=(
-            (
-                "`asyncio.run` in `app/worker.py` makes a loop for one task. What that task leaves"
-                " in the pool, only that loop can close."
-            ),
-            (
-                "Exercise 09.3 is the same in small: one coroutine that does the work and then"
-                " disposes, given to `asyncio.run`."
-            ),
-            (
-                "What has to happen also where the work raises stands in a `finally`."
-                " `app/worker.py` has no `engine` yet: it is in `app.db.session`."
-            ),
-        ),
-    ),
-}
+)

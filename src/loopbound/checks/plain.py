@@ -14,8 +14,8 @@ def plain(value: Any, depth: int = 0) -> Any:
     """The value in JSON's own types; what has none becomes ``{"type": "coroutine"}``, with its
     type's name.
 
-    Exact types only: a subclass may say of itself whatever it likes. Tuples become lists, sets
-        sorted lists.
+    Exact types only: a subclass may say anything of itself. Tuples become lists, sets
+    sorted lists.
     """
     kind = type(value)
     if kind in (str, int, float, bool, type(None)):
@@ -42,3 +42,8 @@ def told(value: Any) -> str:
     else:
         text = repr(value)
     return text if len(text) <= 160 else f"{text[:150]} …"
+
+
+def first_difference(mine: list[Any], theirs: list[Any]) -> int:
+    """The first place at which two lists of one length differ."""
+    return next(n for n, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other)

@@ -8,15 +8,17 @@ out of a run is plain data; `judge_suite` is pure.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from loopbound.checks.plain import told
+from loopbound.checks.plain import plain, told
 from loopbound.checks.verdict import Verdict, failed
 from loopbound.problem import Problem
-from loopbound.suite import SuiteRun, run_suites
+from loopbound.suite import SuiteRun, run_suite, run_suites
 from loopbound.suite.project import Project
 
 __all__ = [
@@ -24,11 +26,13 @@ __all__ = [
     "SeededBug",
     "files_of",
     "judge_suite",
+    "key_of",
     "miscounting",
     "run_in_words",
     "run_orders",
     "settings_of",
     "short",
+    "tests_of",
 ]
 
 Data = dict[str, Any]
@@ -43,12 +47,10 @@ _DISPOSE = re.compile(r"coroutine '[^']*\bdispose' was never awaited")
 class SeededBug:
     """A version of a suite's backend that is wrong on purpose.
 
-    files
-        {file: text}, laid over the suite after the learner's own.
-    says
-        What is wrong in it, as feedback ends "With a bug in the backend, …".
-    caught_by
-        Names or node ids of the tests that must fail with it.
+    Attributes:
+        files: {file: text}, laid over the suite after the learner's own.
+        says: What is wrong in it, as feedback ends "With a bug in the backend, …".
+        caught_by: Names or node ids of the tests that must fail with it.
     """
 
     files: Mapping[str, str]
@@ -80,6 +82,21 @@ def miscounting(suite: Mapping[str, str], *caught_by: str) -> SeededBug:
         "a count that is too high by one and a query that fails once",
         caught_by,
     )
+
+
+def key_of(suite: Mapping[str, str]) -> str:
+    """A suite as a text, by which what was seen of it can be kept."""
+    return json.dumps(plain(dict(suite)))
+
+
+def tests_of(suite: Mapping[str, str]) -> list[str]:
+    """The ids of a suite's tests, in the order in which pytest collects them."""
+    return _tests_of(key_of(suite))
+
+
+@lru_cache(maxsize=8)
+def _tests_of(suite: str) -> list[str]:
+    return list(run_suite(json.loads(suite), options=["--collect-only"], limit=LIMIT).not_run)
 
 
 def short(identity: str) -> str:

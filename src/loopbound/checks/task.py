@@ -15,10 +15,11 @@ from importlib import import_module
 from typing import Any
 
 from loopbound.checks.plain import told
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, Verdict, failed
-from loopbound.checks.watch import DID_NOT_END, RAISED_ERROR, RETURNED, STUB
+from loopbound.checks.verdict import Verdict, failed
+from loopbound.checks.watch import DID_NOT_END, RAISED_ERROR, RETURNED, STUB, Watch
 from loopbound.course import manifest
-from loopbound.recorder import DIFFERENT
+from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED
+from loopbound.recorder import DIFFERENT, Event
 
 __all__ = ["TaskCheck", "complete", "facts_of", "judge", "observe", "observed", "task_check"]
 
@@ -29,36 +30,31 @@ Data = dict[str, Any]
 class TaskCheck:
     """How one task is checked.
 
-    answers
-        The functions that the learner writes.
-    given
-        Names that the notebook's own cells define and the check uses.
-    observe
-        Runs the answers found in a namespace; returns plain data, nothing else.
-    facts
-        What happens without any answer: an experiment that a prediction is compared with. From the
-        given names to plain data that are laid over the observation. The same for every learner, so
-        a grader asks once.
-    settle
-        Carries out what the answers said, from the observation and the given names: a pytest run
-        with the text that a learner wrote. Returns plain data that are laid over the observation.
-    judge
-        From those data to a verdict. Pure: it may run in another process, on data that were stored.
-    hints
-        Two or more, each saying more than the one before.
-    explains
-        For errors that say little by themselves: a part of the error's text, the diagnosis, and
-            what to tell. ``"did not end"``
-        in place of a text: for an answer that had to be stopped.
-    show
-        From the data to a figure of the learner's own run, where loops are involved.
+    Attributes:
+        answers: The functions that the learner writes.
+        given: Names that the notebook's own cells define and the check uses.
+        observe: Runs the answers found in a namespace; returns plain data, nothing else. Where
+            there is none, the answer is one plain function without arguments, and it is called.
+        facts: What happens without any answer: an experiment that a prediction is compared with.
+            From the given names to plain data that are laid over the observation. The same for
+            every learner, so a grader asks once.
+        settle: Carries out what the answers said, from the observation and the given names: a
+            pytest run with the text that a learner wrote. Returns plain data that are laid over the
+            observation.
+        judge: From those data to a verdict. Pure: it may run in another process, on data that were
+            stored.
+        hints: Two or more, each saying more than the one before.
+        explains: For errors that say little by themselves: a part of the error's text, the
+            diagnosis, and what to tell. ``"did not end"`` in place of a text: for an answer that
+            had to be stopped.
+        show: From the data to a figure of the learner's own run, where loops are involved.
     """
 
     answers: tuple[str, ...]
-    observe: Callable[[Mapping[str, Any]], Data]
     judge: Callable[[Data], Verdict]
     hints: tuple[str, ...]
     given: tuple[str, ...] = ()
+    observe: Callable[[Mapping[str, Any]], Data] | None = None
     facts: Callable[[Mapping[str, Any]], Data] | None = None
     settle: Callable[[Data, Mapping[str, Any]], Data] | None = None
     explains: tuple[tuple[str, str, str], ...] = ()
@@ -66,7 +62,11 @@ class TaskCheck:
 
 
 def task_check(identity: str) -> TaskCheck:
-    """The check of a task. Raises ``Problem`` for a task that there is not."""
+    """The check of a task.
+
+    Raises:
+        Problem: there is no such task.
+    """
     known = manifest.task(identity)
     return import_module(f"loopbound.checks.lesson_{known.id[:2]}").CHECKS[known.id]
 
@@ -81,9 +81,15 @@ def observe(identity: str, names: Mapping[str, Any]) -> Data:
     elif strange := [name for name in check.answers if not callable(names[name])]:
         data = {"no_function": strange[0], "type": type(names[strange[0]]).__name__}
     else:
-        data = check.observe(names)
+        data = check.observe(names) if check.observe else _called(check.answers[0], names)
     # Through JSON and back, so that no judgement can come to rely on anything else.
     return json.loads(json.dumps(data))
+
+
+def _called(answer: str, names: Mapping[str, Any]) -> Data:
+    with Watch(names) as watch:
+        watch.plain_step(f"{answer}()", names[answer])
+    return watch.data()
 
 
 def complete(
@@ -155,7 +161,7 @@ def judge(identity: str, data: Data) -> Verdict:
 
 
 def _left_behind(data: Data) -> Verdict | None:
-    """What makes any answer wrong, independent of its value; None where there is nothing."""
+    """The verdict on what makes any answer wrong; None where there is nothing of the kind."""
     if data["never_awaited"]:
         name = data["never_awaited"][0]
         return failed(
@@ -221,6 +227,20 @@ def value_of(data: Data, position: int = 0) -> Any:
 def is_thing(value: Any, kind: str | None = None) -> bool:
     """Whether a plain value stands for an object that has no JSON form (of this type)."""
     return isinstance(value, dict) and list(value) == ["type"] and kind in (None, value["type"])
+
+
+def timeline_of(title: str, logged: bool = True) -> Callable[[Data], Any]:
+    """A ``show`` that draws the events of a run on its loops; ``logged``: also what the pool
+    logged.
+    """
+
+    def draw(data: Data) -> Any:
+        from loopbound.figures import timeline
+
+        events = [Event(**each) for each in data["events"]]
+        return timeline([each for each in events if logged or each.kind != "logged"], title)
+
+    return draw
 
 
 def returned(data: Data, position: int = 0) -> str:

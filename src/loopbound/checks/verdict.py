@@ -8,13 +8,9 @@ import textwrap
 from dataclasses import dataclass
 
 from loopbound.course.manifest import Task
+from loopbound.outcomes import ANSI, PASSED, SIGNS, WRONG
 
 __all__ = [
-    "NOT_ATTEMPTED",
-    "PASSED",
-    "RAISED",
-    "SIGNS",
-    "WRONG",
     "CheckFailed",
     "Feedback",
     "Verdict",
@@ -22,13 +18,6 @@ __all__ = [
     "passed",
 ]
 
-PASSED = "passed"
-WRONG = "wrong"
-RAISED = "raised"
-NOT_ATTEMPTED = "not attempted"
-
-SIGNS = {PASSED: "✓", WRONG: "✗", RAISED: "✗", NOT_ATTEMPTED: "·"}
-_COLOURS = {PASSED: "32", WRONG: "31", RAISED: "31", NOT_ATTEMPTED: "34"}  # ANSI: green, red, blue
 _COLUMNS = 96
 
 
@@ -87,7 +76,7 @@ class Feedback:
         ``colour`` adds ANSI colours.
         """
         headline = (
-            f"\x1b[1;{_COLOURS[self.verdict.outcome]}m{self.headline}\x1b[0m"
+            f"\x1b[1;{ANSI[self.verdict.outcome]}m{self.headline}\x1b[0m"
             if colour
             else self.headline
         )
@@ -122,6 +111,6 @@ class CheckFailed(AssertionError):
         self.feedback = feedback
 
     def _render_traceback_(self) -> list[str]:
-        # IPython shows these lines in place of a traceback: where the package raised this helps
-        # nobody.
+        # IPython shows these lines in place of a traceback: where the package raised this does
+        # not help.
         return self.feedback.text(colour=True).split("\n")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import asdict
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -25,7 +26,7 @@ from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.loops import NamedLoop
 from loopbound.recorder import Recorder, symptom_of
 
-__all__ = ["DID_NOT_END", "LIMIT", "RAISED_ERROR", "RETURNED", "STUB", "Watch"]
+__all__ = ["DID_NOT_END", "LIMIT", "RAISED_ERROR", "RETURNED", "STUB", "Watch", "one_at_a_time"]
 
 LIMIT = 5.0  # seconds for one step of a learner's code
 _GRACE = 1.0  # and for what blocks its thread to be ended from outside
@@ -119,7 +120,7 @@ class Watch:
         """How many sessions the server sees in a database now; one that was closed a moment ago may
         still be leaving.
         """
-        return len(database.sessions(settle=0.5))
+        return len(database.sessions(looks=30))
 
     @property
     def recorder(self) -> Recorder:
@@ -202,7 +203,7 @@ class Watch:
         if isinstance(error, NotImplementedError) and in_own_code and not error.args:
             note["outcome"] = STUB
             return
-        first = str(error)[:5_000].splitlines()  # one of 100 MB is somebody's accident
+        first = str(error)[:5_000].splitlines()  # by accident an error's text may have 100 MB
         note["outcome"] = RAISED_ERROR
         note["error"] = _in_names_of_the_learner(
             f"{type(error).__name__}: {first[0]}" if first else type(error).__name__, note["called"]
@@ -222,6 +223,42 @@ class Watch:
             "events": [asdict(event) for event in self.recorder.events if event.kind != "warned"],
             **more,
         }
+
+
+def one_at_a_time(home: asyncio.AbstractEventLoop, connection: Any) -> None:
+    """Let a connection's loop stand still while another loop, in another thread, sends something.
+
+    asyncpg is made for one thread. Between the moment at which a query is sent and the one at which
+    asyncpg has noted it down, another thread may already read the answer, and that is a
+    segmentation fault. So the loop that reads is held until the one that sent has its next turn.
+
+    Args:
+        home: the loop on which the connection was opened.
+        connection: asyncpg's own connection.
+    """
+    goes_on = threading.Event()
+    goes_on.set()
+
+    def careful(send: Callable[[Any], None], data: Any) -> None:
+        here = asyncio._get_running_loop()
+        if here is not home and home.is_running() and goes_on.is_set():
+            goes_on.clear()
+            stands = threading.Event()
+
+            def stand() -> None:
+                stands.set()
+                goes_on.wait(LIMIT)
+                goes_on.set()  # for what was sent without a loop, or by one that is stuck
+
+            home.call_soon_threadsafe(stand)
+            stands.wait(LIMIT)  # a loop that is blocked reads nothing either
+            if here:
+                here.call_soon(goes_on.set)
+        send(data)
+
+    transport = connection._transport
+    for name in ("write", "writelines"):
+        setattr(transport, name, partial(careful, getattr(transport, name)))
 
 
 def _in_names_of_the_learner(text: str, called: str) -> str:

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 
@@ -207,21 +208,6 @@ def _tables() -> dict[str, Any]:
 def wanted_claims() -> tuple[str, ...]:
     """The ids of every claim that some lesson has to settle, sorted."""
     return tuple(sorted(claim for known in lessons() for claim in known.claims))
-
-
-def repository() -> Path:
-    """The folder that holds ``notebooks/``: the clone that the package was installed from, or the
-    current folder.
-
-    Raises ``Problem`` where neither has a ``notebooks`` folder.
-    """
-    for folder in (*Path(__file__).resolve().parents, Path.cwd(), *Path.cwd().parents):
-        if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
-            return folder
-    raise Problem(
-        f"no notebooks folder was found from {Path.cwd()}.\nRun this inside the clone of the"
-        " course."
-    )
 
 
 def notebooks_folder() -> Path:

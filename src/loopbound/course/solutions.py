@@ -16,7 +16,7 @@ __all__ = ["BEGIN", "COPY", "END", "answer_source", "cells_of", "grade_id_of", "
 BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"
 """nbgrader's marks around what a learner has to write; each stands in a comment line of its own."""
 COPY = ".before-reset-"
-"""In the name of a copy that a reset has kept: such a notebook is nobody's exercise any more."""
+"""In the name of a copy that a reset has kept: such a notebook is no exercise."""
 
 
 def cells_of(root: Path, which: Assignment) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for everybody: the embedded server, or the one that DATABASE_URL names.
+"""A real PostgreSQL: the embedded server, or the one that DATABASE_URL names.
 
 >>> scratch = scratch_database("lesson-04")
 >>> engine = create_async_engine(scratch.url)
@@ -6,9 +6,9 @@
 Nothing in here touches an event loop (administration is synchronous psycopg), and nothing prints.
 """
 
-from .address import Address
-from .reach import describe, server_address, stop_if_unused
-from .scratch import ScratchDatabase, Session, scratch_database
+from loopbound.database.address import Address
+from loopbound.database.reach import describe, server_address
+from loopbound.database.scratch import ScratchDatabase, Session, scratch_database, stop_if_unused
 
 __all__ = [
     "Address",

@@ -4,7 +4,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..problem import Problem
+from loopbound.problem import Problem
 
 OLDEST_MAJOR = 15  # the first with CREATE DATABASE … STRATEGY, and still maintained
 ACCEPTED = (
@@ -65,12 +65,12 @@ class Address:
             "sslmode": self.sslmode,
             "application_name": "loopbound",
             "connect_timeout": CONNECT_SECONDS,
-            # Scratch databases belong to whoever holds a lock in this session: it must not end for
+            # A scratch database belongs to the session that holds its lock: it must not end for
             # being idle.
             "options": "-c idle_session_timeout=0 -c lock_timeout=0 -c statement_timeout=0",
         }
         if self.kind == "embedded":
-            # Named in full, so that PGHOSTADDR, PGSSLMODE and their like in somebody's environment
+            # Named in full, so that PGHOSTADDR, PGSSLMODE and their like in the environment
             # change nothing.
             options |= {"hostaddr": self.host, "sslmode": "disable", "gssencmode": "disable"}
             options |= {

@@ -3,9 +3,9 @@
 ::
 
     postgres-18/
-        data/            the cluster; belongs to the user whom the server runs as
+        data/            the cluster; belongs to the server's user
         password         of the role postgres
-        lock             held while somebody starts, stops, comes or goes
+        lock             held while a process starts, stops, joins or leaves
         keeper.lock      held by the keeper for as long as it lives
         clients/         for each client <pid>-<nonce>.lock, which it holds, and .json
                          with its scratch databases
@@ -25,14 +25,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fasteners
-import platformdirs
 import psutil
 
-from ..problem import Problem
-from . import programs
+from loopbound.database import programs
+from loopbound.paths import ELSEWHERE, cache_folder, is_root, own_mode
+from loopbound.problem import Problem
 
 LOCK_SECONDS = 120
-ELSEWHERE = "Set LOOPBOUND_CACHE to a folder that you can write to."
 
 
 class Folder:
@@ -106,7 +105,7 @@ class Folder:
 
     @property
     def deleted(self) -> bool:
-        """Whether somebody has deleted the folder, or this process's place in it, while it was in
+        """Whether the folder was deleted, or this process's place in it, while it was in
         use.
         """
         return not self.clients.is_dir() or (
@@ -168,43 +167,13 @@ def open_folder() -> Folder:
     Raises:
         Problem: it cannot be made or written, or as root the server could not reach it.
     """
-    name = f"postgres-{programs.wheel_version().split('.')[0]}"
-    given = os.environ.get("LOOPBOUND_CACHE", "").strip()
-    if given:
-        base = Path(given).expanduser().absolute()
-        _made(base)
-        if not programs.reachable(base):
-            raise Problem(
-                f"LOOPBOUND_CACHE is {base}: as root the server runs as user 'nobody', who cannot"
-                " enter that folder.\nChoose a folder that everybody can enter, or unset"
-                " LOOPBOUND_CACHE."
-            )
-        return _prepared(base / name)
-    base = Path(platformdirs.user_cache_dir("loopbound", appauthor=False)).absolute()
-    if programs.is_root():
-        # Asked of what exists already, so that nothing is made where it cannot be used, and nothing
-        # of root's in the home of the person who typed sudo.
-        existing = next(parent for parent in (base, *base.parents) if parent.exists())
-        if not programs.reachable(existing) or existing.stat().st_uid != 0:
-            base = Path(platformdirs.site_cache_dir("loopbound", appauthor=False)).absolute()
-    _made(base)
-    if programs.is_root() and not programs.reachable(base):
+    base = cache_folder()
+    if is_root() and not programs.reachable(base):
         raise Problem(
-            f"As root the server runs as user 'nobody', who cannot enter {base}.\n"
+            f"{base} will not do: as root the server runs as user 'nobody', who cannot enter it.\n"
             "Set LOOPBOUND_CACHE to a folder that everybody can enter."
         )
-    return _prepared(base / name)
-
-
-def _made(base: Path) -> None:
-    """Make the folder that ours lie in. One that was there keeps its mode."""
-    if base.is_dir():
-        return
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        base.chmod(_own_mode())
-    except OSError as error:
-        raise Problem(f"The folder {base} cannot be made: {_why(error)}.\n{ELSEWHERE}") from None
+    return _prepared(base / f"postgres-{programs.wheel_version().split('.')[0]}")
 
 
 def _prepared(path: Path) -> Folder:
@@ -215,7 +184,7 @@ def _prepared(path: Path) -> Folder:
         state = path.stat()
         if not programs.WINDOWS and state.st_uid != os.geteuid():
             raise Problem(f"The folder {path} belongs to another user.\n{ELSEWHERE}")
-        path.chmod(_own_mode())
+        path.chmod(own_mode())
         folder.clients.mkdir(exist_ok=True)
         folder.clients.chmod(0o700)
         for name in ("lock", "keeper.lock", "keeper.log", "keeper.pid"):
@@ -224,17 +193,13 @@ def _prepared(path: Path) -> Folder:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise Problem(f"The folder {path} cannot be written: {_why(error)}.\n{ELSEWHERE}") from None
+        why = (error.strerror or str(error)).lower()
+        raise Problem(f"The folder {path} cannot be written: {why}.\n{ELSEWHERE}") from None
     return folder
 
 
-def _own_mode() -> int:
-    # As root 'nobody' has to pass through to the data; it can neither list nor write.
-    return 0o711 if programs.is_root() else 0o700
-
-
 def _free(path: Path) -> bool:
-    """Whether nobody holds the lock on the file."""
+    """Whether the lock on the file is free."""
     lock = fasteners.InterProcessLock(path)
     if lock.acquire(blocking=False):
         lock.release()
@@ -242,7 +207,3 @@ def _free(path: Path) -> bool:
     if lock.lockfile is not None:
         lock.lockfile.close()  # fasteners leaves it open where the lock was taken
     return False
-
-
-def _why(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

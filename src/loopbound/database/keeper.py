@@ -1,4 +1,4 @@
-"""The keeper: a process that stops the server when nobody uses it any more.
+"""The keeper: a process that stops the server when no client is left.
 
 ``python -m loopbound.database.keeper FOLDER``. A client that ends by ``kill -9`` cannot tidy up;
 the keeper is no child of anybody, sees that the client's lock is free, drops its scratch databases,
@@ -14,16 +14,16 @@ import fasteners
 import psutil
 import psycopg
 
-from .folder import Folder
-from .server import Server
-from .sweep import sweep
+from loopbound.database.folder import Folder
+from loopbound.database.server import Server
+from loopbound.database.sweep import sweep
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 5.0
 
 
 def keep(folder: Folder) -> None:
-    """Watch until nobody is left, then stop the server."""
+    """Watch until no client is left, then stop the server."""
     server = Server(folder)
     known: set[str] = set()
     process: psutil.Process | None = None
@@ -47,7 +47,7 @@ def keep(folder: Folder) -> None:
                         server.stop()
                         return
         time.sleep(POLL_SECONDS)
-    # Somebody deleted the folder under a running server (it may be back, with a keeper of its own):
+    # The folder was deleted under a running server (it may be back, with a keeper of its own):
     # nothing is left to save.
     if process:
         with contextlib.suppress(psutil.Error):

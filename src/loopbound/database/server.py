@@ -16,10 +16,11 @@ from typing import Any
 
 import psutil
 
-from ..problem import Problem
-from . import programs
-from .address import Address
-from .folder import Folder
+from loopbound.database import programs
+from loopbound.database.address import Address
+from loopbound.database.folder import Folder
+from loopbound.paths import is_root
+from loopbound.problem import Problem
 
 SETTINGS = {
     # One address, no Unix socket (an empty value), and a password: see pg_hba.conf below.
@@ -94,7 +95,7 @@ class Server:
             ) from None
 
     def stop(self) -> None:
-        """Stop it, whatever it takes. Committed data stay."""
+        """Stop it, by force if need be. Committed data stay."""
         process = self.process()
         if not process:
             return
@@ -254,7 +255,7 @@ class Server:
             file.write(text)
 
     def _hand_over(self, path: Path) -> None:
-        if programs.is_root():
+        if is_root():
             os.chown(path, *programs.server_ids())
 
     def _failure(self, log: str, said: str) -> str:

@@ -1,7 +1,7 @@
-"""Which scratch databases still belong to somebody, asked of the server.
+"""Which scratch databases still have an owner, asked of the server.
 
 The owner of a scratch database holds an advisory lock on a number made from its name, in a session
-that ends with its process. Advisory locks are counted for each database, so nobody tries to take
+that ends with its process. Advisory locks are counted for each database, so none is tried to take
 one: ``pg_locks`` shows those of all databases, and two people who share a server through different
 databases spare each other's.
 """
@@ -67,4 +67,4 @@ def sweep(connection: psycopg.Connection, spared: Collection[str]) -> None:
             except psycopg.Error:
                 if connection.closed:
                     raise
-                # Somebody else swept it at the same moment, or will.
+                # Another process swept it at the same moment, or will.

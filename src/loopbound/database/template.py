@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from .sweep import drop, give_up, scratch_name, take
+from loopbound.database.sweep import drop, give_up, scratch_name, take
 
 SCHEMA = """
 CREATE TABLE users (
@@ -43,7 +43,7 @@ def template(connection: psycopg.Connection, conninfo: dict[str, Any]) -> str:
     name = "loopbound_template_" + hashlib.sha256(f"{role}\n{SCHEMA}".encode()).hexdigest()[:8]
     if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
         return name
-    # Built as a scratch database and renamed when whole, so that nobody clones half of it. Of two
+    # Built as a scratch database and renamed when whole, so that half of it is never cloned. Of two
     # who build at once one finds the name taken and drops its own.
     draft = scratch_name("draft")
     take(connection, draft)
@@ -56,7 +56,7 @@ def template(connection: psycopg.Connection, conninfo: dict[str, Any]) -> str:
         )
         with psycopg.connect(**conninfo | {"dbname": draft}, autocommit=True) as inside:
             inside.execute(SCHEMA)
-        # Nobody can connect to it, so that cloning never meets a session in it.
+        # It takes no connections, so that cloning never meets a session in it.
         connection.execute(
             sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(draft))
         )

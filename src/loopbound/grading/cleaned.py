@@ -15,8 +15,8 @@ LINE = 1_000  # and of one line of it
 # Control characters but for the line's end and the tabulator, and those that turn the direction of
 # writing round.
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-# A file with its folders, as an error's text names it: where this machine keeps things is nobody's
-# business.
+# A file with its folders, as an error's text names it: where this machine keeps things is
+# private.
 # It begins behind a sign that ends a word: to begin anywhere takes quadratic time.
 _PATH = re.compile(r"(?<![^\s:'\"`<>(\[=,])(?:/[^\s/:'\"`<>]+){2,}/([^\s/:'\"`<>]+\.pyx?\b)")
 _ANSI = re.compile("\x1b\\[[0-9;]*m")

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loopbound.checks.task import judge, task_check
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, Verdict, failed
+from loopbound.checks.verdict import Verdict, failed
 from loopbound.course.manifest import Assignment, Task
-from loopbound.grading.channel import REQUEST
 from loopbound.grading.cleaned import cleaned
-from loopbound.grading.kernel import Kernel, Ran
-from loopbound.grading.lending import Lending
-from loopbound.grading.processes import Child, Ended, House
+from loopbound.grading.isolation.channel import REQUEST
+from loopbound.grading.isolation.kernel import Kernel, Ran
+from loopbound.grading.isolation.lending import Lending
+from loopbound.grading.isolation.processes import Child, Ended, House
 from loopbound.grading.results import TaskResult
 from loopbound.grading.submission import Submission, template
+from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED
 from loopbound.problem import Problem
 
 __all__ = ["Facts", "Limits", "grade"]
@@ -306,7 +307,7 @@ class _Run:
                 await running
 
     async def _kernel(self) -> Kernel:
-        """The kernel, started anew where there is none, with the course's own cells and the
+        """The kernel, started where there is none, with the course's own cells and the
         learner's harmless ones run.
         """
         kernel = self.kernel
@@ -351,7 +352,7 @@ class _Run:
 
 
 def _words(said: object) -> list[str]:
-    """A list of words, whatever a process said in its place."""
+    """A list of words, also where a process said something else."""
     return (
         [cleaned(word, 100, lines=False) for word in said[:5] if isinstance(word, str) and word]
         if isinstance(said, list)

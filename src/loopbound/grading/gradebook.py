@@ -18,8 +18,9 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 import loopbound.checks
-from loopbound.course.manifest import assignments, repository
+from loopbound.course.manifest import assignments
 from loopbound.grading.results import Graded, TaskResult
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["Gradebook", "course_digest"]
@@ -83,7 +84,7 @@ class Gradebook:
 
         try:
             with self._told(), self._engine.begin() as connection:
-                # Somebody else's database gets no tables of ours.
+                # Another program's database gets no tables of ours.
                 known = {
                     name
                     for (name,) in connection.exec_driver_sql(
@@ -217,7 +218,7 @@ def _graded(row: _Submission) -> Graded:
 
 @functools.cache
 def course_digest(name: str) -> str:
-    """A digest of what decides over an assignment's points: its solution with whatever lies beside
+    """A digest of what decides over an assignment's points: its solution with the files beside
     it, hidden tests and bugs too, and the checks, of which one may use another. Of the whole
     course, for no assignment.
     """

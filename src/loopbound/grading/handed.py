@@ -60,7 +60,7 @@ def found(paths: Sequence[Path]) -> list[Handed]:
             handed.setdefault(path.absolute(), Handed(path, learner_of(path, path.parent)))
             continue
         inside = []
-        # A folder that cannot be read is told as somebody's notebook that cannot be: nobody is left
+        # A folder that cannot be read is reported as a notebook that cannot be read: none is left
         # out without a word.
         for folder, folders, files in os.walk(
             path, onerror=lambda error: inside.append(Path(error.filename))

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loopbound.checks.verdict import RAISED
-from loopbound.checks.verdict import SIGNS as IN_FEEDBACK
-
-__all__ = ["SIGNS", "Graded", "TaskResult"]
-
-SIGNS = IN_FEEDBACK | {RAISED: "!"}
-"""The sign of each outcome in a table, where no word stands beside it."""
+__all__ = ["Graded", "TaskResult"]
 
 
 @dataclass(frozen=True)

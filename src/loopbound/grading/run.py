@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from loopbound.grading.cleaned import cleaned
 from loopbound.grading.grade import Facts, Limits, grade
 from loopbound.grading.handed import Handed
-from loopbound.grading.processes import House
+from loopbound.grading.isolation.processes import House
 from loopbound.grading.results import Graded
 from loopbound.grading.submission import read_submission
 from loopbound.problem import Problem

@@ -2,7 +2,7 @@
 as answers to the tasks of an assignment.
 
 Only the learner's own code cells are kept. The given cells and the checks are the course's,
-whatever the file says.
+in any case.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from loopbound.authoring.release import stubbed
 from loopbound.checks.task import task_check
-from loopbound.course.manifest import Assignment, assignments, repository
+from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import BEGIN, cells_of, grade_id_of, nbgrader_of
-from loopbound.exercises.release import stubbed
+from loopbound.paths import repository
 from loopbound.problem import Problem
 
 __all__ = ["Submission", "Template", "read_submission", "template"]
@@ -125,7 +126,7 @@ def read_submission(path: Path) -> Submission:
 
 def _text(path: Path, notes: list[str]) -> str:
     try:
-        # What the name leads to is asked first: opening a pipe would wait for somebody who writes.
+        # What the name leads to is asked first: opening a pipe would wait for a writer.
         found = os.lstat(path)
         if stat.S_ISLNK(found.st_mode):
             raise Problem(
@@ -176,7 +177,7 @@ def _notebook(text: str, name: str, notes: list[str]) -> dict[str, Any]:
 
 
 def _cells(notebook: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
-    """The cells that a learner can have written in, of whatever format."""
+    """The cells that a learner can have written in, in any format."""
     found = notebook.get("cells")
     if found is None:  # format 3
         sheets = notebook.get("worksheets")

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
-from loopbound.grading.results import SIGNS
+from loopbound.outcomes import NOT_ATTEMPTED, OUTCOMES, PASSED, RAISED, TABLE_SIGNS, WRONG
 from loopbound.report.learner_page import anchor
 from loopbound.report.markup import Content, Html, prose, shortened, spoken, tag
 from loopbound.report.naming import Naming
 from loopbound.report.page import badge, block, counted, page
 from loopbound.report.standing import (
-    OUTCOMES,
     Cohort,
     Diagnosis,
     Learner,
@@ -37,24 +35,22 @@ _PARTS = {
 }
 
 
-def cohort_page(
-    everybody: Cohort, naming: Naming, phrases: Mapping[tuple[str, str], Phrase]
-) -> str:
+def cohort_page(cohort: Cohort, naming: Naming, phrases: Mapping[tuple[str, str], Phrase]) -> str:
     """The page of the whole cohort."""
     parts = {
-        "tasks": _heat_map(everybody) if everybody.tasks else None,
-        "stuck": _stuck(everybody) if everybody.tasks else None,
-        "mistakes": _mistakes(everybody, naming, phrases) if everybody.tasks else None,
+        "tasks": _heat_map(cohort) if cohort.tasks else None,
+        "stuck": _stuck(cohort) if cohort.tasks else None,
+        "mistakes": _mistakes(cohort, naming, phrases) if cohort.tasks else None,
         "unreadable": (
-            _unreadable(everybody, naming)
-            if any(learner.unreadable for learner in everybody.learners)
+            _unreadable(cohort, naming)
+            if any(learner.unreadable for learner in cohort.learners)
             else None
         ),
     }
     shown = {name: part for name, part in parts.items() if part}
     return page(
         "Cohort",
-        tag("header", "\n", tag("h1", "Everybody's exercises"), tag("p", _sum(everybody))),
+        tag("header", "\n", tag("h1", "Everybody's exercises"), tag("p", _sum(cohort))),
         (
             tag(
                 "nav",
@@ -72,16 +68,14 @@ def cohort_page(
     )
 
 
-def _sum(everybody: Cohort) -> str:
-    if not everybody.learners:
+def _sum(cohort: Cohort) -> str:
+    if not cohort.learners:
         return "Nothing was graded."
     handed = sum(
-        1 + len(each.others) for learner in everybody.learners for each in learner.counted.values()
+        1 + len(each.others) for learner in cohort.learners for each in learner.counted.values()
     )
-    unreadable = sum(len(learner.unreadable) for learner in everybody.learners)
-    text = (
-        f"{counted(len(everybody.learners), 'learner')}, {counted(handed + unreadable, 'notebook')}"
-    )
+    unreadable = sum(len(learner.unreadable) for learner in cohort.learners)
+    text = f"{counted(len(cohort.learners), 'learner')}, {counted(handed + unreadable, 'notebook')}"
     return f"{text}, of which {unreadable} could not be read." if unreadable else f"{text}."
 
 
@@ -94,8 +88,8 @@ def _percent(part: int, whole: int) -> str:
 # Learners and tasks -------------------------------------------------------------------------------
 
 
-def _heat_map(everybody: Cohort) -> list[Content]:
-    legend = [tag("li", badge(outcome)) for outcome in OUTCOMES]
+def _heat_map(cohort: Cohort) -> list[Content]:
+    legend = [tag("li", badge(outcome)) for outcome in reversed(OUTCOMES)]
     nothing = tag("li", "– nothing handed in", class_="quiet")
     head = tag(
         "thead",
@@ -104,29 +98,25 @@ def _heat_map(everybody: Cohort) -> list[Content]:
             "tr",
             tag("th", "Learner", scope="col", rowspan=2, class_="name"),
             tag("th", "Points", scope="col", rowspan=2, class_="points"),
-            [
-                _assignment_head(name, len(tasks))
-                for name, tasks in everybody.tasks.items()
-                if tasks
-            ],
+            [_assignment_head(name, len(tasks)) for name, tasks in cohort.tasks.items() if tasks],
         ),
         tag(
             "tr",
             [
                 _task_head(task, place)
-                for tasks in everybody.tasks.values()
+                for tasks in cohort.tasks.values()
                 for place, task in enumerate(tasks)
             ],
         ),
     )
-    went = everybody.went()
+    went = cohort.went()
     foot = tag(
         "tr",
         tag("th", "Passed", scope="row", class_="name"),
         tag("td"),
         [
             _share(went[task], place)
-            for tasks in everybody.tasks.values()
+            for tasks in cohort.tasks.values()
             for place, task in enumerate(tasks)
         ],
     )
@@ -134,7 +124,7 @@ def _heat_map(everybody: Cohort) -> list[Content]:
         "table",
         tag("caption", _PARTS["tasks"], class_="hidden"),
         head,
-        tag("tbody", "\n", [_row(everybody, learner) for learner in everybody.learners]),
+        tag("tbody", "\n", [_row(cohort, learner) for learner in cohort.learners]),
         tag("tfoot", "\n", foot),
         class_="heat",
     )
@@ -166,10 +156,10 @@ def _task_head(task: str, place: int) -> Html:
     return tag("th", name, scope="col", class_="task" if place else "task first")
 
 
-def _row(everybody: Cohort, learner: Learner) -> Html:
+def _row(cohort: Cohort, learner: Learner) -> Html:
     cells = [
         _cell(learner, name, task, place)
-        for name, tasks in everybody.tasks.items()
+        for name, tasks in cohort.tasks.items()
         for place, task in enumerate(tasks)
     ]
     points = f"{learner.points} of {learner.of}" if learner.counted else "–"
@@ -193,7 +183,7 @@ def _cell(learner: Learner, assignment: str, task: str, place: int) -> Html:
         )
     known = known_task(task)
     says = f"{task} {known.title if known else ''}".strip()
-    sign = tag("span", SIGNS[result.outcome], aria_hidden="true")
+    sign = tag("span", TABLE_SIGNS[result.outcome], aria_hidden="true")
     # Not a stop of the Tab key: a class of thirty has hundreds of these, and the learner's name
     # leads to the same page.
     inside = tag(
@@ -219,10 +209,10 @@ def _link(learner: Learner) -> Html:
 # Where people got stuck ---------------------------------------------------------------------------
 
 
-def _stuck(everybody: Cohort) -> list[Content]:
+def _stuck(cohort: Cohort) -> list[Content]:
     # Sorting is stable: tasks with the same share stay in teaching order.
     stuck = sorted(
-        (each for each in everybody.went().values() if each.not_passed),
+        (each for each in cohort.went().values() if each.not_passed),
         key=lambda each: -each.share,
     )
     if not stuck:
@@ -276,9 +266,9 @@ def _stuck_row(each: Stuck) -> Html:
 
 
 def _mistakes(
-    everybody: Cohort, naming: Naming, phrases: Mapping[tuple[str, str], Phrase]
+    cohort: Cohort, naming: Naming, phrases: Mapping[tuple[str, str], Phrase]
 ) -> list[Content]:
-    found = everybody.diagnoses()
+    found = cohort.diagnoses()
     if not found:
         return [tag("p", "None that a check could name.")]
     how = (
@@ -358,7 +348,7 @@ def _who(learners: tuple[Learner, ...]) -> list[Content]:
 # What could not be read ---------------------------------------------------------------------------
 
 
-def _unreadable(everybody: Cohort, naming: Naming) -> list[Content]:
+def _unreadable(cohort: Cohort, naming: Naming) -> list[Content]:
     rows = [
         tag(
             "tr",
@@ -366,7 +356,7 @@ def _unreadable(everybody: Cohort, naming: Naming) -> list[Content]:
             tag("td", naming.file(graded), class_="file") if naming.names else None,
             tag("td", prose(naming.said(graded.problem))),
         )
-        for learner in everybody.learners
+        for learner in cohort.learners
         for graded in learner.unreadable
     ]
     heads = ["Learner", *(["File"] if naming.names else []), "Why"]

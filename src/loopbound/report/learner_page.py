@@ -1,19 +1,19 @@
 """A learner's own page: points, and for each task what the check said and the code that it spoke
-of. No hidden test, no solution, nobody else.
+of. No hidden test, no solution, no other learner.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED
 from loopbound.course.manifest import Lesson, lesson
 from loopbound.grading.results import Graded, TaskResult
+from loopbound.outcomes import NOT_ATTEMPTED, OUTCOMES, PASSED
 from loopbound.problem import Problem
 from loopbound.report.markup import Content, Html, prose, shortened, spoken, tag
 from loopbound.report.naming import Naming
 from loopbound.report.page import badge, counted, page
-from loopbound.report.standing import OUTCOMES, Counted, Learner, known_task, title_of
+from loopbound.report.standing import Counted, Learner, known_task, title_of
 
 __all__ = ["anchor", "learner_page"]
 
@@ -28,7 +28,8 @@ def learner_page(learner: Learner, naming: Naming, link: LessonLink) -> str:
     """The page of one learner."""
     results = [result for each in learner.counted.values() for result in each.graded.tasks]
     counts = [
-        (outcome, sum(result.outcome == outcome for result in results)) for outcome in OUTCOMES
+        (outcome, sum(result.outcome == outcome for result in results))
+        for outcome in reversed(OUTCOMES)
     ]
     legend = [tag("li", badge(outcome), f" {number}") for outcome, number in counts if number]
     return page(

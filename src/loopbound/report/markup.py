@@ -1,4 +1,4 @@
-"""HTML from text of any kind: what is not markup of ours is escaped, and characters that nobody
+"""HTML from text of any kind: what is not markup of ours is escaped, and characters that no reader
 could see are made visible.
 """
 

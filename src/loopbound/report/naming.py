@@ -17,7 +17,7 @@ __all__ = ["Naming"]
 
 _SLUG = 40  # characters of a name in a file's name
 _LABEL = 60  # characters of a name in a page
-_NUMBER = 4  # digits that a number has to have to be somebody's
+_NUMBER = 4  # digits that from which on a number may identify a learner
 _SUBSTRING = (
     6  # from so many letters on, a name is found inside a word too; Ines is in every "lines"
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loopbound.grading.results import SIGNS
+from loopbound.outcomes import TABLE_SIGNS
 from loopbound.report.markup import Content, Html, tag
 from loopbound.report.style import CLASSES, SHEET
 
@@ -15,7 +15,7 @@ OPENING = (
     " page -->\n"
 )
 
-# A page runs nothing and fetches nothing, whatever was written into an answer.
+# A page runs nothing and fetches nothing, also where an answer asks for it.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -40,7 +40,7 @@ def badge(outcome: str) -> Html:
     """An outcome by colour, sign and word."""
     return tag(
         "span",
-        tag("span", SIGNS[outcome], aria_hidden="true"),
+        tag("span", TABLE_SIGNS[outcome], aria_hidden="true"),
         f" {outcome}",
         class_=f"badge {CLASSES[outcome]}",
     )

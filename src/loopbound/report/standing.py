@@ -9,16 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loopbound.authoring.proof import wrong_answers
 from loopbound.checks import task_check
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 from loopbound.course.manifest import Task, assignment, assignments, task
-from loopbound.exercises.proof import wrong_answers
 from loopbound.grading.results import Graded, TaskResult
+from loopbound.outcomes import OUTCOMES, PASSED, RAISED, WRONG
 from loopbound.problem import Problem
 from loopbound.report.naming import Naming
 
 __all__ = [
-    "OUTCOMES",
     "Cohort",
     "Counted",
     "Diagnosis",
@@ -32,8 +31,6 @@ __all__ = [
 ]
 
 _TELLING = 12  # characters
-
-OUTCOMES = (PASSED, WRONG, RAISED, NOT_ATTEMPTED)
 
 
 @dataclass(frozen=True)
@@ -118,9 +115,9 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Everybody's results.
+    """The results of all learners.
 
-    ``tasks``: for each assignment that somebody handed in, its tasks' ids; both in teaching order.
+    ``tasks``: for each assignment that was handed in, its tasks' ids; both in teaching order.
     """
 
     learners: tuple[Learner, ...]
@@ -140,7 +137,7 @@ class Cohort:
             for learner in self.learners
             if (result := learner.result(assignment, task))
         ]
-        return {outcome: found.count(outcome) for outcome in OUTCOMES}
+        return {outcome: found.count(outcome) for outcome in reversed(OUTCOMES)}
 
     def diagnoses(self) -> dict[str, list[Diagnosis]]:
         """For each task, its mistakes, the most common ones first.
@@ -162,10 +159,12 @@ class Cohort:
                 # A mistake with a name is the same one, whichever way the check met it.
                 key = (result.diagnosis, "" if result.diagnosis else result.outcome)
                 made.setdefault(key, []).append((learner, result.says))
-        for (name, outcome), whom in sorted(
+        for (name, outcome), found_in in sorted(
             made.items(), key=lambda item: (-len(item[1]), item[0])
         ):
-            yield Diagnosis(task, outcome, name, tuple(learner for learner, _ in whom), whom[0][1])
+            yield Diagnosis(
+                task, outcome, name, tuple(learner for learner, _ in found_in), found_in[0][1]
+            )
 
 
 def cohort(results: Sequence[Graded], naming: Naming) -> Cohort:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 from loopbound.figures.style import ALARM, HAIRLINE, INK, LOOP_COLOURS, MUTED, PAPER
+from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 
 __all__ = ["CLASSES", "COLOURS", "SHEET", "mixed"]
 

@@ -8,9 +8,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from loopbound.course.manifest import Lesson, repository
+from loopbound.course.manifest import Lesson
 from loopbound.files import check_writable, replace_text
 from loopbound.grading.results import Graded
+from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.report.cohort_page import cohort_page
 from loopbound.report.learner_page import learner_page
@@ -41,7 +42,7 @@ def check_folder(folder: Path) -> None:
 
 def write_report(folder: Path, results: Sequence[Graded], *, names: bool) -> Path:
     """Write a page for each learner and one for the cohort. The same results give the same bytes,
-    in whatever order they come.
+    in any order.
 
     Args:
         folder: made where there is none. Pages of an earlier report are replaced or removed; other
@@ -58,12 +59,12 @@ def write_report(folder: Path, results: Sequence[Graded], *, names: bool) -> Pat
     """
     check_folder(folder)
     naming = Naming(results, names)
-    everybody = cohort(results, naming)
+    all_of_them = cohort(results, naming)
     pages = {
         learner.page: learner_page(learner, naming, lambda lesson: _lesson_link(folder, lesson))
-        for learner in everybody.learners
+        for learner in all_of_them.learners
     }
-    pages[INDEX] = cohort_page(everybody, naming, phrases(repository(), list(everybody.tasks)))
+    pages[INDEX] = cohort_page(all_of_them, naming, phrases(repository(), list(all_of_them.tasks)))
     for name in pages:
         _check_page(folder / name)
     for name, text in pages.items():
@@ -84,7 +85,7 @@ def _check_page(path: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether an earlier report wrote this page. A link is nobody's page."""
+    """Whether an earlier report wrote this page. A link is no page of ours."""
     if path.is_symlink() or not path.is_file():
         return False
     try:

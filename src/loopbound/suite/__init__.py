@@ -5,10 +5,10 @@
 ['test_title.py::test_title']
 """
 
-from .alone import run_alone
-from .incident import BACKEND, fixes, incident, incident_job
-from .results import PoolEvent, SuiteRun, TestResult
-from .run import ordered, run_suite, run_suites
+from loopbound.suite.alone import run_alone
+from loopbound.suite.incident import BACKEND, fixes, incident, incident_job
+from loopbound.suite.results import PoolEvent, SuiteRun, TestResult
+from loopbound.suite.run import ordered, run_suite, run_suites
 
 __all__ = [
     "BACKEND",

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .project import Project
-from .results import SuiteRun
-from .run import run_suite, run_suites
+from loopbound.suite.project import Project
+from loopbound.suite.results import SuiteRun
+from loopbound.suite.run import run_suite, run_suites
 
 
 def run_alone(

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from loopbound.problem import Problem
-
-from .alone import run_alone
-from .results import SuiteRun
-from .run import run_suite
+from loopbound.suite.alone import run_alone
+from loopbound.suite.results import SuiteRun
+from loopbound.suite.run import run_suite
 
 BACKEND = Path(__file__).resolve().parents[3] / "notebooks" / "signal_scanner"
 """Where the backend is: beside the lessons, in the clone that Loopbound is installed from."""

@@ -21,10 +21,11 @@ import psycopg
 
 from loopbound.database import ScratchDatabase, Session
 from loopbound.problem import Problem
+from loopbound.suite.warm import forked
 
 PROGRAM = Path(__file__).parent / "child" / "loopbound_child.py"
 STACKS_SECONDS = 3.0  # to wait for a hung process to write its stacks
-SETTLE_SECONDS = 0.13  # for connections that the last test has closed to be gone from the server
+LOOKS = 12  # until connections that the last test has closed are gone from the server
 END_SECONDS = 3.0  # between asking a process to end and killing it
 TURN_SECONDS = 0.2  # how late Ctrl-C may be heard on Windows
 
@@ -38,6 +39,7 @@ class Child:
         given: what `child/loopbound_child.py` is to do.
         variables: its environment.
         scratch: its database.
+        warm: the variables of the warm process that forks it; None where it is to be started.
 
     Raises:
         Problem: the interpreter cannot be started.
@@ -50,6 +52,7 @@ class Child:
         given: Mapping[str, Any],
         variables: Mapping[str, str],
         scratch: ScratchDatabase,
+        warm: Mapping[str, str] | None,
     ) -> None:
         self.lines: list[dict[str, Any]] = []
         self.leftovers: list[Session] = []
@@ -62,18 +65,22 @@ class Child:
         self._wrote_stacks = threading.Event()
         self._ended = threading.Event()
         orders = folder.parent / "given.json"
-        orders.write_text(json.dumps({**given, "stacks": str(self.stacks)}), encoding="utf-8")
+        orders.write_text(
+            json.dumps({**given, "stacks": str(self.stacks), "variables": variables}),
+            encoding="utf-8",
+        )
         # A group of its own: Ctrl-C reaches the caller alone, who ends it in good order.
         apart: dict[str, Any] = (
             {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
             if sys.platform == "win32"
             else {"start_new_session": True}
         )
-        self._began = time.perf_counter()
         with open(self.output, "wb") as output:
             try:
-                # A Popen whose two pipes are there; its type holds them for optional.
-                self.process: Any = subprocess.Popen(
+                # A Popen whose two pipes are there, or as much of one as a run needs.
+                self.process: Any = (
+                    forked(PROGRAM, orders, output, warm) if warm else None
+                ) or subprocess.Popen(
                     [python, str(PROGRAM), str(orders)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -87,6 +94,7 @@ class Child:
                     f"The interpreter {python} cannot be started:"
                     f" {(error.strerror or str(error)).lower()}."
                 ) from None
+        self._began = time.perf_counter()
         self._threads = [
             threading.Thread(target=work, daemon=True) for work in (self._listen, self._await)
         ]
@@ -97,7 +105,7 @@ class Child:
         """Until it has ended, or `limit` seconds after its start: then the evidence is taken.
 
         Raises:
-            KeyboardInterrupt: somebody has set `stop`.
+            KeyboardInterrupt: `stop` was set.
         """
         deadline = self._began + limit
         while not self._ended.wait(min(TURN_SECONDS, max(deadline - time.perf_counter(), 0))):
@@ -112,15 +120,17 @@ class Child:
         """End it and everything that it has started, and let go of it."""
         self.seconds = time.perf_counter() - self._began
         with contextlib.suppress(psutil.Error):
-            family = psutil.Process(self.process.pid).children(recursive=True)
-            for member in [*family, self.process]:
+            leader = psutil.Process(self.process.pid)
+            family = leader.children(recursive=True)
+            for member in [*family, leader]:
                 with contextlib.suppress(psutil.Error):
                     member.terminate()
-            # Its end is waited for in one place only, `_await`: whoever else did could take the
+            # Its end is waited for in one place only, `_await`: another waiter could take the
             # exit code away.
             until = time.perf_counter() + END_SECONDS
             if not self._ended.wait(END_SECONDS):
-                self.process.kill()
+                with contextlib.suppress(psutil.Error):
+                    leader.kill()
             for member in psutil.wait_procs(family, timeout=max(until - time.perf_counter(), 0.1))[
                 1
             ]:
@@ -155,7 +165,7 @@ class Child:
                 continue
             if said["kind"] == "last":
                 with contextlib.suppress(psycopg.Error):
-                    self.leftovers = self._scratch.sessions(SETTLE_SECONDS)
+                    self.leftovers = self._scratch.sessions(LOOKS)
                 self._order("go on")
             elif said["kind"] == "stacks":
                 self._wrote_stacks.set()

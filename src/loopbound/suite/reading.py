@@ -11,9 +11,8 @@ from typing import Any
 
 from loopbound.problem import Problem
 from loopbound.recorder import OK, symptom_in
-
-from .process import PROGRAM, Child
-from .results import PoolEvent, SuiteRun, TestResult
+from loopbound.suite.process import PROGRAM, Child
+from loopbound.suite.results import PoolEvent, SuiteRun, TestResult
 
 HUNG = "hung"
 DIED = "process ended"
@@ -94,7 +93,7 @@ def _result(id: str, lines: list[Line], hung: bool, code: int, clean: Clean) -> 
     unfinished = lines[-1]["kind"] == "begin"
     if unfinished and hung:
         return TestResult(id, HUNG, phase, HUNG, seconds, f"hung in its {phase}")
-    # A failing call counts, whatever its teardown did.
+    # A failing call counts, also where its teardown failed.
     if deciding := failed.get("call") or failed.get("setup") or failed.get("teardown"):
         return _told(
             id, "failed" if deciding["phase"] == "call" else "error", deciding, seconds, clean
@@ -138,7 +137,7 @@ def _unreadable(line: Line, clean: Clean) -> TestResult:
     said = list(
         re.findall(r"^(?:E +)?(?!HINT: )((?:\w+\.)*\w+(?:: .*)?)$", traceback, re.MULTILINE)
     )
-    # pytest's own refusals (a mark that nobody declared) have no exception's name: then its words
+    # pytest's own refusals (a mark that is not declared) have no exception's name: then its words
     # are the error.
     refusal = next((line for line in traceback.splitlines() if line.strip()), "no reason given")
     error = said[-1] if said else f"CollectError: {refusal.removesuffix(':')}"
@@ -189,7 +188,7 @@ def _reason(output: str) -> str:
 
 
 def _output(path: Path) -> str:
-    if not path.is_file():  # a test that removes whatever it finds
+    if not path.is_file():  # a test may have removed it
         return ""
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)

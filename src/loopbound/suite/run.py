@@ -12,14 +12,13 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from loopbound.database import ScratchDatabase, scratch_database
+from loopbound.database import scratch_database
 from loopbound.problem import Problem
-
-from .child.loopbound_child import ordered as _ordered
-from .process import TURN_SECONDS, Child
-from .project import Project, lay_out, read_text
-from .reading import read
-from .results import SuiteRun
+from loopbound.suite.child.loopbound_child import ordered as _ordered
+from loopbound.suite.process import TURN_SECONDS, Child
+from loopbound.suite.project import Project, lay_out, read_text
+from loopbound.suite.reading import read
+from loopbound.suite.results import SuiteRun
 
 # The plugins that a suite gets, by name and module, where its interpreter has them. xdist, for one,
 # has to stay out.
@@ -32,6 +31,8 @@ PLUGINS = (
 UNWANTED = re.compile(
     r"(PY|COV_|COVERAGE)|(PG[A-Z]+|CI|BUILD_NUMBER|DATABASE_URL|FORCE_COLOR|NO_COLOR|CELERY_\w+)$"
 )
+# Variables that an interpreter or a library reads once: a run that sets one gets a fresh process.
+UNFORKED = re.compile(r"PYTHON|PYDANTIC|LANG|LC_|LD_|TZ|.*(SSL|SQLALCHEMY)", re.IGNORECASE)
 
 
 def run_suite(
@@ -177,6 +178,7 @@ def _run(
                 "order": order,
                 "trace": trace,
                 "limit": limit,
+                "fresh": any(map(UNFORKED.match, environment or ())),
                 "plugins": [pair for pair in PLUGINS if not _blocked(pair[0], options)],
                 "words": (
                     [
@@ -192,9 +194,10 @@ def _run(
                     ]
                 ),
             }
-            child = Child(
-                _interpreter(python), copy, given, _variables(scratch, environment), scratch
-            )
+            variables = _variables()
+            own = {**variables, "DATABASE_URL": scratch.url, **(environment or {})}
+            warm = None if python else variables
+            child = Child(_interpreter(python), copy, given, own, scratch, warm)
             try:
                 child.wait(limit, stop)
             finally:
@@ -220,14 +223,12 @@ def _blocked(name: str, options: Sequence[str]) -> bool:
     return f"-pno:{name}" in "".join(options) or f"-p=no:{name}" in options
 
 
-def _variables(scratch: ScratchDatabase, more: Mapping[str, str] | None) -> dict[str, str]:
+def _variables() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not UNWANTED.match(name.upper())}
     return kept | {
-        "DATABASE_URL": scratch.url,
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONIOENCODING": "utf-8",
         "COLUMNS": "110",  # the same lines in a notebook, a terminal and CI
-        **(more or {}),
     }
 
 

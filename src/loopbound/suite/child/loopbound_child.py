@@ -8,31 +8,57 @@ interpreter without Loopbound can run it. It starts in the project's folder and 
     stdout  takes the reports, a JSON object a line
     stderr  a file, which becomes the standard output and error of pytest
     the name of a file of JSON: {"order", "trace", "limit", "plugins", "words", "stacks"}
+
+Given "warm" and the descriptor of a socket instead, it imports what suites need, and forks for each
+name of such a file that comes over the socket. The fork goes on as a fresh process does.
 """
 
 import _thread
+import contextlib
 import faulthandler
+import gc
 import importlib
 import importlib.util
 import itertools
 import json
 import os
 import random
+import select
 import shutil
 import signal
+import socket
 import sys
 import sysconfig
 import threading
 import time
+import warnings
 
 LONGEST_TEXT = 60_000  # of one traceback or message, in characters
 # seconds after the limit: then faulthandler's own timer writes the stacks, should nothing else be
 # able to
 GRACE = 1.0
 LONGEST_TIMER = 1_000_000.0  # seconds that faulthandler accepts everywhere
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 60.0  # on a machine that is very busy; its end is heard of otherwise
 CLEARING_SECONDS = 2.0
 ORPHANED = 4  # exit code
+IDLE_SECONDS = 60.0  # after which a warm process ends
+# What a warm process imports beside pytest, where the sources of a project name its package: slow
+# to import, and without threads, loops or connections of its own.
+IMPORTED = (
+    "argon2",
+    "asyncpg",
+    "celery.app.base",
+    "celery.app.trace",
+    "celery.backends.base",
+    "celery.worker.worker",
+    "fastapi",
+    "httpx",
+    "jwt",
+    "pydantic.v1",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.ext.asyncio",
+    "sqlalchemy.orm",
+)
 
 
 def main(given_in):
@@ -53,6 +79,86 @@ def main(given_in):
     import pytest
 
     return pytest.main(given["words"], plugins=[plugin(watch, given)])
+
+
+def warm(control):
+    """Fork for each name of a file that comes over a socket, until its other end is closed; returns
+    that name in the fork.
+
+    With the name come four descriptors: for stdin, stdout and stderr, and one that is told the
+    fork's process id and, when it has ended, its exit code, a line each. No code of a project runs
+    in the warm process itself.
+    """
+    line = socket.socket(fileno=control)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while select.select([line], [], [], IDLE_SECONDS)[0]:
+        name, descriptors, _, _ = socket.recv_fds(line, 1 << 16, 4)
+        if not name:
+            break
+        orders = os.fsdecode(name)
+        with open(orders, encoding="utf-8") as file:
+            given = json.load(file)
+        folder = os.path.join(os.path.dirname(orders), "project")
+        fresh = prepare(given["plugins"], folder) or given["fresh"]
+        if os.fork() == 0:  # a process that waits for the fork's end
+            line.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            process = os.fork()
+            if process == 0:
+                become(orders, given["variables"], folder, descriptors, fresh)
+                return orders
+            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            os.write(descriptors[3], b"%d\n" % code)
+            os._exit(0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+    os._exit(0)
+
+
+def prepare(plugins, folder):
+    """Import what a suite needs; returns whether one of the project's own modules has the name of
+    one that is imported: it would come first, so that the suite needs a fresh process.
+    """
+    import _pytest.config
+
+    names, source = set(), b""
+    for place, folders, files in os.walk(folder):
+        names.update(folders)
+        for name in files:
+            if name.endswith(".py"):
+                names.add(name[:-3])
+                with open(os.path.join(place, name), "rb") as file:
+                    source += file.read()
+    wanted = ["_pytest." + name for name in _pytest.config.default_plugins]
+    wanted += [module for _, module in plugins]
+    wanted += [name for name in IMPORTED if name.partition(".")[0].encode() in source]
+    before = len(sys.modules)
+    with warnings.catch_warnings():
+        for name in wanted:
+            with contextlib.suppress(Exception):  # one that is not installed here
+                importlib.import_module(name)
+    if len(sys.modules) > before:
+        gc.collect()
+        gc.freeze()
+    return not names.isdisjoint(name.partition(".")[0] for name in sys.modules)
+
+
+def become(orders, variables, folder, descriptors, fresh):
+    """Be the process of a suite, as if it had been started: its session, its streams, its
+    variables, its folder.
+    """
+    os.setsid()
+    os.chdir(folder)
+    os.write(descriptors[3], b"%d\n" % os.getpid())
+    for number, descriptor in enumerate(descriptors):
+        if number < 3:
+            os.dup2(descriptor, number)
+        os.close(descriptor)
+    if fresh:
+        os.execve(sys.executable, [sys.executable, __file__, orders], variables)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.argv[1:] = sys.orig_argv[2:] = [orders]
 
 
 class Reports:
@@ -357,4 +463,4 @@ class Trace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(warm(int(sys.argv[2])) if sys.argv[1] == "warm" else sys.argv[1]))

@@ -7,6 +7,6 @@
 [('0.18.3', 'legacy'), ('0.19.0', 'strict'), …]
 """
 
-from .observed import Row, expect_here, observed
+from loopbound.suite.versions.observed import Row, expect_here, observed
 
 __all__ = ["Row", "expect_here", "observed"]

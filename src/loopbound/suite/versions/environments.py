@@ -2,7 +2,7 @@
 
 They lie below Loopbound's cache folder, in a folder named by the lock's digest and the Python that
 made them, so that a changed lock never meets an old environment. An environment is built under a
-name of its own and renamed when it is whole; whoever comes second waits for it and uses it.
+name of its own and renamed when it is whole; a second process waits for it and uses it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from pathlib import Path
 
 import fasteners
 
-from ...database.folder import open_folder
-from ...problem import Problem
-from ..incident import BACKEND
-from .observed import SHOWN
+from loopbound.paths import cache_folder
+from loopbound.problem import Problem
+from loopbound.suite.incident import BACKEND
+from loopbound.suite.versions.observed import SHOWN
 
 FORGET_AFTER_DAYS = 30
 """An environment that was not used for so long goes when the next one is made."""
@@ -175,7 +175,7 @@ def _home() -> Path:
     """Where the environments of this lock and this Python are."""
     made_of = hashlib.sha256((project() / "uv.lock").read_bytes())
     made_of.update(f"{sys.base_prefix} {sys.version} {sys.platform}".encode())
-    return open_folder().path.parent / "versions" / made_of.hexdigest()[:16]
+    return cache_folder() / "versions" / made_of.hexdigest()[:16]
 
 
 def _make(name: str, target: Path) -> None:
@@ -261,9 +261,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _sweep(home: Path) -> None:
-    """Forget environments of other locks that nobody has used for long."""
+    """Remove environments of other locks that were not used for long."""
     oldest = time.time() - FORGET_AFTER_DAYS * 86400
-    with contextlib.suppress(OSError):  # somebody else sweeps too
+    with contextlib.suppress(OSError):  # another process may sweep too
         for other in home.parent.iterdir():
             if other != home and all(
                 path.stat().st_mtime < oldest for path in (other, *other.iterdir())

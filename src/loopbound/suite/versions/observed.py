@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...problem import Problem
-from ..incident import BACKEND
+from loopbound.problem import Problem
+from loopbound.suite.incident import BACKEND
 
 OBSERVED = BACKEND / "versions" / "observed.json"
 """Where they are stored."""
@@ -58,7 +58,7 @@ def observed(*facts: str) -> list[Row]:
     without one.
 
     Raises:
-        Problem: a fact that nobody has looked at.
+        Problem: a fact that was not observed.
     """
     found = [
         Row(name, kept["versions"], fact, text)

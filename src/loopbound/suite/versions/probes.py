@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...problem import Problem
-from ...recorder import symptom_in
-from ..results import SuiteRun, TestResult
+from loopbound.problem import Problem
+from loopbound.recorder import symptom_in
+from loopbound.suite.results import SuiteRun, TestResult
 
 SCOPES = ("function", "class", "module", "package", "session")
 FIXTURE_OPTION = "asyncio_default_fixture_loop_scope"

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...problem import Problem
-from ..incident import fixes, incident_job
-from ..results import SuiteRun
-from ..run import run_suite, run_suites
-from . import probes
-from .probes import Probe
+from loopbound.problem import Problem
+from loopbound.suite.incident import fixes, incident_job
+from loopbound.suite.results import SuiteRun
+from loopbound.suite.run import run_suite, run_suites
+from loopbound.suite.versions import probes
+from loopbound.suite.versions.probes import Probe
 
 LIMIT = 180.0
 """Seconds for one suite. The probes end by themselves; on a busy machine they take long."""

@@ -1,0 +1,592 @@
+"""The rules that hold over the whole set of lessons. They read files; nothing is executed.
+
+Each rule is a function of the whole ``Course``, registered under a name by ``@rule``.
+``nbtests/test_rules.py`` shows for each of them a broken notebook that it finds.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from loopbound.authoring.finding import Finding
+from loopbound.authoring.normal_form import TAGS, form_differences
+from loopbound.authoring.text import comments, names, pictures_in_html, prose
+from loopbound.course.manifest import Lesson
+from loopbound.problem import Problem
+
+CELLS = (20, 50)
+WORDS = (900, 1200)
+WORDS_START_PAGE = (500, 1200)
+WORDS_A_CELL = (25, 50)  # the mean
+WORDS_IN_ONE_CELL = 90
+LINES_A_CELL = 6  # the mean
+LINES_IN_ONE_CELL = 45
+IMPORT_LINES = 3
+
+BANNED = re.compile(r"\b(simply|just|obvious|obviously|note that|foo)\b", re.IGNORECASE)
+# In prose a bar is a part of a figure.
+BANNED_NAMES = re.compile(r"\b(foo|bar|baz)\b", re.IGNORECASE)
+AMERICAN = re.compile(
+    r"\b(behaviors?|color(?:s|ed|ing|ful)?|favor(?:s|ed|ite|able)?|center(?:s|ed)?|neighbors?|flavors?"
+    r"|gray|honor(?:s|ed)?|labor|analyz(?:e|es|ed|er|ing)|cancel(?:ed|ing)|label(?:ed|ing)|model(?:ed|ing)|travel(?:ed|ing)"
+    r"|catalog|defense|fulfill|skillful|artifacts?)\b",
+    re.IGNORECASE,
+)
+_MACHINE_PATH = re.compile(
+    r"(?:(?<![\w.…>:/])/(?:home|root|Users|usr|opt|tmp|var|private|mnt|srv|work)/|\b[A-Za-z]:\\+)[^\s'\"]*"
+)
+_IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)")
+_DATABASE_HOST = re.compile(r"postgres(?:ql)?(?:\+\w+)?://(?:[^@\s/'\"]*@)?([^:/\s'\"]+)")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One notebook file: its name, its text and its cells (as nbformat reads them, outputs
+    included).
+    """
+
+    path: Path
+    text: str
+    lesson: Lesson | None
+
+    @property
+    def file(self) -> str:
+        return self.path.name
+
+    @property
+    def cells(self) -> list[dict[str, Any]]:
+        return [_joined(cell) for cell in json.loads(self.text)["cells"]]
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        return [cell for cell in self.cells if cell["cell_type"] == kind]
+
+    def cell(self, identity: str) -> dict[str, Any] | None:
+        return next((cell for cell in self.cells if cell.get("id") == identity), None)
+
+    def finding(self, cell: dict[str, Any] | None, what: str, view: str = "") -> Finding:
+        return Finding(self.file, cell.get("id") if cell else None, what, view)
+
+
+@dataclass(frozen=True)
+class Course:
+    """A repository with its notebooks, and the lessons that its manifest names.
+
+    ``pages`` are sorted by file name.
+    """
+
+    root: Path
+    lessons: tuple[Lesson, ...]
+    pages: tuple[Page, ...]
+
+
+# "| [01 What a loop is](01-….ipynb) | 20 |", with the link or without.
+_MAP_ROW = re.compile(r"^\|\s*\[?(\d\d) ([^\]|]+?)(?:\]\([^)]*\))?\s*\|\s*(\d+)\s*\|", re.MULTILINE)
+
+Rule = Callable[[Course], Iterable[Finding]]
+RULES: dict[str, Rule] = {}
+
+
+def read_course(root: Path, lessons: tuple[Lesson, ...]) -> Course:
+    """Reads every notebook in ``root/notebooks``.
+
+    Raises ``Problem`` for a file that is no notebook.
+    """
+    known = {lesson.file: lesson for lesson in lessons}
+    pages = []
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        text = path.read_text(encoding="utf-8")
+        try:
+            json.loads(text)["cells"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Problem(f"{path} is not a notebook: {error}") from error
+        pages.append(Page(path, text, known.get(path.name)))
+    return Course(root, lessons, tuple(pages))
+
+
+def check(course: Course, only: Iterable[str] | None = None) -> list[Finding]:
+    """Everything that the rules (all, or those named) find wrong with a course."""
+    return [
+        finding for name in (RULES if only is None else only) for finding in RULES[name](course)
+    ]
+
+
+def rule(function: Rule) -> Rule:
+    """Registers a rule under its function's name."""
+    RULES[function.__name__] = function
+    return function
+
+
+def _of_each_page(function: Callable[[Page], Iterable[Finding]]) -> Rule:
+    """Registers a rule that looks at one notebook at a time."""
+
+    def over_all(course: Course) -> Iterator[Finding]:
+        for page in course.pages:
+            yield from function(page)
+
+    RULES[function.__name__] = over_all
+    return over_all
+
+
+# Form and order
+
+
+@_of_each_page
+def in_normal_form(page: Page) -> Iterator[Finding]:
+    """The file is what ``loopbound format`` would write."""
+    for cell, what in form_differences(page.text, page.file):
+        yield Finding(page.file, cell, f"not in normal form: {what}")
+
+
+@rule
+def files_are_the_manifest(course: Course) -> Iterator[Finding]:
+    """The files, sorted by name, are the manifest's lessons in its order."""
+    files, wanted = [page.file for page in course.pages], [lesson.file for lesson in course.lessons]
+    for file in wanted:
+        if file not in files:
+            yield Finding(file, None, "is in the manifest and not in notebooks/")
+    for file in files:
+        if file not in wanted:
+            yield Finding(file, None, "is in notebooks/ and not in the manifest")
+    if wanted != sorted(wanted):
+        yield Finding(
+            "course.toml", None, "names its lessons in another order than their file names sort in"
+        )
+
+
+@rule
+def maps_are_the_manifest(course: Course) -> Iterator[Finding]:
+    """The README's table of lessons, and any in a lesson, gives every lesson's title and minutes as
+    the manifest does.
+    """
+    wanted = {lesson.number: (lesson.title, lesson.minutes) for lesson in course.lessons}
+    # A lesson's map may stand in several cells: a long table is hard to read at once.
+    maps = [
+        (page.file, [(cell.get("id"), cell["source"]) for cell in page.of_kind("markdown")])
+        for page in course.pages
+    ]
+    readme = course.root / "README.md"
+    for file, texts in [
+        *maps,
+        ("README.md", [(None, readme.read_text(encoding="utf-8") if readme.is_file() else "")]),
+    ]:
+        found = [(cell, *row) for cell, text in texts for row in _MAP_ROW.findall(text)]
+        if not found and file != "README.md":
+            continue
+        rows = {number: (title, int(minutes)) for _, number, title, minutes in found}
+        cells = {number: cell for cell, number, *_ in found}
+        for number in sorted({*rows, *wanted}):
+            if rows.get(number) != wanted.get(number):
+                what = (
+                    f"its map has lesson {number} as {rows.get(number)}, the manifest as"
+                    f" {wanted.get(number)}"
+                )
+                yield Finding(file, cells.get(number), what)
+
+
+@_of_each_page
+def known_tags_only(page: Page) -> Iterator[Finding]:
+    """Cells carry no tags and no metadata of the course but the documented ones."""
+    for cell in page.cells:
+        for tag in cell.get("metadata", {}).get("tags", []):
+            if tag not in TAGS:
+                yield page.finding(cell, f"has the tag {tag!r}; known are {', '.join(TAGS)}")
+        for key in cell.get("metadata", {}).get("loopbound", {}):
+            if key != "claims":
+                yield page.finding(cell, f"has metadata loopbound.{key}; known is claims")
+
+
+# Cells with a role
+
+
+@_of_each_page
+def opens_with_title_and_minutes(page: Page) -> Iterator[Finding]:
+    """The first cell has the manifest's number, title and minutes, and a sentence of what the
+    reader will do.
+    """
+    cell = page.cells[0] if page.cells else None
+    if cell is None or cell.get("id") != "opening" or cell["cell_type"] != "markdown":
+        yield page.finding(cell, "the first cell is not the Markdown cell 'opening'")
+    elif page.lesson:
+        lines = cell["source"].splitlines()
+        if lines[:1] != [page.lesson.heading]:
+            yield page.finding(cell, f"starts with {lines[:1]}, wanted is {page.lesson.heading!r}")
+        if (minutes := f"**{page.lesson.minutes} minutes**") not in cell["source"]:
+            yield page.finding(cell, f"does not say {minutes}, as the manifest does")
+        rest = " ".join(lines[1:]).replace(minutes, "")
+        if len(rest.split()) < 5:
+            yield page.finding(cell, "has no sentence of what the reader will do")
+
+
+@_of_each_page
+def asks_three_questions(page: Page) -> Iterator[Finding]:
+    """The cell 'questions' holds three numbered questions."""
+    cell = page.cell("questions")
+    if cell is None:
+        yield page.finding(None, "has no cell 'questions'")
+        return
+    items = [item for numbered in prose(cell["source"]).lists for item in numbered]
+    if len(items) != 3:
+        yield page.finding(cell, f"holds {len(items)} numbered questions, wanted are 3")
+    for item in items:
+        if not item.endswith("?"):
+            yield page.finding(cell, "a question does not end with a question mark", item)
+
+
+@_of_each_page
+def recaps_three_answers(page: Page) -> Iterator[Finding]:
+    """The last Markdown cell is 'recap' and holds three numbered answers."""
+    cell = page.cell("recap")
+    if cell is None:
+        yield page.finding(None, "has no cell 'recap'")
+        return
+    if page.of_kind("markdown")[-1:] != [cell]:
+        yield page.finding(cell, "is not the last Markdown cell")
+    items = [item for numbered in prose(cell["source"]).lists for item in numbered]
+    if len(items) != 3:
+        yield page.finding(cell, f"holds {len(items)} numbered answers, wanted are 3")
+    for item in items:
+        if item.endswith("?"):
+            yield page.finding(cell, "an answer ends with a question mark", item)
+
+
+@_of_each_page
+def asks_for_a_prediction(page: Page) -> Iterator[Finding]:
+    """Some code cell 'predict-…' stands before the code cell that shows what happens."""
+    code = page.of_kind("code")
+    if not any(cell.get("id", "").startswith("predict-") for cell in code[:-1]):
+        yield page.finding(None, "no code cell 'predict-…' stands before an experiment")
+
+
+# Figures
+
+
+@_of_each_page
+def shows_a_figure(page: Page) -> Iterator[Finding]:
+    """At least one figure is in the committed outputs."""
+    if not any(pictures_in_html(html) for cell in page.cells for html in _html_outputs(cell)):
+        yield page.finding(None, "has no figure in its committed outputs")
+
+
+@_of_each_page
+def pictures_have_alternatives(page: Page) -> Iterator[Finding]:
+    """Every picture, in Markdown and in outputs, has an alternative text."""
+    for cell in page.cells:
+        pictures = [picture for html in _html_outputs(cell) for picture in pictures_in_html(html)]
+        if cell["cell_type"] == "markdown":
+            pictures += prose(cell["source"]).pictures
+        for address, alternative in pictures:
+            if not alternative.strip():
+                yield page.finding(cell, "a picture has no alternative text", address[:60])
+        for output in cell.get("outputs", []):
+            for mime in output.get("data", {}):
+                if mime.startswith("image/"):
+                    yield page.finding(
+                        cell,
+                        f"an output is {mime}, which carries no alternative text; use"
+                        " loopbound.figures",
+                    )
+
+
+# Sizes
+
+
+@_of_each_page
+def sizes(page: Page) -> Iterator[Finding]:
+    """Cells, words and lines of code are within what readers like (the numbers at the top of this
+    module).
+    """
+    markdown, code = (
+        page.of_kind("markdown"),
+        [cell for cell in page.of_kind("code") if cell["source"].strip()],
+    )
+    if not CELLS[0] <= len(page.cells) <= CELLS[1]:
+        yield page.finding(
+            None, f"has {len(page.cells)} cells, wanted are {CELLS[0]} to {CELLS[1]}"
+        )
+    counts = {cell.get("id"): prose(cell["source"]).words for cell in markdown}
+    low, high = WORDS_START_PAGE if page.file.startswith("00-") else WORDS
+    if not low <= sum(counts.values()) <= high:
+        yield page.finding(None, f"has {sum(counts.values())} words, wanted are {low} to {high}")
+    if (
+        counts
+        and not WORDS_A_CELL[0] <= (mean := sum(counts.values()) / len(counts)) <= WORDS_A_CELL[1]
+    ):
+        yield page.finding(
+            None,
+            f"has {mean:.0f} words a Markdown cell, wanted are {WORDS_A_CELL[0]} to"
+            f" {WORDS_A_CELL[1]}",
+        )
+    for cell in markdown:
+        if counts[cell.get("id")] > WORDS_IN_ONE_CELL:
+            yield page.finding(
+                cell, f"has {counts[cell.get('id')]} words, at most {WORDS_IN_ONE_CELL} are wanted"
+            )
+    lines = {
+        cell.get("id"): len([line for line in cell["source"].splitlines() if line.strip()])
+        for cell in code
+    }
+    if lines and (mean := sum(lines.values()) / len(lines)) > LINES_A_CELL:
+        yield page.finding(
+            None, f"has {mean:.1f} lines a code cell, at most {LINES_A_CELL} are wanted"
+        )
+    for cell in code:
+        if lines[cell.get("id")] > LINES_IN_ONE_CELL:
+            yield page.finding(
+                cell, f"has {lines[cell.get('id')]} lines, at most {LINES_IN_ONE_CELL} are wanted"
+            )
+
+
+@_of_each_page
+def few_imports_of_the_package(page: Page) -> Iterator[Finding]:
+    """What a lesson teaches stands in the lesson: at most three lines import from the package."""
+    lines = [
+        line
+        for cell in page.of_kind("code")
+        for line in cell["source"].splitlines()
+        if re.match(r"\s*(from|import)\s+loopbound\b", line)
+    ]
+    if len(lines) > IMPORT_LINES:
+        yield page.finding(
+            None,
+            f"imports from loopbound on {len(lines)} lines, at most {IMPORT_LINES} are wanted",
+            "\n".join(lines),
+        )
+
+
+# Language
+
+
+@rule
+def banned_words(course: Course) -> Iterator[Finding]:
+    """No word that makes a reader feel slow, and no names without a meaning."""
+    for name, cell_id, text in _prose_of(course):
+        for found in BANNED.findall(text):
+            yield Finding(name, cell_id, f"says {found!r}", text.strip()[:100])
+    for page in course.pages:
+        for cell in page.of_kind("code"):
+            for found in sorted(
+                {word for name in names(cell["source"]) for word in BANNED_NAMES.findall(name)}
+            ):
+                yield page.finding(cell, f"uses the name {found!r}; take one from the field")
+
+
+@rule
+def british_spelling(course: Course) -> Iterator[Finding]:
+    """Prose is spelt the British way; code in it keeps its own spelling."""
+    for name, cell, text in _prose_of(course):
+        for found in AMERICAN.findall(text):
+            yield Finding(name, cell, f"spells {found!r} the American way", text.strip()[:100])
+
+
+# Links
+
+
+@rule
+def links_resolve(course: Course) -> Iterator[Finding]:
+    """Links and pictures that point into the repository point at something there, headings
+    included.
+    """
+    for path, cell, parts in _markdown_of(course):
+        for link in (*parts.links, *(address for address, _ in parts.pictures)):
+            if wrong := _wrong_link(course.root, path, link):
+                yield Finding(path.name, cell, f"the link {link!r} {wrong}")
+
+
+def _wrong_link(root: Path, source: Path, link: str) -> str | None:
+    parts = urlsplit(link)
+    if parts.scheme in ("http", "https", "mailto", "data"):
+        return None
+    if parts.scheme or parts.netloc or parts.path.startswith("/"):
+        return "does not work on another machine"
+    target = (source.parent / unquote(parts.path)).resolve() if parts.path else source.resolve()
+    if not target.is_relative_to(root.resolve()):
+        return "leaves the repository"
+    if not target.exists():
+        return "points at nothing"
+    if (
+        parts.fragment
+        and target.suffix in (".ipynb", ".md")
+        and unquote(parts.fragment) not in _anchors(target)
+    ):
+        return "names a heading that is not there"
+    return None
+
+
+def _anchors(path: Path) -> set[str]:
+    text = path.read_text(encoding="utf-8")
+    sources = [text]
+    if path.suffix == ".ipynb":
+        sources = [
+            _joined(cell)["source"]
+            for cell in json.loads(text)["cells"]
+            if cell["cell_type"] == "markdown"
+        ]
+    headings = [heading for source in sources for heading in prose(source).headings]
+    # JupyterLab keeps a heading's letters, GitHub lowers them and drops signs.
+    jupyter = {heading.replace(" ", "-") for heading in headings}
+    return jupyter | {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+    }
+
+
+# Outputs
+
+
+@_of_each_page
+def outputs_are_committed(page: Page) -> Iterator[Finding]:
+    """A cell that shows something when it runs has its output in the file."""
+    for cell in page.of_kind("code"):
+        if not cell.get("outputs") and _shows(cell["source"]):
+            yield page.finding(
+                cell, "shows something and has no committed output; run: python3 lab.py run --write"
+            )
+
+
+def _shows(source: str) -> bool:
+    try:
+        body = ast.parse(source, mode="exec").body
+    except SyntaxError:
+        try:  # top-level await is a cell's right, and no module's
+            body = compile(
+                source, "cell", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            ).body
+        except SyntaxError:
+            return False
+    if not body:
+        return False
+    last = body[-1]
+    silenced = source.rstrip().endswith(";")
+    shown = (
+        isinstance(last, ast.Expr)
+        and not isinstance(last.value, ast.Call | ast.Await | ast.Yield)
+        and not silenced
+    )
+    # Only what runs for certain: not in functions, nor under a condition.
+    direct = (statement.value for statement in body if isinstance(statement, ast.Expr))
+    calls = (value.func for value in direct if isinstance(value, ast.Call))
+    return shown or any(
+        isinstance(call, ast.Name) and call.id in ("print", "display") for call in calls
+    )
+
+
+@_of_each_page
+def outputs_name_no_machine(page: Page) -> Iterator[Finding]:
+    """Outputs hold no folder of a machine, and no host but the reader's own."""
+    for cell in page.of_kind("code"):
+        for text in _output_texts(cell):
+            for path in sorted({found[0] for found in _MACHINE_PATH.finditer(text)}):
+                yield page.finding(cell, f"an output names a folder of one machine: {path}")
+            hosts = {*_IP.findall(text), *_DATABASE_HOST.findall(text)}
+            if len(own := socket.gethostname()) > 5 and own in text and own != "localhost":
+                hosts.add(own)
+            for host in sorted(hosts - {"127.0.0.1", "localhost", "0.0.0.0"}):
+                yield page.finding(cell, f"an output names a host: {host}")
+
+
+@_of_each_page
+def outputs_are_clean(page: Page) -> Iterator[Finding]:
+    """No committed stderr, and an error only where the cell is tagged for it."""
+    for cell in page.of_kind("code"):
+        wanted = "raises-exception" in cell.get("metadata", {}).get("tags", [])
+        kinds = [output["output_type"] for output in cell.get("outputs", [])]
+        if any(output.get("name") == "stderr" for output in cell.get("outputs", [])):
+            yield page.finding(cell, "has stderr in its committed output")
+        if "error" in kinds and not wanted:
+            yield page.finding(
+                cell, "has an error in its committed output and no tag raises-exception"
+            )
+        if wanted and "error" not in kinds:
+            yield page.finding(
+                cell, "is tagged raises-exception and has no error in its committed output"
+            )
+
+
+# Claims
+
+
+@rule
+def claims_are_settled(course: Course) -> Iterator[Finding]:
+    """Claims in cells exist, and each lesson carries those that the manifest gives it."""
+    for page in course.pages:
+        carried: set[str] = set()
+        for cell in page.cells:
+            for claim in claims_of(cell):
+                carried.add(claim)
+                if not claim_exists(claim):
+                    yield page.finding(
+                        cell,
+                        f"carries the claim {claim!r}, which the incident documents do not make",
+                    )
+        for claim in page.lesson.claims if page.lesson else ():
+            if claim not in carried:
+                yield page.finding(
+                    None,
+                    f"has no cell for the claim {claim}, which the manifest gives to this lesson",
+                )
+
+
+def claims_of(cell: dict[str, Any]) -> list[str]:
+    """The ids of the claims that a cell settles."""
+    return list(cell.get("metadata", {}).get("loopbound", {}).get("claims", []))
+
+
+def claim_exists(claim: str) -> bool:
+    """Whether the incident documents make a claim of this id: A01 to A18, B01 to B54."""
+    found = re.fullmatch(r"([AB])(\d\d)", claim)
+    return found is not None and 1 <= int(found[2]) <= {"A": 18, "B": 54}[found[1]]
+
+
+# Reading
+
+
+def _joined(cell: dict[str, Any]) -> dict[str, Any]:
+    cell = dict(cell)
+    if isinstance(cell["source"], list):
+        cell["source"] = "".join(cell["source"])
+    return cell
+
+
+def _texts(value: Any) -> str:
+    return "".join(value) if isinstance(value, list) else str(value)
+
+
+def _html_outputs(cell: dict[str, Any]) -> list[str]:
+    return [
+        _texts(output["data"]["text/html"])
+        for output in cell.get("outputs", [])
+        if "text/html" in output.get("data", {})
+    ]
+
+
+def _output_texts(cell: dict[str, Any]) -> Iterator[str]:
+    for output in cell.get("outputs", []):
+        yield from (_texts(output[key]) for key in ("text", "evalue", "traceback") if key in output)
+        for mime, value in output.get("data", {}).items():
+            if mime.startswith("text/"):
+                yield re.sub(r"data:[^\"'\s]+", "", _texts(value))
+
+
+def _markdown_of(course: Course) -> Iterator[tuple[Path, str | None, Any]]:
+    for page in course.pages:
+        for cell in page.of_kind("markdown"):
+            yield page.path, cell.get("id"), prose(cell["source"])
+    if (readme := course.root / "README.md").is_file():
+        yield readme, None, prose(readme.read_text(encoding="utf-8"))
+
+
+def _prose_of(course: Course) -> Iterator[tuple[str, str | None, str]]:
+    for path, cell_id, parts in _markdown_of(course):
+        for text in parts.text:
+            yield path.name, cell_id, text
+    for page in course.pages:
+        for cell in page.of_kind("code"):
+            for comment in comments(cell["source"]):
+                yield page.file, cell.get("id"), re.sub(r"`[^`]*`", "", comment)

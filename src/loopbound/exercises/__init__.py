@@ -1,1 +1,0 @@
-"""Exercises: written once in ``solutions/``, released to ``exercises/``, and proven."""

@@ -1,0 +1,1 @@
+"""The processes in which learners' code runs, and what keeps them apart; README.md draws them."""

@@ -1,0 +1,3 @@
+"""What belongs to one learner: predictions, progress, and what checks an answer in a cell or at the
+prompt.
+"""

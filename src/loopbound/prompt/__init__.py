@@ -1,1 +1,0 @@
-"""What a learner asks for at the prompt: check, watch, hint, progress, reset."""
