@@ -2,15 +2,15 @@
 """Set Loopbound up and start it: the one command of this course.
 
     python3 lab.py              JupyterLab on the start page
-    python3 lab.py test ...     every test of the course (--quick: the cheap ones; further words go to pytest)
+    python3 lab.py test ...     every test (--quick: the cheap ones; further words go to pytest)
     python3 lab.py doctor       is this machine fit for the course, and what helps where it is not?
     python3 lab.py check 04     check an exercise as it is saved (a number, or a notebook's path)
     python3 lab.py watch        check answers again whenever their notebook is saved
     python3 lab.py progress     how far have you come, and what comes next?
     python3 lab.py hint 04.2    a hint to a task, one more each time
     python3 lab.py reset 04.2   put a task or an exercise back as it was handed out (keeps a copy)
-    python3 lab.py grade DIR    grade learners' notebooks (--html: pages for learners and facilitator)
-    python3 lab.py run 03       execute a notebook and compare it with the committed one (--write)
+    python3 lab.py grade DIR    grade learners' notebooks (--html: pages for them and for you)
+    python3 lab.py run 03       execute a notebook and compare it with the stored one (--write)
     python3 lab.py format       write notebooks in their one normal form (--check only looks)
     python3 lab.py incident     the incident's suite: 33 tests, five failures (--fix, --order, ...)
     python3 lab.py versions     the same on other versions of its libraries (--write stores it)

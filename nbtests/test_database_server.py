@@ -19,7 +19,6 @@ import pytest
 from patience import LONG
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest imports test files by path, not by name
-import contextlib
 
 from database_clients import (
     ROOT,

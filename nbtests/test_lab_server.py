@@ -76,7 +76,8 @@ class Lab:
 
         eventually(lambda: found() or self.process.poll() is not None)
         self._reader.join(5 if self.process.poll() is not None else 0)
-        assert (match := found()), f"no {pattern!r} in:\n{''.join(self.lines)}"
+        match = found()
+        assert match, f"no {pattern!r} in:\n{''.join(self.lines)}"
         return match
 
     def address(self) -> tuple[str, str]:

@@ -56,7 +56,7 @@ class ScratchDatabase:
 
     @property
     def dsn(self) -> str:
-        """``postgresql://…/name`` for asyncpg's and psycopg's own ``connect``; with the password."""
+        """``postgresql://…/name`` for asyncpg's and psycopg's ``connect``, with the password."""
         return self.url.replace("+asyncpg", "", 1)
 
     def sessions(self, looks: int = 1) -> list[Session]:

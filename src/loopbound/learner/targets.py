@@ -50,7 +50,7 @@ def handed_out_at(which: Assignment) -> Path:
 
 
 def own_place(path: Path) -> Assignment | None:
-    """The assignment whose exercise has its place at this path, also where another file lies there."""
+    """The assignment whose exercise has its place at this path, even if another file is there."""
     try:
         here = [
             which
