@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from loopbound.authoring.new_task import new_command
+from loopbound.authoring.new_task import new_task
 from loopbound.course.manifest import assignment
 from loopbound.paths import repository
 from loopbound.problem import Problem
@@ -75,7 +75,7 @@ def test_a_drafted_task_fails_where_its_author_has_to_write(clone: Path) -> None
 @pytest.mark.parametrize("words", [[], ["01"], ["01", "A", "title"], ["77", "A title"]])
 def test_what_cannot_be_drafted_is_said(words: list[str]) -> None:
     with pytest.raises(Problem, match=r"title are wanted|no assignment '77'"):
-        new_command(words)
+        new_task(words)
 
 
 def test_files_that_are_not_there_are_named(
@@ -83,5 +83,5 @@ def test_files_that_are_not_there_are_named(
 ) -> None:
     monkeypatch.setattr("loopbound.authoring.new_task.repository", lambda: tmp_path)
     with pytest.raises(Problem, match=r"course\.toml cannot be read"):
-        new_command(["01", "A title"])
+        new_task(["01", "A title"])
     assert list(tmp_path.iterdir()) == []

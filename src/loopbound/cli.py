@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 # Commands that share a module; every other one has its own.
 _MODULES = {"format": "notebooks", "run": "notebooks"}
@@ -25,7 +26,7 @@ def main(words: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if words is None else words) or ["lab"]
     # pytest's own options are pytest's to read: argparse would take -k or -x for its own.
     if words[:1] == ["test"] and not {"-h", "--help"} & set(words[1:2]):
-        options = {"command": "test", "words": words[1:]}
+        options: dict[str, Any] = {"command": "test", "words": words[1:]}
     else:
         options = vars(_parser().parse_args(words))
     name = options.pop("command")

@@ -137,8 +137,8 @@ def table(results: Sequence[Graded]) -> str:
         if which and len(names) > 1
     ]
     legend = (
-        f"{TABLE_SIGNS[PASSED]} passed   {TABLE_SIGNS[WRONG]} wrong   {TABLE_SIGNS[RAISED]} raised "
-        f"  {TABLE_SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
+        f"{TABLE_SIGNS[PASSED]} passed   {TABLE_SIGNS[WRONG]} wrong   {TABLE_SIGNS[RAISED]} raised"
+        f"   {TABLE_SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
     )
     blocks = ["\n".join(lines), legend, "\n".join(remarks)]
     return "\n\n".join(block for block in blocks if block)
