@@ -17,7 +17,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loopbound.authoring.rules import Course, claim_exists, claims_of, read_course
+from loopbound.authoring.pages import Course, claim_exists, claims_of, read_course
 from loopbound.course.manifest import lessons, wanted_claims
 from loopbound.paths import repository
 from loopbound.problem import Problem
@@ -109,7 +109,7 @@ def _marked_tests(folder: Path) -> list[tuple[str, str, dict[str, str]]]:
         raise Problem(
             "the claims' tests need pytest, which is not installed.\nRun: python3 lab.py test"
         )
-    files = sorted(str(file) for file in folder.glob("test_claims_*.py"))
+    files = sorted(str(file) for file in folder.rglob("test_claims_*.py"))
     if not files:
         return []
     # A process of its own: the same test files may be loaded in this one, by the pytest that asks.
@@ -128,7 +128,7 @@ def _marked_tests(folder: Path) -> list[tuple[str, str, dict[str, str]]]:
         "-o",
         "addopts=--import-mode=importlib",
         "-o",
-        f"pythonpath={folder.name} notebooks",
+        f"pythonpath={folder.name}/support notebooks",
         "-o",
         "markers=claim: settles a claim",
     ]

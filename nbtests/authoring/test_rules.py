@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lesson_rules import RULES, check
 from small_notebooks import FIGURE, LESSONS, SENTENCE, good_course
 
-from loopbound.authoring.rules import RULES, check, read_course
+from loopbound.authoring.pages import read_course
 from loopbound.course.manifest import lessons
 
 

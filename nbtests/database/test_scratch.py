@@ -3,14 +3,10 @@ DATABASE_URL.
 """
 
 import socket
-import sys
 import threading
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # pytest imports test files by path, not by name
 from database_clients import Client, Refused, cache_folder, eventually, gone
 
 from loopbound.database import Address

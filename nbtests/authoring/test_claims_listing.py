@@ -9,7 +9,7 @@ from claims import claim
 from small_notebooks import LESSONS, good_course
 
 from loopbound.authoring.claims import gaps, listing, settled
-from loopbound.authoring.rules import read_course
+from loopbound.authoring.pages import read_course
 from loopbound.course.manifest import lessons, wanted_claims
 from loopbound.problem import Problem
 
@@ -72,9 +72,10 @@ def test_turns(): ...
 
 def _settled(tmp_path: Path, tests: str):
     root = good_course(tmp_path / "course")
-    (root / "nbtests").mkdir()
-    (root / "nbtests" / "claims.py").write_text(
-        Path(__file__).with_name("claims.py").read_text(encoding="utf-8"), encoding="utf-8"
+    (root / "nbtests" / "support").mkdir(parents=True)
+    (root / "nbtests" / "support" / "claims.py").write_text(
+        Path(__file__).parents[1].joinpath("support", "claims.py").read_text(encoding="utf-8"),
+        encoding="utf-8",
     )
     (root / "nbtests" / "test_claims_small.py").write_text(tests, encoding="utf-8")
     return settled(root / "nbtests", read_course(root, LESSONS))

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from lesson_rules import AMERICAN, BANNED
+from prose import prose
 from traitlets.config import Config
 
 from loopbound.authoring.guide import agenda_block, filled
 from loopbound.authoring.proof import wrong_answers
-from loopbound.authoring.rules import AMERICAN, BANNED
-from loopbound.authoring.text import prose
 from loopbound.cli import _parser
 from loopbound.commands import workshop as command
 from loopbound.course.manifest import (

@@ -7,11 +7,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from lesson_rules import AMERICAN, BANNED
+from prose import prose
 
 from loopbound.authoring.proof import WrongAnswer, answer_of, verdict_on, wrong_answers
 from loopbound.authoring.release import build
-from loopbound.authoring.rules import AMERICAN, BANNED
-from loopbound.authoring.text import prose
 from loopbound.checks import task_check
 from loopbound.course.manifest import assignments
 from loopbound.course.solutions import grade_id_of, nbgrader_of

@@ -16,7 +16,7 @@ import pytest
 
 from loopbound.database import server_address
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
             *(sys.executable, "-m", "pytest", "-p", "no:asyncio", "-p", "no:anyio", *words),
         ],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(HERE)} | environment,
+        env=os.environ | {"PYTHONPATH": str(HERE / "support")} | environment,
         capture_output=True,
         text=True,
     )

@@ -11,16 +11,15 @@ import json
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from prose import comments, names, pictures_in_html, prose
+
 from loopbound.authoring.finding import Finding
 from loopbound.authoring.normal_form import TAGS, form_differences
-from loopbound.authoring.text import comments, names, pictures_in_html, prose
-from loopbound.course.manifest import Lesson
-from loopbound.problem import Problem
+from loopbound.authoring.pages import Course, Page, claim_exists, claims_of
 
 CELLS = (20, 50)
 WORDS = (900, 1200)
@@ -47,68 +46,11 @@ _IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)")
 _DATABASE_HOST = re.compile(r"postgres(?:ql)?(?:\+\w+)?://(?:[^@\s/'\"]*@)?([^:/\s'\"]+)")
 
 
-@dataclass(frozen=True)
-class Page:
-    """One notebook file: its name, its text and its cells (as nbformat reads them, outputs
-    included).
-    """
-
-    path: Path
-    text: str
-    lesson: Lesson | None
-
-    @property
-    def file(self) -> str:
-        return self.path.name
-
-    @property
-    def cells(self) -> list[dict[str, Any]]:
-        return [_joined(cell) for cell in json.loads(self.text)["cells"]]
-
-    def of_kind(self, kind: str) -> list[dict[str, Any]]:
-        return [cell for cell in self.cells if cell["cell_type"] == kind]
-
-    def cell(self, identity: str) -> dict[str, Any] | None:
-        return next((cell for cell in self.cells if cell.get("id") == identity), None)
-
-    def finding(self, cell: dict[str, Any] | None, what: str, view: str = "") -> Finding:
-        return Finding(self.file, cell.get("id") if cell else None, what, view)
-
-
-@dataclass(frozen=True)
-class Course:
-    """A repository with its notebooks, and the lessons that its manifest names.
-
-    ``pages`` are sorted by file name.
-    """
-
-    root: Path
-    lessons: tuple[Lesson, ...]
-    pages: tuple[Page, ...]
-
-
 # "| [01 What a loop is](01-….ipynb) | 20 |", with the link or without.
 _MAP_ROW = re.compile(r"^\|\s*\[?(\d\d) ([^\]|]+?)(?:\]\([^)]*\))?\s*\|\s*(\d+)\s*\|", re.MULTILINE)
 
 Rule = Callable[[Course], Iterable[Finding]]
 RULES: dict[str, Rule] = {}
-
-
-def read_course(root: Path, lessons: tuple[Lesson, ...]) -> Course:
-    """Reads every notebook in ``root/notebooks``.
-
-    Raises ``Problem`` for a file that is no notebook.
-    """
-    known = {lesson.file: lesson for lesson in lessons}
-    pages = []
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
-        text = path.read_text(encoding="utf-8")
-        try:
-            json.loads(text)["cells"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise Problem(f"{path} is not a notebook: {error}") from error
-        pages.append(Page(path, text, known.get(path.name)))
-    return Course(root, lessons, tuple(pages))
 
 
 def check(course: Course, only: Iterable[str] | None = None) -> list[Finding]:
@@ -533,25 +475,7 @@ def claims_are_settled(course: Course) -> Iterator[Finding]:
                 )
 
 
-def claims_of(cell: dict[str, Any]) -> list[str]:
-    """The ids of the claims that a cell settles."""
-    return list(cell.get("metadata", {}).get("loopbound", {}).get("claims", []))
-
-
-def claim_exists(claim: str) -> bool:
-    """Whether the incident documents make a claim of this id: A01 to A18, B01 to B54."""
-    found = re.fullmatch(r"([AB])(\d\d)", claim)
-    return found is not None and 1 <= int(found[2]) <= {"A": 18, "B": 54}[found[1]]
-
-
 # Reading
-
-
-def _joined(cell: dict[str, Any]) -> dict[str, Any]:
-    cell = dict(cell)
-    if isinstance(cell["source"], list):
-        cell["source"] = "".join(cell["source"])
-    return cell
 
 
 def _texts(value: Any) -> str:

@@ -16,10 +16,6 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from patience import LONG
-
-sys.path.insert(0, str(Path(__file__).parent))  # pytest imports test files by path, not by name
-
 from database_clients import (
     ROOT,
     Client,
@@ -35,6 +31,7 @@ from database_clients import (
     postmasters,
     processes,
 )
+from patience import LONG
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 root_only = pytest.mark.skipif(not ROOT, reason="what root alone has to take care of")

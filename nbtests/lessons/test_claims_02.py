@@ -15,7 +15,7 @@ from claims import claim
 
 from loopbound import NamedLoop
 
-RUST = Path(__file__).resolve().parents[1] / "notebooks" / "rust"
+RUST = Path(__file__).resolve().parents[2] / "notebooks" / "rust"
 ATTACHED = r"^Task <Task pending .* got Future <Future pending.*> attached to a different loop$"
 BOUND = "is bound to a different event loop$"
 
