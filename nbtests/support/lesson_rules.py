@@ -367,7 +367,7 @@ def _anchors(path: Path) -> set[str]:
     sources = [text]
     if path.suffix == ".ipynb":
         sources = [
-            _joined(cell)["source"]
+            "".join(cell["source"])
             for cell in json.loads(text)["cells"]
             if cell["cell_type"] == "markdown"
         ]

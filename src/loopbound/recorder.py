@@ -387,7 +387,8 @@ def _warnings_to(receive: Callable[[str], None]) -> Iterator[None]:
         # Where the garbage collector begins inside a namedtuple's __new__, which has no builtins,
         # CPython cannot import `warnings` to say that a coroutine was never awaited.
         if str(found.exc_value) == "'__import__'" and asyncio.iscoroutine(found.object):
-            show(f"coroutine '{found.object.__qualname__}' was never awaited", RuntimeWarning)
+            name = getattr(found.object, "__qualname__", "")
+            show(f"coroutine '{name}' was never awaited", RuntimeWarning)
         else:
             before(found)
 
