@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_browser import FLAGS, NAMES, chromium
+from chromium import FLAGS, NAMES, chromium
 
 from loopbound.checks.verdict import NOT_ATTEMPTED, PASSED, RAISED, WRONG
 from loopbound.course.manifest import assignment, assignments, repository, task
