@@ -8,7 +8,7 @@ import pytest
 from claims import claim
 from small_notebooks import LESSONS, good_course
 
-from loopbound.authoring.claims import gaps, listing, settled
+from loopbound.authoring.claims import Claim, gaps, listing, settled
 from loopbound.authoring.pages import read_course
 from loopbound.course.manifest import lessons, wanted_claims
 from loopbound.problem import Problem
@@ -37,8 +37,13 @@ OWED = {
 }
 
 
-def test_every_claim_has_a_test_and_a_cell(repository: Path) -> None:
-    found = settled(repository / "nbtests", read_course(repository, lessons()))
+@pytest.fixture(scope="module")
+def found(repository: Path) -> dict[str, Claim]:
+    """The course's claims, collected once: that takes a run of pytest over all their tests."""
+    return settled(repository / "nbtests", read_course(repository, lessons()))
+
+
+def test_every_claim_has_a_test_and_a_cell(found: dict[str, Claim]) -> None:
     if missing := gaps(found, wanted_claims()):
         pytest.fail("\n".join(missing), pytrace=False)
 
@@ -47,9 +52,8 @@ def test_the_manifest_wants_what_is_owed() -> None:
     assert set(wanted_claims()) >= OWED
 
 
-def test_the_listing_names_verdict_observation_cell_and_test(repository: Path) -> None:
+def test_the_listing_names_verdict_observation_cell_and_test(found: dict[str, Claim]) -> None:
     lines, _ = listing()
-    found = settled(repository / "nbtests", read_course(repository, lessons()))
     for known in found.values():
         for part in (*known.observed, *known.cells, *known.tests):
             assert any(line.strip().endswith(part) for line in lines), part

@@ -1,12 +1,16 @@
 """The lessons in a real browser: `loopbound lab` serves a copy, headless Chromium opens each lesson
 and runs all of it.
 
-Screenshots, light and dark, go to the folder that LOOPBOUND_SCREENSHOTS names. Chromium is looked
-for on the path and in the usual places; LOOPBOUND_CHROMIUM names another.
+This one execution of a lesson answers all that is asked of it: what the page shows, and also what
+`loopbound run` looks at (the committed outputs, stderr, what is left behind). Where there is no
+Chromium, `test_lessons_run.py` executes the lessons.
+
+Screenshots, light and dark, go to the folder that LOOPBOUND_SCREENSHOTS names, where it does.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -17,62 +21,128 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from chromium import FLAGS, NAMES, chromium
+from small_notebooks import code, printed, raised, saved
 
+from loopbound.authoring.compare import compare
+from loopbound.authoring.execute import (
+    LATE,
+    LEFTOVERS,
+    LOAD_PROBE,
+    children_of,
+    late_stderr,
+    left_behind,
+    read_notebook,
+)
+from loopbound.authoring.normal_form import normal_form
 from loopbound.course.manifest import Lesson, lessons
 
-# One server and one browser for all lessons, so one worker.
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
+# Everything here waits for what it needs. The limit is for a page that will never be ready.
+SECONDS = 900
+pytestmark = [pytest.mark.timeout(2 * SECONDS)]
 
-NAMES = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "chrome",
-    "msedge",
-)
-PLACES = (
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
-    r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
-)
-# No sandbox: Chromium refuses to run as root with one. The rest keeps it from calling home.
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SECONDS_TO_RUN = 180
 HIGHEST = 16_000  # pixels of one screenshot; Chromium draws nothing beyond 16,384
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A served copy of the course: the address that `loopbound lab` printed, in parts."""
+    """A served copy of the course: the address that `loopbound lab` printed, in parts.
+
+    ``stderr`` is the folder where each kernel's real stderr goes, by its process id.
+    """
 
     root: str
     token: str
     clone: Path
-
-    def address(self, lesson: Lesson) -> str:
-        return f"{self.root}/lab/tree/notebooks/{lesson.file}?reset&token={self.token}"
+    stderr: Path
 
 
-def chromium() -> str | None:
-    """The path of a Chromium that is on this machine, or None."""
-    found = [os.environ.get("LOOPBOUND_CHROMIUM"), *map(shutil.which, NAMES), *PLACES]
-    return next((place for place in found if place and Path(place).is_file()), None)
+@dataclass(frozen=True)
+class Executed:
+    """A notebook after Run All: as the page has it, what its kernel then had open, and where that
+    kernel's stderr goes.
+    """
+
+    notebook: dict[str, Any]
+    stderr: Path
+    left: list[str]
+
+
+@dataclass
+class Desk:
+    """JupyterLab in the browser, with one notebook open at a time, as most readers have it."""
+
+    lab: Lab
+    browser: Any
+    page: Any = None
+    errors: list[str] = field(default_factory=list)  # of the page's own JavaScript
+
+    def load(self, address: str) -> None:
+        """Loads JupyterLab."""
+        self.close()
+        self.page = self.browser.new_page()
+        self.page.set_default_timeout(SECONDS * 1000)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(f"{self.lab.root}/{address}token={self.lab.token}")
+        self.page.wait_for_function("window.jupyterapp !== undefined")
+
+    def open(self, file: str) -> None:
+        """Opens a notebook and waits for its kernel."""
+        if self.page is None:
+            self.load(f"lab/tree/notebooks/{file}?reset&")
+        else:
+            self.page.evaluate(OPEN, f"notebooks/{file}")
+        self.wait_for(file)
+
+    def wait_for(self, file: str) -> None:
+        """Waits until a notebook is there and its kernel is ready."""
+        until = time.monotonic() + SECONDS
+        while not self.page.evaluate(READY, file):
+            said = self.page.evaluate(INTERRUPTIONS)
+            assert time.monotonic() < until, f"{file} is not ready; the page says: {said}"
+            self.page.wait_for_timeout(100)
+
+    def run_all(self) -> Executed:
+        """Run All, with the probe of `loopbound run` before the first cell and after the last."""
+        kernel = int(self.ask(LOAD_PROBE, "__import__('os').getpid()"))
+        # What a kernel says about itself while it starts is not the lesson's.
+        stderr = self.lab.stderr / str(kernel)
+        stderr.write_bytes(b"")
+        self.page.evaluate(RUN_ALL)
+        # Run All says that it is done when a wanted error comes. The kernel answers this only after
+        # the cells that are then still to come.
+        self.ask("", "None")
+        notebook = self.page.evaluate(NOTEBOOK)
+        for cell in notebook["cells"]:
+            if cell.get("attachments", "") is None:  # a file has none of it then
+                del cell["attachments"]
+        children = children_of(kernel)
+        left = left_behind(children, ast.literal_eval(self.ask("", LEFTOVERS)))
+        return Executed(notebook, stderr, left)
+
+    def ask(self, code: str, expression: str) -> str:
+        return self.page.evaluate(QUIETLY, [code, expression])
+
+    def nobody_interrupts(self) -> None:
+        assert self.page.evaluate(INTERRUPTIONS) == [], "something stands in the reader's way"
+        assert self.errors == []
+
+    def end(self) -> None:
+        """Closes the notebook and ends its kernel, as a reader does before the next lesson."""
+        self.page.evaluate(END)
+        self.nobody_interrupts()
+
+    def close(self) -> None:
+        if self.page is not None:
+            self.page.close()
+            self.page = None
+        self.errors.clear()
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +188,21 @@ def lab(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[
     for file in ("lab.py", "pyproject.toml", "README.md"):
         shutil.copy(repository / file, clone / file)
     # The test reaches into the page, and needs all cells in it: Lab draws only those that can be
-    # seen.
+    # seen. A kernel that ends slowly is waited for.
     (folder / "config").mkdir()
     (folder / "config" / "jupyter_server_config.py").write_text(
-        "c.LabApp.expose_app_in_browser = True\n"
+        "c.LabApp.expose_app_in_browser = True\nc.KernelManager.shutdown_wait_time = 120.0\n"
+    )
+    # The kernels' real stderr, one file each, with a copy of all that they send as stderr.
+    (folder / "stderr").mkdir()
+    profile = folder / "ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_kernel_config.py").write_text(
+        "import os\n"
+        "c.IPKernelApp.quiet = False\n"
+        f"file = os.path.join({str(folder / 'stderr')!r}, str(os.getpid()))\n"
+        "os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT), 2)\n",
+        encoding="utf-8",
     )
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
@@ -148,8 +229,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[
         )  # fmt: skip
     try:
         address = None
-        until = time.monotonic() + 90
-        while address is None and process.poll() is None and time.monotonic() < until:
+        while address is None and process.poll() is None:
             address = re.search(
                 r"(http://\S+?)/lab/tree/\S*?token=(\w+)",
                 said.read_text(encoding="utf-8", errors="replace"),
@@ -158,23 +238,39 @@ def lab(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[
         assert address, (
             f"the lab did not start:\n{said.read_text(encoding='utf-8', errors='replace')}"
         )
-        yield Lab(address[1], address[2], clone)
+        yield Lab(address[1], address[2], clone, folder / "stderr")
     finally:
         process.send_signal(signal.SIGINT if os.name != "nt" else signal.CTRL_BREAK_EVENT)
         try:
-            process.wait(60)
+            process.wait(SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_desk(lab: Lab, browser: Any) -> Desk:
+    """The desk that the tests share, because loading JupyterLab takes longer than many a lesson."""
+    return Desk(lab, browser)
+
+
+@pytest.fixture
+def desk(one_desk: Desk) -> Iterator[Desk]:
+    """The desk, with a fresh page after a test that did not end well."""
+    yield one_desk
+    if one_desk.page is not None and one_desk.page.evaluate(OPEN_NOTEBOOKS):
+        one_desk.page.evaluate(END)
+        one_desk.close()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Path | None:
     """Where screenshots go."""
     folder = os.environ.get("LOOPBOUND_SCREENSHOTS")
-    place = Path(folder) if folder else tmp_path_factory.mktemp("screenshots")
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+    if not folder:
+        return None
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)
 
 
 # Waits until the notebook is there and its kernel is ready, not until some time has passed.
@@ -186,8 +282,30 @@ READY = """async (file) => {
   await panel.context.ready; await panel.sessionContext.ready; await panel.revealed;
   return panel.sessionContext.session?.kernel?.status === 'idle';
 }"""
+OPEN = """async (path) => {
+  const commands = window.jupyterapp.commands;
+  const panel = await commands.execute('docmanager:open', {path, factory: 'Notebook'});
+  await panel.context.ready;
+}"""
+OPEN_NOTEBOOKS = (
+    "() => [...window.jupyterapp.shell.widgets('main')].filter(item => item.sessionContext).length"
+)
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 NOTEBOOK = "() => window.jupyterapp.shell.currentWidget.content.model.toJSON()"
+# The value of an expression in the notebook's kernel, asked for as the page's own requests are.
+QUIETLY = """async ([code, expression]) => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const future = kernel.requestExecute({
+    code, silent: true, store_history: false, user_expressions: {expression}});
+  const content = (await future.done).content;
+  const data = content.user_expressions?.expression?.data;
+  return data ? data['text/plain'] : `no answer: ${JSON.stringify(content)}`;
+}"""
+END = """async () => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  await panel.sessionContext.shutdown();
+  panel.dispose();
+}"""
 # Pictures are decoded when they are drawn: decode() waits for that, and rejects what is no picture.
 FIGURES = """async () => {
   const images = [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output img')];
@@ -218,130 +336,117 @@ INTERRUPTIONS = (
 )
 
 
+def test_the_lab_opens_on_the_start_page(desk: Desk) -> None:
+    desk.load("?")
+    desk.wait_for(lessons()[0].file)
+    assert (
+        desk.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) h1")
+        .first.inner_text()
+        .startswith(lessons()[0].heading.removeprefix("# "))
+    )
+    desk.nobody_interrupts()
+    desk.end()
+
+
 @pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
-def test_a_lesson_runs_in_the_browser(
-    lesson: Lesson, lab: Lab, browser: Any, pictures: Path
-) -> None:
-    committed = json.loads((lab.clone / "notebooks" / lesson.file).read_text(encoding="utf-8"))
-    page = browser.new_page()
-    said: list[str] = []
-    page.on("pageerror", lambda error: said.append(str(error)))
-    try:
-        page.goto(lab.address(lesson))
-        page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
-        _until(page, READY, lesson.file)
-        wanted = _figures(committed)
-        assert wanted > 0, "the committed lesson has no figure"
-        _check_figures(page, wanted)
-        _nobody_interrupts(page)
+def test_a_lesson_runs_in_the_browser(lesson: Lesson, desk: Desk, pictures: Path | None) -> None:
+    committed = read_notebook(desk.lab.clone / "notebooks" / lesson.file)
+    wanted = _figures(committed)
+    assert wanted > 0, "the committed lesson has no figure"
+    desk.open(lesson.file)
+    _check_figures(desk.page, wanted)
+    desk.nobody_interrupts()
 
-        page.set_default_timeout(SECONDS_TO_RUN * 1000)
-        page.evaluate(RUN_ALL)
-        # After a wanted error "run all" says that it is done while the cells behind it are still to
-        # come.
-        until = time.monotonic() + 20
-        while (
-            any(line.endswith("did not run") for line in _wrong(page.evaluate(NOTEBOOK)))
-            and time.monotonic() < until
-        ):
-            page.wait_for_timeout(200)
-        _until(page, READY, lesson.file)
-        notebook = page.evaluate(NOTEBOOK)
-        assert _wrong(notebook) == []
-        assert _figures(notebook) == wanted
-        _nobody_interrupts(page)
-        for theme in ("Light", "Dark"):
-            page.evaluate(
-                "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})",
-                f"JupyterLab {theme}",
-            )
-            page.wait_for_function(
-                "(theme) => document.body.dataset.jpThemeName === theme", arg=f"JupyterLab {theme}"
-            )
-            page.set_viewport_size({"width": 1280, "height": min(page.evaluate(HEIGHT), HIGHEST)})
-            page.evaluate(TO_THE_TOP)
-            _check_figures(page, wanted)
-            page.screenshot(path=pictures / f"{lesson.name}-{theme.lower()}.png")
-            page.set_viewport_size({"width": 1280, "height": 900})
-        _nobody_interrupts(page)
-        assert said == []
-        # Ends the kernel, as a reader does before the next lesson; two cores should not carry five
-        # of them.
-        page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-    finally:
-        page.close()
-
-
-def test_the_lab_opens_on_the_start_page(lab: Lab, browser: Any) -> None:
-    page = browser.new_page()
-    try:
-        page.goto(f"{lab.root}/?token={lab.token}")
-        page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
-        _until(page, READY, lessons()[0].file)
-        assert (
-            page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) h1")
-            .first.inner_text()
-            .startswith(lessons()[0].heading.removeprefix("# "))
+    executed = desk.run_all()
+    _nothing_wrong(_wrong(lesson.file, executed, committed))
+    desk.nobody_interrupts()
+    for theme in ("Light", "Dark"):
+        desk.page.evaluate(
+            "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})",
+            f"JupyterLab {theme}",
         )
-        _nobody_interrupts(page)
-    finally:
-        page.close()
+        desk.page.wait_for_function(
+            "(theme) => document.body.dataset.jpThemeName === theme", arg=f"JupyterLab {theme}"
+        )
+        _check_figures(desk.page, wanted)
+        if pictures:
+            _picture(desk.page, pictures / f"{lesson.name}-{theme.lower()}.png")
+    desk.end()
+    _nothing_wrong(_late(executed))
 
 
+def _picture(page: Any, file: Path) -> None:
+    page.set_viewport_size({"width": 1280, "height": min(page.evaluate(HEIGHT), HIGHEST)})
+    page.evaluate(TO_THE_TOP)
+    page.screenshot(path=file)
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+# What is in a notebook's cells, and all that has to be said of it. The last cell prints nothing.
 BROKEN = {
-    "error": ("1 / 0", [], "ends with ZeroDivisionError"),
-    "stderr": ("import sys\n_ = sys.stderr.write('careful')", [], "wrote to stderr: careful"),
-    "not run": ("import asyncio\nraise KeyboardInterrupt", [], "ends with KeyboardInterrupt"),
+    "error": (["1 / 0"], ["ends with ZeroDivisionError", "cell 'last' did not run"]),
+    "not run": (
+        ["raise KeyboardInterrupt"],
+        ["ends with KeyboardInterrupt", "cell 'last' did not run"],
+    ),
+    "faults": (
+        [
+            "import atexit, os, subprocess, sys",
+            "_ = sys.stderr.write('careful')",
+            "_ = atexit.register(sys.stderr.write, 'late')",
+            "ring = [open(os.devnull)]\nring.append(ring)\ndel ring",
+            "from loopbound import NamedLoop\nA = NamedLoop('A')",
+            "child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)",
+            "print('other words than before')",
+        ],
+        [
+            "wrote to stderr: careful",
+            f"{LATE}: late",
+            "ResourceWarning: unclosed file",
+            "the named loop 'A' was not closed",
+            "left a process running",
+            "cell 'cell-6': the output differs from the committed one",
+        ],
+    ),
     "picture": (
-        'from IPython.display import HTML\nHTML(\'<img alt="" src="data:image/svg+xml,none">\')',
+        ['from IPython.display import HTML\nHTML(\'<img alt="" src="data:image/svg+xml,none">\')'],
         [],
-        "picture",
     ),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_notebook_is_seen(name: str, lab: Lab, browser: Any) -> None:
-    from small_notebooks import code, saved
-
-    source, tags, said = BROKEN[name]
+def test_a_broken_notebook_is_seen(name: str, desk: Desk) -> None:
+    sources, said = BROKEN[name]
     file = f"broken-{name.replace(' ', '-')}.ipynb"
-    saved(
-        lab.clone / "notebooks" / file,
-        code("broken", source, tags=tuple(tags)),
-        code("after", "after = 1"),
+    cells = [code(f"cell-{number}", source) for number, source in enumerate(sources)]
+    path = saved(desk.lab.clone / "notebooks" / file, *cells, code("last", "last = 1"))
+    committed = read_notebook(path)
+    desk.open(file)
+    executed = desk.run_all()
+    if name == "picture":
+        with pytest.raises(AssertionError, match="picture"):
+            _check_figures(desk.page, 1)
+    desk.end()
+    wrong = _wrong(file, executed, committed) + _late(executed)
+    for each in said:
+        assert any(each in line for line in wrong), (each, wrong)
+
+
+def test_a_good_notebook_has_nothing_wrong(desk: Desk) -> None:
+    wanted = raised("RuntimeError", "wanted")
+    cells = (
+        code(
+            "wanted", "raise RuntimeError('wanted')", tags=("raises-exception",), outputs=[wanted]
+        ),
+        # Still to come when Run All says that it is done.
+        code("slow", "import time\ntime.sleep(1)\nprint('done')", outputs=[printed("done\n")]),
     )
-    page = browser.new_page()
-    try:
-        page.goto(f"{lab.root}/lab/tree/notebooks/{file}?reset&token={lab.token}")
-        page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
-        _until(page, READY, file)
-        page.evaluate(RUN_ALL)
-        _until(page, READY, file)
-        if name == "picture":
-            with pytest.raises(AssertionError, match="picture"):
-                _check_figures(page, 1)
-        else:
-            wrong = _wrong(page.evaluate(NOTEBOOK))
-            assert any(said in line for line in wrong), wrong
-            if name != "stderr":
-                assert "cell 'after' did not run" in wrong
-        page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-    finally:
-        page.close()
-
-
-def _until(page: Any, script: str, *words: Any, seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not page.evaluate(script, *words):
-        assert time.monotonic() < until, (
-            f"not ready after {seconds} seconds; the page says: {page.evaluate(INTERRUPTIONS)}"
-        )
-        page.wait_for_timeout(100)
-
-
-def _nobody_interrupts(page: Any) -> None:
-    assert page.evaluate(INTERRUPTIONS) == [], "something stands in the reader's way"
+    committed = read_notebook(saved(desk.lab.clone / "notebooks" / "good.ipynb", *cells))
+    desk.open("good.ipynb")
+    executed = desk.run_all()
+    desk.end()
+    assert _wrong("good.ipynb", executed, committed) + _late(executed) == []
 
 
 def _check_figures(page: Any, wanted: int) -> None:
@@ -357,7 +462,7 @@ def _check_figures(page: Any, wanted: int) -> None:
         )
 
 
-def _figures(notebook: dict[str, Any]) -> int:
+def _figures(notebook: Any) -> int:
     """How many pictures a notebook's outputs hold."""
     html = (
         "".join(output.get("data", {}).get("text/html", ""))
@@ -367,12 +472,15 @@ def _figures(notebook: dict[str, Any]) -> int:
     return sum(text.count("<img ") for text in html)
 
 
-def _wrong(notebook: dict[str, Any]) -> list[str]:
-    """What a reader would see go wrong after Run All, a line each."""
+def _nothing_wrong(wrong: list[str]) -> None:
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
+
+
+def _wrong(file: str, executed: Executed, committed: Any) -> list[str]:
+    """What went wrong up to the last cell, and what is then open, a line each."""
     wrong = []
-    for cell in notebook["cells"]:
-        if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
-            continue
+    for cell in _code_cells(executed):
         name = f"cell '{cell['id']}'"
         if cell["execution_count"] is None:
             wrong.append(f"{name} did not run")
@@ -381,6 +489,32 @@ def _wrong(notebook: dict[str, Any]) -> list[str]:
                 "tags", []
             ):
                 wrong.append(f"{name} ends with {output['ename']}: {output['evalue']}")
-            if output.get("name") == "stderr":
-                wrong.append(f"{name} wrote to stderr: {''.join(output['text'])}")
+    wrong += [f"wrote to stderr: {text}" for text in _stderr(executed)] + executed.left
+    # Where cells did not run, that their outputs are missing is no news.
+    if not any(line.endswith("did not run") for line in wrong):
+        text = normal_form(json.dumps(executed.notebook), file)
+        wrong += map(str, compare(file, committed, nbformat.reads(text, as_version=4)))
     return wrong
+
+
+# JupyterLab asks each kernel for its widgets, and one without ipywidgets says so.
+COMMS = re.compile(r"No such comm\b")
+
+
+def _late(executed: Executed) -> list[str]:
+    """What the kernel wrote to stderr and no cell shows, to be asked for after its end."""
+    text = late_stderr(executed.stderr, _stderr(executed))
+    lines = [line for line in text.splitlines() if line and not COMMS.match(line)]
+    return [f"{LATE}: {line}" for line in lines]
+
+
+def _stderr(executed: Executed) -> list[str]:
+    outputs = [output for cell in _code_cells(executed) for output in cell["outputs"]]
+    return ["".join(output["text"]) for output in outputs if output.get("name") == "stderr"]
+
+
+def _code_cells(executed: Executed) -> list[dict[str, Any]]:
+    cells = executed.notebook["cells"]
+    return [
+        cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
+    ]

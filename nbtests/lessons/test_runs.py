@@ -1,16 +1,20 @@
-"""Every lesson runs in a fresh kernel and gives what is committed."""
+"""Every lesson runs in a fresh kernel and gives what is committed, where there is no browser to run
+it in: `test_browser.py` asks the same of its one execution.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from chromium import chromium
 
 from loopbound.authoring.compare import compare
 from loopbound.authoring.execute import read_notebook, run_notebook
 from loopbound.course.manifest import Lesson, lessons
 
 
+@pytest.mark.skipif(chromium() is not None, reason="test_browser.py executes the lessons")
 @pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
 def test_a_lesson_gives_what_is_committed(lesson: Lesson, repository: Path) -> None:
     path = repository / "notebooks" / lesson.file

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_browser import FLAGS, NAMES, chromium
+from chromium import FLAGS, NAMES, chromium
 
 from loopbound.authoring.proof import wrong_answers
 from loopbound.course import manifest

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from nbclient import NotebookClient
     from nbformat import NotebookNode
 
-# seconds a notebook may take; the longest lesson needs a fraction of it on two busy cores
-LIMIT = 180.0
-_PROBE = Path(__file__).with_name("probe.py")
+# Seconds that a notebook's cells may take. It ends what would never end, and measures nothing: the
+# longest lesson needs less than two minutes, and a busy machine may take several times as long.
+LIMIT = 900.0
 _LINES_SHOWN = 16
 _silent = logging.getLogger("loopbound.kernel")
 _silent.addHandler(logging.NullHandler())
@@ -134,6 +134,7 @@ class _Run:
         self.limit = limit
         self.result = RunResult(path, read_notebook(path))
         self.deadline = 0.0
+        self.complete = False
         self.raised = False
         self.seen_on_stderr: list[str] = []
 
@@ -142,22 +143,22 @@ class _Run:
 
     async def execute(self) -> None:
         started = time.perf_counter()
-        self.deadline = started + self.limit
         with tempfile.TemporaryDirectory(prefix="loopbound-", ignore_cleanup_errors=True) as folder:
             stderr = Path(folder, "stderr")
-            complete, before = False, 0
             try:
                 async with self.kernel(Path(folder), stderr) as client:
-                    await self.quietly(client, _LOAD_PROBE)
+                    await self.quietly(client, LOAD_PROBE)
                     # What a kernel says about itself while it starts is not the lesson's.
-                    before = stderr.stat().st_size
-                    if complete := await self.cells(client):
+                    stderr.write_bytes(b"")
+                    self.deadline = time.perf_counter() + self.limit
+                    self.complete = await self.cells(client)
+                    if self.complete:
                         await self.probe(client)
             except _NoKernel as error:
                 said = stderr.read_text(encoding="utf-8", errors="replace")
                 self.report(None, f"the kernel did not start: {error}", said)
-            if complete:
-                self.late_stderr(stderr.read_bytes()[before:])
+            if self.complete and (late := late_stderr(stderr, self.seen_on_stderr)):
+                self.report(None, LATE, late)
         self.result.seconds = time.perf_counter() - started
 
     @contextlib.asynccontextmanager
@@ -183,7 +184,7 @@ class _Run:
             extra_arguments=["--IPKernelApp.quiet=False"],
             log=_silent,
         )
-        with stderr.open("wb") as sink:
+        with stderr.open("ab") as sink:
             try:
                 await client.async_start_new_kernel(
                     cwd=str(self.path.resolve().parent),
@@ -205,7 +206,11 @@ class _Run:
         children = _children(manager)
         try:
             if manager.has_kernel and await manager.is_alive():
-                await _ended(manager)
+                if not self.complete:  # a cell may still run
+                    await manager.interrupt_kernel()
+                # What is left behind may keep a kernel from ending; without it, there is no hurry.
+                clean = self.complete and not self.result.problems
+                await _ended(manager, LIMIT if clean else 4.5)
         finally:
             if client.kc is not None:
                 client.kc.stop_channels()
@@ -229,9 +234,6 @@ class _Run:
                 self.report(cell.id, "raised an error", _error_view(cell, error))
                 return False
             except CellTimeoutError:
-                with contextlib.suppress(Exception):
-                    # nbclient's types name the manager that is not asynchronous.
-                    await client.km.interrupt_kernel()  # type: ignore[union-attr, misc]
                 self.report(
                     cell.id,
                     f"did not end: the notebook may take {self.limit:.0f} seconds",
@@ -266,15 +268,6 @@ class _Run:
             self.seen_on_stderr.append(text)
             self.report(cell.id, "wrote to stderr", text)
 
-    def late_stderr(self, written: bytes) -> None:
-        text = written.decode("utf-8", errors="replace").replace("\r\n", "\n")
-        for seen in self.seen_on_stderr:
-            # A cell's own text may be cut in two by another thread's, so it goes line by line.
-            for line in seen.splitlines(keepends=True):
-                text = text.replace(line, "", 1)
-        if text.strip():
-            self.report(None, "wrote to stderr between cells or after the last one", text)
-
     async def quietly(
         self, client: NotebookClient, code: str, expression: str = "None"
     ) -> str | None:
@@ -282,7 +275,6 @@ class _Run:
 
         The value of ``expression`` (text), or None on failure.
         """
-        seconds = max(5.0, self.deadline - time.perf_counter())
         # nbclient's types name the client that is not asynchronous.
         reply = await client.kc.execute(  # type: ignore[union-attr, misc, call-arg]
             code,
@@ -290,7 +282,7 @@ class _Run:
             store_history=False,
             user_expressions={"value": expression},
             reply=True,
-            timeout=seconds,
+            timeout=LIMIT,
         )
         value = reply["content"].get("user_expressions", {}).get("value", {})
         if value.get("status") != "ok":
@@ -301,25 +293,51 @@ class _Run:
         return ast.literal_eval(value["data"]["text/plain"])
 
     async def probe(self, client: NotebookClient) -> None:
-        for child in _children(client.km):
-            with contextlib.suppress(Exception):
-                self.report(None, f"left a process running: {' '.join(child.cmdline())[:100]}")
+        children = _children(client.km)
         try:
-            answer = await self.quietly(client, "pass", "__import__('loopbound_probe').leftovers()")
+            answer = await self.quietly(client, "pass", LEFTOVERS)
         except (TimeoutError, RuntimeError, Problem) as error:
             self.report(None, "the kernel did not answer after the last cell", str(error))
-            return
-        for left in json.loads(answer or "[]"):
-            self.report(None, f"left open: {stable(left)}")
+            answer = None
+        for what in left_behind(children, answer):
+            self.report(None, what)
 
 
-_LOAD_PROBE = f"""exec('''
+# What a kernel executes before the first cell, and the expression that it evaluates after the last.
+LOAD_PROBE = f"""exec('''
 import importlib.util, sys
-spec = importlib.util.spec_from_file_location("loopbound_probe", {str(_PROBE)!r})
+spec = importlib.util.spec_from_file_location(
+    "loopbound_probe", {str(Path(__file__).with_name("probe.py"))!r}
+)
 module = sys.modules["loopbound_probe"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 module.baseline()
 ''', {{}})"""
+LEFTOVERS = "__import__('loopbound_probe').leftovers()"
+LATE = "wrote to stderr between cells or after the last one"
+
+
+def left_behind(children: Iterable[psutil.Process], answer: str | None) -> list[str]:
+    """What a notebook has left open: the kernel's child processes, and its answer to LEFTOVERS."""
+    left = []
+    for child in children:
+        with contextlib.suppress(Exception):
+            left.append(f"left a process running: {' '.join(child.cmdline())[:100]}")
+    return left + [f"left open: {stable(each)}" for each in json.loads(answer or "[]")]
+
+
+def late_stderr(file: Path, seen: Iterable[str]) -> str:
+    """What a kernel wrote to its real stderr and no cell shows; empty when there is nothing.
+
+    Args:
+        file: takes the kernel's stderr.
+        seen: what the cells show as stderr.
+    """
+    text = file.read_text(encoding="utf-8", errors="replace")
+    # A cell's own text may be cut in two by another thread's, so it goes line by line.
+    for line in (line for each in seen for line in each.splitlines(keepends=True)):
+        text = text.replace(line, "", 1)
+    return text if text.strip() else ""
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -339,37 +357,35 @@ def _environment(folder: Path) -> dict[str, str]:
     return kept | mine | {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONIOENCODING": "utf-8"}
 
 
-async def _ended(manager: Any) -> None:
-    """Ends a kernel: asks, so that exit handlers drop scratch databases; asks again; then uses
-    force.
+async def _ended(manager: Any, seconds: float) -> None:
+    """Ends a kernel: asks, so that exit handlers drop scratch databases, and asks again; after so
+    many seconds it uses force.
 
-    Not ``shutdown_kernel()``: that interrupts a kernel before it asks, and one that is interrupted
-    while it ends writes errors. It also looks only ten times a second. Now and then a kernel of
-    ipykernel 7 does not hear the first request.
+    Not ``shutdown_kernel()``: that looks only ten times a second. Now and then a kernel of
+    ipykernel 7 does not hear the first request. It is not interrupted meanwhile: one that is
+    interrupted while it ends writes errors.
     """
-    for seconds in (1.5, 3.0):
+    until = time.perf_counter() + seconds
+    while await manager.is_alive() and time.perf_counter() < until:
         await manager.request_shutdown()
-        until = time.perf_counter() + seconds
-        while await manager.is_alive() and time.perf_counter() < until:
+        again = time.perf_counter() + 1.5
+        while await manager.is_alive() and time.perf_counter() < again:
             await asyncio.sleep(0.02)
-        if not await manager.is_alive():
-            break
-        with contextlib.suppress(RuntimeError, OSError):
-            await manager.interrupt_kernel()
     await manager.finish_shutdown(waittime=2.0)
 
 
 def _children(manager: Any) -> list[psutil.Process]:
-    """The kernel's child processes, without the embedded database server and its keeper, which
-    outlive a kernel, and the warm process for suites, which ends with it.
+    process = getattr(manager.provisioner, "process", None)
+    return [] if process is None else children_of(process.pid)
+
+
+def children_of(kernel: int) -> list[psutil.Process]:
+    """The child processes of a kernel that should not outlive it.
+
+    Without the embedded database server and its keeper, and without the warm process for suites,
+    which ends with the kernel.
     """
     import psutil
-
-    process = (
-        getattr(manager.provisioner, "process", None) if manager.provisioner is not None else None
-    )
-    if process is None:
-        return []
 
     def below(parent: psutil.Process) -> list[psutil.Process]:
         found = []
@@ -384,7 +400,7 @@ def _children(manager: Any) -> list[psutil.Process]:
         return found
 
     with contextlib.suppress(psutil.Error):
-        return below(psutil.Process(process.pid))
+        return below(psutil.Process(kernel))
     return []
 
 

@@ -1,0 +1,42 @@
+"""The Chromium on this machine: where it is, and how the tests start it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "msedge",
+)
+PLACES = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+    r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
+)
+
+# No sandbox: Chromium refuses to run as root with one. The rest keeps it from calling home.
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium() -> str | None:
+    """The path of a Chromium on the path or in the usual places, or of the one that
+    LOOPBOUND_CHROMIUM names; None where there is none.
+    """
+    found = [os.environ.get("LOOPBOUND_CHROMIUM"), *map(shutil.which, NAMES), *PLACES]
+    return next((place for place in found if place and Path(place).is_file()), None)
