@@ -504,8 +504,8 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
         """Makes the query longer than what the answer slept, and sees whether loop B has turns
         then; a guess stands in `result()` by now.
         """
-        ends = time.monotonic() + _HOME_LIMIT - 0.4
-        await asyncio.sleep(min(guess + 0.2, _HOME_LIMIT - 0.8))
+        ends = time.monotonic() + watch.limit - 0.4
+        await asyncio.sleep(min(guess + 0.2, watch.limit - 0.8))
         had_a_turn = threading.Event()
         caller[0].call_soon_threadsafe(had_a_turn.set)
         while not had_a_turn.is_set() and time.monotonic() < ends:
@@ -537,7 +537,7 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
             seen["went_on"] = bool(turns)
             # The only timer on this loop is that of the step's limit: what comes with it was not
             # brought by the answer.
-            seen["woken"] = time.monotonic() - began < _HOME_LIMIT - 0.1
+            seen["woken"] = time.monotonic() - began < watch.limit - 0.1
         await other
         return value
 
@@ -573,7 +573,7 @@ def _observe_home(names: Mapping[str, Any]) -> Data:
                     "C", 'ask_at_home(home, connection, "select missing from reports")', refused
                 )
         home.run(_gone(connection))
-    return watch.data(**seen)
+    return watch.data(limit=watch.limit, **seen)
 
 
 def _judge_home(data: Data) -> Verdict:
@@ -609,7 +609,7 @@ def _judge_home(data: Data) -> Verdict:
         return failed(
             "nobody woke loop B",
             f"{call} returned 6, but late: the number was there on loop A, and loop B slept until a"
-            f" timer of the check woke it, {_HOME_LIMIT:.0f} seconds after the call. Which thread"
+            f" timer of the check woke it, {data['limit']:.0f} seconds after the call. Which thread"
             " finished the future that B waited for?",
         )
     if not data["same"]:

@@ -778,9 +778,9 @@ def _mended(data: Data, given: Mapping[str, Any]) -> Data:
     return {"suite": ran, "ids": ids}
 
 
-def _end_of(run: Data) -> str:
+def _end_of(run: Data, limit: float) -> str:
     if run["hung"]:
-        return f"had not ended after {_HUNG:.0f} seconds"
+        return f"had not ended after {limit:.0f} seconds"
     test = next(iter(run["failed"] | run["errors"]))
     return f"ended, and `{test.split('::')[-1]}` failed with `{run['said'].get(test, 'an error')}`"
 
@@ -803,13 +803,13 @@ def _judge_mended(data: Data) -> Verdict:
             return failed(
                 "never awaited",
                 f"Python warned: the coroutine `{run['dropped'][0]}(…)` was made and never awaited,"
-                f" so nothing of it has run. The suite {_end_of(run)}.",
+                f" so nothing of it has run. The suite {_end_of(run, data['suite']['limit'])}.",
             )
         if run["hung"] and run["blockers"]:
             blocker = run["blockers"][0]
             return failed(
                 "still hung",
-                f"The suite had not ended after {_HUNG:.0f} seconds, in"
+                f"The suite had not ended after {data['suite']['limit']:.0f} seconds, in"
                 f" `{run['hung_test'].split('::')[-1]}`. The server named the session that was"
                 f" waited for: {blocker['state']}, last query `{blocker['query']}`. Who opened it,"
                 " and who ends it?",

@@ -17,6 +17,7 @@ from typing import Any
 
 from loopbound.checks.plain import as_text, plain
 from loopbound.checks.verdict import Verdict, failed
+from loopbound.checks.watch import slowness
 from loopbound.problem import Problem
 from loopbound.suite import SuiteRun, run_suite, run_suites
 from loopbound.suite.project import Project
@@ -146,14 +147,14 @@ def run_orders(
         under: files laid over the suite before the learner's.
         also: further plain data of each run.
         more: further arguments of `loopbound.run_suite`; ``limit`` is `LIMIT` seconds unless it is
-            given.
+            given, and more where the machine is busy.
 
     Returns:
         For a key of its own among a task's data, such as "suite": "runs", each as `run_in_words`;
         "bug", None or what the suite reported of it; "problem", "" or why pytest could not run it;
         "strange", the names of files that the answer may not have; "limit", seconds.
     """
-    more = {"limit": LIMIT, **more}
+    more = {**more, "limit": more.get("limit", LIMIT) * slowness()}
     data: Data = {
         "runs": [],
         "bug": None,

@@ -26,9 +26,19 @@ from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.loops import NamedLoop
 from loopbound.recorder import Recorder, symptom_of
 
-__all__ = ["DID_NOT_END", "LIMIT", "RAISED_ERROR", "RETURNED", "STUB", "Watch", "one_at_a_time"]
+__all__ = [
+    "DID_NOT_END",
+    "LIMIT",
+    "RAISED_ERROR",
+    "RETURNED",
+    "STUB",
+    "Watch",
+    "one_at_a_time",
+    "slowness",
+]
 
 LIMIT = 5.0  # seconds for one step of a learner's code
+_PROBE = 0.02  # and of the computation that measures the machine
 _GRACE = 1.0  # and for what blocks its thread to be ended from outside
 
 RETURNED, RAISED_ERROR, STUB, DID_NOT_END = "returned", "raised", "stub", "did not end"
@@ -53,6 +63,18 @@ _CELL = re.compile(r"(?:\S*[/\\])?\b\d{5,}\.py\b")  # as ipykernel names a cell'
 _stopping = threading.Lock()
 
 
+def slowness() -> int:
+    """How many times longer than alone work takes on this machine now, rounded down; at least 1.
+
+    Measured with a short computation. Limits of time are multiplied by it, so that no verdict
+    depends on what else the machine does.
+    """
+    began, idle = time.perf_counter(), time.thread_time()
+    while (worked := time.thread_time() - idle) < _PROBE:
+        pass
+    return max(1, int((time.perf_counter() - began) / worked))
+
+
 class _TakesTooLong(BaseException):
     """Raised from outside in a thread that a learner's code blocks; ``except Exception`` does not
     stop it.
@@ -65,13 +87,14 @@ class Watch:
 
     ``names`` is the learner's namespace: frames that run in it are the learner's own. ``counts``:
     whether connections that are open at the end are counted; not where an experiment leaves some on
-    purpose, or the task judges them in words of its own.
+    purpose, or the task judges them in words of its own. ``limit``: seconds for a step on a machine
+    that does nothing else.
     """
 
     def __init__(self, names: Mapping[str, Any], limit: float = LIMIT, counts: bool = True) -> None:
         self._names = names
         self._counts = counts
-        self._limit = limit
+        self.limit = limit * slowness()
         self._loops: dict[str, NamedLoop] = {}
         self._steps: list[dict[str, Any]] = []
         self._databases: list[ScratchDatabase] = []
@@ -143,7 +166,7 @@ class Watch:
         if self._stuck:
             note["outcome"] = DID_NOT_END
             return None
-        value = _bounded(self.loop(loop), self._noted(note, call), note, self._limit + _GRACE)
+        value = _bounded(self.loop(loop), self._noted(note, call), note, self.limit + _GRACE)
         self._stuck = note.get("stuck", False)
         note.pop("thread", None)
         return value
@@ -155,7 +178,7 @@ class Watch:
         """
         note: dict[str, Any] = {"called": called, "loop": "", "tasks": []}
         self._steps.append(note)
-        value = _bounded(None, self._noted(note, call, awaits=False), note, self._limit)
+        value = _bounded(None, self._noted(note, call, awaits=False), note, self.limit)
         note.pop("thread", None)
         return value
 
@@ -166,7 +189,7 @@ class Watch:
         value = None
         try:
             if awaits:
-                async with asyncio.timeout(self._limit) as limit:
+                async with asyncio.timeout(self.limit) as limit:
                     value = call()
                     if inspect.isawaitable(value):
                         value = await value
