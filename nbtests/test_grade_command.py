@@ -5,6 +5,7 @@ how it ends when it is ended.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -27,6 +28,7 @@ from loopbound.cli import main
 from loopbound.database import server_address
 from loopbound.database.sweep import lock_number
 from loopbound.grading import gradebook, processes
+from loopbound.grading.grade import Limits
 from loopbound.grading.lending import ROLE, Lender
 
 FULL = sum(POINTS[task] for task in ("01.1", "01.2", "01.4"))
@@ -36,6 +38,13 @@ ENDLESS = "while True: pass"
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is graded in this process is right and ends: its time is not the subject."""
+    patient = functools.partial(Limits, cell=200, check=200, suite=200, notebook=500)
+    monkeypatch.setattr("loopbound.grading.grade.Limits", patient)
 
 
 def hand_in(folder: Path, name: str, cell: str = "", file: str = "answers.ipynb") -> Path:
