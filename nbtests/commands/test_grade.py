@@ -5,6 +5,7 @@ how it ends when it is ended.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -21,6 +22,7 @@ import psycopg
 import pytest
 from hostile import POINTS, code_cell, right, saved
 from hostile import Place as HostilePlace
+from loopbound.grading.lent import ROLE, Databases
 from patience import LONG, eventually
 
 from loopbound.cli import main
@@ -28,6 +30,7 @@ from loopbound.course.manifest import assignment
 from loopbound.database import server_address
 from loopbound.database.sweep import lock_number
 from loopbound.grading import gradebook
+from loopbound.grading.grade import Limits
 from loopbound.grading.isolation import processes
 from loopbound.grading.isolation.databases import ROLE, Databases
 
@@ -38,6 +41,13 @@ ENDLESS = "while True: pass"
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is graded in this process is right and ends: its time is not the subject."""
+    patient = functools.partial(Limits, cell=200, check=200, suite=200, notebook=500)
+    monkeypatch.setattr("loopbound.grading.grade.Limits", patient)
 
 
 def hand_in(folder: Path, name: str, cell: str = "", file: str = "answers.ipynb") -> Path:

@@ -209,6 +209,10 @@ class Kernel:
         except (CellTimeoutError, TimeoutError):
             raise Ended("time") from None
         except DeadKernelError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # Ctrl-C: nbclient takes a task that is cancelled for a kernel that is dead.
+                raise asyncio.CancelledError from None
             raise Ended("dead") from None
         for output in cell.outputs:
             if output.output_type == "error":
