@@ -18,43 +18,39 @@ from loopbound.paths import repository as clone
 # What the dear tests do, each kind a mark; `--quick` leaves them out. They begin in this order if
 # no earlier run has been timed: a worker that starts a long file last makes all wait.
 KINDS = {
-    "browser": ("test_browser",),
-    "answer": ("test_exercises", "test_exercises_kernel", "test_exercises_other_answers"),
-    "lesson": ("test_lessons_run", "test_lessons_execute", "test_lessons_commands"),
+    "browser": ("lessons/browser",),
+    "answer": ("checks/answers", "checks/kernel", "checks/other_answers"),
     "submission": (
-        "test_nbgrader_parity",
-        "test_hostile",
-        "test_grading",
-        "test_nbgrader",
-        "test_benchmark_grading",
-        "test_grade_command",
+        "grading/nbgrader_parity",
+        "grading/hostile",
+        "grading/grade",
+        "grading/nbgrader",
+        "grading/benchmark",
+        "commands/grade",
     ),
-    "server": (
-        "test_lab_server",
-        "test_database_server",
-        "test_database_scratch",
-        "test_run_world",
-    ),
-    "setup": ("test_lab_setup", "test_environment"),
+    "lesson": ("lessons/runs", "authoring/execute", "commands/notebooks"),
+    "server": ("lab/server", "database/server", "database/scratch", "processes/run_world"),
+    "setup": ("lab/setup", "lab/environment"),
     "suite": (
-        "test_capstone",
-        "test_versions",
-        "test_fixes",
-        "test_incident_command",
-        "test_pool_model",
-        "test_suite_hang",
-        "test_suite_run",
-        "test_suite_project",
-        "test_figures_suite",
-        "test_backend",
+        "checks/capstone",
+        "suite/versions",
+        "suite/fixes",
+        "commands/incident",
+        "suite/pool_model",
+        "suite/hang",
+        "suite/run",
+        "suite/warm",
+        "suite/project",
+        "figures/suite_figures",
+        "suite/backend",
     ),
-    "claims": tuple(f"test_claims_{number:02}" for number in range(10)),
+    "claims": tuple(f"lessons/claims_{number:02}" for number in range(10)),
 }
-_KIND_OF = {stem: kind for kind, stems in KINDS.items() for stem in stems}
-_ORDER = {stem: number for number, stem in enumerate(_KIND_OF)}
+_KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
+_ORDER = {name: number for number, name in enumerate(_KIND_OF)}
 # A file's tests share what they set up, so they stay on one worker; except here, where each test is
 # long and alone.
-SPREAD = ("test_lessons_run",)
+SPREAD = ("lessons/runs",)
 _world = pytest.StashKey[World]()
 _left = pytest.StashKey[list[str]]()
 _seconds: Counter[str] = Counter()  # of each file, in this run
@@ -100,6 +96,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["LOOPBOUND_PROGRESS"] = "off"
 
 
+def _name(path: Path) -> str:
+    """A test file as `KINDS` names it: its folder, and what follows ``test_``."""
+    return f"{path.parent.name}/{path.stem.removeprefix('test_')}"
+
+
 def _nothing(number: int, frame: object) -> None:
     """What an ignored signal does."""
 
@@ -122,7 +123,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    _seconds[Path(report.location[0]).stem] += report.duration
+    _seconds[_name(Path(report.location[0]))] += report.duration
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -137,18 +138,19 @@ def _end_world(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return (config.getoption("quick") and collection_path.stem in _KIND_OF) or None
+    return (config.getoption("quick") and _name(collection_path) in _KIND_OF) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if kind := _KIND_OF.get(item.path.stem):
+        if kind := _KIND_OF.get(_name(item.path)):
             item.add_marker(kind)
     timed = config.cache.get(_TIMED, {}) if hasattr(config, "cache") else {}
 
     def place(item: pytest.Item) -> tuple[float, int]:
-        order = _ORDER.get(item.path.stem, len(_ORDER))
-        return -timed.get(item.path.stem, 0.0 if order == len(_ORDER) else math.inf), order
+        name = _name(item.path)
+        order = _ORDER.get(name, len(_ORDER))
+        return -timed.get(name, 0.0 if order == len(_ORDER) else math.inf), order
 
     items.sort(key=place)  # a stable sort: inside a file nothing moves
 
@@ -182,6 +184,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return nodeid if Path(file).stem in SPREAD else file
+            return nodeid if _name(Path(file)) in SPREAD else file
 
     return ByFile(config, log)

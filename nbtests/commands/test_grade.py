@@ -22,7 +22,6 @@ import psycopg
 import pytest
 from hostile import POINTS, code_cell, right, saved
 from hostile import Place as HostilePlace
-from loopbound.grading.lent import ROLE, Databases
 from patience import LONG, eventually
 
 from loopbound.cli import main

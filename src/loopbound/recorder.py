@@ -385,10 +385,11 @@ def _warnings_to(receive: Callable[[str], None]) -> Iterator[None]:
 
     def unraisable(found: Any) -> None:
         # Where the garbage collector begins inside a namedtuple's __new__, which has no builtins,
-        # CPython cannot import `warnings` to say that a coroutine was never awaited.
-        if str(found.exc_value) == "'__import__'" and asyncio.iscoroutine(found.object):
-            name = getattr(found.object, "__qualname__", "")
-            show(f"coroutine '{name}' was never awaited", RuntimeWarning)
+        # CPython cannot import `warnings` to say that a coroutine was never awaited. Since 3.14
+        # the coroutine stands in the message only.
+        named = re.search(r"<coroutine object (\S+) at", f"{found.err_msg} {found.object!r}")
+        if named and str(found.exc_value) == "'__import__'":
+            show(f"coroutine '{named[1]}' was never awaited", RuntimeWarning)
         else:
             before(found)
 
