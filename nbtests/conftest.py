@@ -169,9 +169,9 @@ def pytest_terminal_summary(
     # A reader who predicted, ran and saved has notebooks that differ from the committed ones, as
     # they should.
     if terminalreporter.stats.get("failed"):
-        from loopbound.authoring.changed import hint
+        from loopbound.authoring.changed import restore_hint
 
-        if said := hint(clone()):
+        if said := restore_hint(clone()):
             terminalreporter.write_line(said)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loopbound.authoring.changed import changed_notebooks, hint
+from loopbound.authoring.changed import changed_notebooks, restore_hint
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not here")
 
@@ -27,11 +27,11 @@ def clone(tmp_path: Path) -> Path:
 
 
 def test_changed_notebooks_are_named_and_nothing_else(clone: Path):
-    assert changed_notebooks(clone) == [] and hint(clone) == ""
+    assert changed_notebooks(clone) == [] and restore_hint(clone) == ""
     for name in ("01-what-a-loop-is.ipynb", "note.txt", "new.ipynb"):
         (clone / "notebooks" / name).write_text("changed", encoding="utf-8")
     assert changed_notebooks(clone) == ["01-what-a-loop-is.ipynb"]
-    assert hint(clone).endswith(
+    assert restore_hint(clone).endswith(
         "01-what-a-loop-is.ipynb. To have the originals back: git restore notebooks"
     )
 

@@ -17,7 +17,7 @@ DATABASE_SECONDS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class Condition:
     """One thing that was looked at. `problem` and `help` are empty when it is as it should be."""
 
     name: str
@@ -30,7 +30,7 @@ class Row:
         return not self.problem
 
 
-def examine() -> list[Row]:
+def examine() -> list[Condition]:
     """Look at Python, packages, database and fonts, in this order. Never raises for what it finds:
     that is a row.
 
@@ -40,14 +40,14 @@ def examine() -> list[Row]:
     return [_python(), *_packages(), _database(), _fonts()]
 
 
-def _python() -> Row:
+def _python() -> Condition:
     from packaging.specifiers import SpecifierSet
 
     version = ".".join(map(str, sys.version_info[:3]))
     wanted = metadata.metadata("loopbound")["Requires-Python"]
     if SpecifierSet(wanted).contains(version, prereleases=True):
-        return Row("Python", version)
-    return Row(
+        return Condition("Python", version)
+    return Condition(
         "Python",
         version,
         f"the course needs {wanted}",
@@ -55,7 +55,7 @@ def _python() -> Row:
     )
 
 
-def _packages() -> Iterator[Row]:
+def _packages() -> Iterator[Condition]:
     """The packages that lessons speak about by name, then one row for each other that is missing or
     of a wrong version.
     """
@@ -70,7 +70,7 @@ def _packages() -> Iterator[Row]:
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
-            yield Row(
+            yield Condition(
                 requirement.name,
                 "missing",
                 "it is not installed in this kernel's environment",
@@ -78,14 +78,14 @@ def _packages() -> Iterator[Row]:
             )
             continue
         if not requirement.specifier.contains(version, prereleases=True):
-            yield Row(
+            yield Condition(
                 requirement.name, version, f"the course needs {requirement.specifier}", repair
             )
         elif requirement.name in spoken_of:
-            yield Row(requirement.name, version)
+            yield Condition(requirement.name, version)
 
 
-def _database() -> Row:
+def _database() -> Condition:
     from loopbound.problem import Problem
 
     help = (
@@ -94,11 +94,11 @@ def _database() -> Row:
         else _REPAIR
     )
     try:
-        return Row("PostgreSQL", _on_own_loop(_server_version))
+        return Condition("PostgreSQL", _on_own_loop(_server_version))
     except Problem as problem:
-        return Row("PostgreSQL", "not reached", str(problem), help)
+        return Condition("PostgreSQL", "not reached", str(problem), help)
     except Exception as error:  # the reader needs a row, and no traceback on the first page
-        return Row("PostgreSQL", "not reached", f"{type(error).__name__}: {error}", help)
+        return Condition("PostgreSQL", "not reached", f"{type(error).__name__}: {error}", help)
 
 
 async def _server_version() -> str:
@@ -124,17 +124,17 @@ def _on_own_loop(function: Callable[[], Coroutine[Any, Any, str]]) -> str:
         return thread.submit(lambda: asyncio.run(function())).result()
 
 
-def _fonts() -> Row:
+def _fonts() -> Condition:
     from matplotlib import font_manager
 
     name = "DejaVu Sans"  # comes with matplotlib; the figures' text is measured with it
     try:
         font_manager.findfont(name, fallback_to_default=False)
     except ValueError:
-        return Row(
+        return Condition(
             "Fonts",
             "missing",
             f"matplotlib does not find {name}, which comes with it",
             "Remove .venv and start again with: python3 lab.py",
         )
-    return Row("Fonts", name)
+    return Condition("Fonts", name)

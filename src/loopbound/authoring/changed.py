@@ -35,7 +35,7 @@ def changed_notebooks(root: Path) -> list[str]:
     )
 
 
-def hint(root: Path) -> str:
+def restore_hint(root: Path) -> str:
     """What to tell a reader whose run differs: empty where no notebook was changed."""
     names = changed_notebooks(root)
     if not names:

@@ -66,7 +66,7 @@ Next:
  3. wrong_answers.toml: three mistakes or more, each with a diagnosis of its own.
  4. The manifest, course.toml: kind, points and minutes; the notebook says the same.
  5. python3 lab.py exercises build && python3 lab.py workshop
-    python3 lab.py test nbtests/test_exercises.py -k {id}"""
+    python3 lab.py test nbtests/checks/test_answers.py -k {id}"""
 
 
 def new_task(words: Sequence[str]) -> int:

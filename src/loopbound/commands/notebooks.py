@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopbound.authoring.changed import hint
+from loopbound.authoring.changed import restore_hint
 from loopbound.authoring.finding import Finding
 from loopbound.authoring.normal_form import form_differences, normal_form
 from loopbound.course.manifest import lesson, lessons, notebooks_folder
@@ -146,7 +146,7 @@ def run_command(notebooks: Sequence[Path], write: bool) -> int:
             + (" and were not written." if write else "."),
             file=sys.stderr,
         )
-        if not write and (said := hint(notebooks_folder().parent)):
+        if not write and (said := restore_hint(notebooks_folder().parent)):
             print(said, file=sys.stderr)
     return 1 if failed else 0
 

@@ -71,15 +71,15 @@ def main(given_in):
     os.dup2(nothing, 0)
     os.close(nothing)
     sys.path[0] = os.getcwd()  # as `python -m pytest` has it
-    watch = Watch(orders, Reports(reports), given["stacks"], os.path.dirname(given_in))
-    watch.reports.say(
+    listener = Listener(orders, Reports(reports), given["stacks"], os.path.dirname(given_in))
+    listener.reports.say(
         "places", paths=[sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")]
     )
-    watch.begin(given["limit"] + GRACE)
+    listener.begin(given["limit"] + GRACE)
 
     import pytest
 
-    return pytest.main(given["words"], plugins=[plugin(watch, given)])
+    return pytest.main(given["words"], plugins=[plugin(listener, given)])
 
 
 def warm(control):
@@ -199,7 +199,7 @@ class Reports:
                 self.writing = False
 
 
-class Watch:
+class Listener:
     """Listens to the parent, in a thread that `threading` does not know: the suite sees no thread
     more.
     """
@@ -216,9 +216,9 @@ class Watch:
 
     def begin(self, seconds):
         faulthandler.dump_traceback_later(min(seconds, LONGEST_TIMER), file=self.stacks)
-        _thread.start_new_thread(self.watch, ())
+        _thread.start_new_thread(self.listen, ())
 
-    def watch(self):
+    def listen(self):
         said = b""
         while True:
             more = os.read(self.orders, 100)
@@ -313,11 +313,11 @@ def ordered(things, order):
     return things
 
 
-def plugin(watch, given):
+def plugin(listener, given):
     """The object whose methods pytest calls."""
     import pytest
 
-    reports = watch.reports
+    reports = listener.reports
     trace = Trace(reports) if given["trace"] else None
 
     class Plugin:
@@ -384,7 +384,7 @@ def plugin(watch, given):
         def pytest_sessionfinish(self):
             # The last test's fixtures are done with, and this process still lives: what is
             # connected was left behind.
-            watch.ask("last")
+            listener.ask("last")
 
     return Plugin()
 
