@@ -26,10 +26,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what exercises are made of."""
     folder = tmp_path_factory.mktemp("clone")
     ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-    for name in ("src", "solutions", "exercises", "notebooks"):
+    for name in ("src", "solutions", "exercises", "notebooks", "nbtests/support"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    (folder / "nbtests").mkdir()
-    for name in ("pyproject.toml", "nbtests/conftest.py", "nbtests/test_exercises.py"):
+    (folder / "nbtests" / "checks").mkdir()
+    for name in ("pyproject.toml", "nbtests/conftest.py", "nbtests/checks/test_answers.py"):
         shutil.copy2(ROOT / name, folder / name)
     return folder
 
@@ -61,7 +61,7 @@ def test_a_drafted_task_fails_where_its_author_has_to_write(clone: Path) -> None
 
     # The course's own tests, on the draft and on what the whole assignment has to be.
     chosen = f"{identity} or {which.name} or belong"
-    tests = ["nbtests/test_exercises.py", "-k", chosen, "-q", "-n0", "-p", "no:cacheprovider"]
+    tests = ["nbtests/checks/test_answers.py", "-k", chosen, "-q", "-n0", "-p", "no:cacheprovider"]
     done = python(clone, "pytest", *tests)
     failed = re.findall(r"^FAILED \S+?::(\w+)\[", done.stdout, re.MULTILINE)
     assert sorted(failed) == [

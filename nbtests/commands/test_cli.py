@@ -89,10 +89,10 @@ def test_pytest_gets_its_own_options(tmp_path: Path) -> None:
         "-q",
         "-k",
         "pytest_gets_its_own_options",
-        "nbtests/test_lab_commands.py",
+        "nbtests/commands/test_cli.py",
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "test_lab_commands.py::test_pytest_gets_its_own_options" in done.stdout
+    assert "test_cli.py::test_pytest_gets_its_own_options" in done.stdout
 
 
 def test_the_doctor_finds_this_environment_fit() -> None:

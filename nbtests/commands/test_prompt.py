@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -21,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
+from patience import LONG
 
 from loopbound.authoring.proof import answer_of, verdict_on, wrong_answers
 from loopbound.authoring.stable import without_colour
@@ -779,7 +782,12 @@ class Watched:
         for line in self.process.stdout:
             self._lines.put(line.decode().rstrip())
 
-    def until(self, part: str, seconds: float = 30) -> list[str]:
+    def children(self, module: str) -> list[int]:
+        """Its own children that run this module, by process id."""
+        children = psutil.Process(self.process.pid).children()
+        return [child.pid for child in children if module in child.cmdline()]
+
+    def until(self, part: str, seconds: float = LONG) -> list[str]:
         """The lines up to one that contains this."""
         found: list[str] = []
         end = time.monotonic() + seconds
@@ -820,7 +828,7 @@ UNIX = pytest.mark.skipif(
 
 
 @UNIX
-def test_a_watch_checks_what_changed_within_a_second_and_ends_with_130(
+def test_a_watch_checks_what_changed_and_ends_with_130(
     watched: Any, tmp_path: Path, kept: Path
 ) -> None:
     path = written(tmp_path / "copy.ipynb", t2=WRONG["01.2"])
@@ -833,16 +841,11 @@ def test_a_watch_checks_what_changed_within_a_second_and_ends_with_130(
         "",
         next(line for line in said if line.startswith("✗ 01.2")),
     ]
-    seconds = []
     for answer in (solved("01.2"), WRONG["01.2"]) * 3:
-        began = time.monotonic()
         written(path, t2=answer)
         said = watch.until("tasks passed")
-        seconds.append(time.monotonic() - began)
         assert [line for line in said if line.startswith("ASKED")] == ["ASKED 01.2"]
         assert said[-1] == (counted(1, 3) if answer == solved("01.2") else counted(0, 0))
-    # The fastest of them: this machine may be busy with other things.
-    assert min(seconds) < 1, seconds
     written(path, t2=WRONG["01.2"])  # saved, and nothing changed
     assert watch.quiet(0.8)
     assert watch.interrupted() == 130
@@ -879,29 +882,29 @@ def test_a_watch_of_a_folder_outlives_what_happens_in_it(watched: Any, tmp_path:
 
 
 @UNIX
-def test_a_watch_with_the_graders_kernels_is_as_quick_and_leaves_nothing(
+def test_a_watch_forks_the_graders_kernels_from_one_process_and_leaves_nothing(
     watched: Any, tmp_path: Path
 ) -> None:
     path = written(tmp_path / "copy.ipynb", t2=WRONG["01.2"])
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+    # A short path: below a long one there is no room for sockets.
+    temporary = Path(tempfile.mkdtemp(prefix="w"))
     watch = watched(str(path), real=True, TMPDIR=str(temporary))
-    assert any(line.startswith("✗ 01.2") for line in watch.until("tasks passed", 120))
+    assert any(line.startswith("✗ 01.2") for line in watch.until("tasks passed"))
     assert list(temporary.iterdir()) != []
-    seconds = []
+    warm = watch.children("loopbound.grading.isolation.warm")
     for answer in (solved("01.2"), WRONG["01.2"]) * 3:
-        began = time.monotonic()
         written(path, t2=answer)
         said = watch.until("tasks passed")
-        seconds.append(time.monotonic() - began)
         assert any(
             line.startswith("✓ 01.2" if answer == solved("01.2") else "✗ 01.2") for line in said
         ), said
     if sys.platform == "linux":  # elsewhere each kernel is a fresh one
-        assert min(seconds) < 1, seconds
+        assert len(warm) == 1
+        assert watch.children("loopbound.grading.isolation.warm") == warm
     assert watch.interrupted() == 130
     assert not any("Traceback" in line for line in watch.until("loopbound: stopped."))
     assert list(temporary.iterdir()) == []
+    temporary.rmdir()
 
 
 def test_check_at_the_prompt_runs_the_graders_kernels(tmp_path: Path, kept: Path) -> None:

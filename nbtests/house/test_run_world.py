@@ -149,7 +149,8 @@ def test_an_error_inside_pytest_hides_no_failure(tmp_path: Path) -> None:
 
 
 def test_quick_says_what_it_left_out(tmp_path: Path) -> None:
-    (tmp_path / "test_browser.py").write_text("def test_dear(): pass\n")
+    (tmp_path / "lessons").mkdir()
+    (tmp_path / "lessons" / "test_browser.py").write_text("def test_dear(): pass\n")
     code = "def test_cheap(): pass\n"
     status, said = run(tmp_path, code, "--quick")
     assert status == 0

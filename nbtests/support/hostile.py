@@ -470,7 +470,7 @@ _LEAVES = (
         ),
     ),
     Case(
-        "daemon whose keeper is killed",
+        "daemon whose supervisor is killed",
         LEAVES,
         cell(
             "import os, signal\nif os.fork() == 0:\n    os.setsid()\n    os.execvp('sh', ['sh',"
@@ -798,7 +798,9 @@ _TAMPERS = (
     Case(
         "noise on the grader's line",
         TAMPERS,
-        cell("from loopbound.grading import inside\ninside._channel.line.sendall(b'\\xff' * 4096)"),
+        cell(
+            "from loopbound.grading.isolation import inside\ninside._channel.line.sendall(b'\\xff' * 4096)"
+        ),
         NONE,
         ("ended the kernel",),
     ),
@@ -806,7 +808,7 @@ _TAMPERS = (
         "descriptors on the grader's line",
         TAMPERS,
         cell(
-            "import array, os, socket\nfrom loopbound.grading import inside\nfor _ in"
+            "import array, os, socket\nfrom loopbound.grading.isolation import inside\nfor _ in"
             " range(2000):\n    inside._channel.line.sendmsg([b'\\0'], [(socket.SOL_SOCKET,"
             " socket.SCM_RIGHTS, array.array('i', [0] * 8))])"
         ),
