@@ -730,9 +730,10 @@ def test_a_folder_is_watched_with_what_appears_in_it(tmp_path: Path) -> None:
 
 # watch --------------------------------------------------------------------------------------------
 
+HERE = Path(__file__).parent
 WATCH = """
 import contextlib, sys, time
-sys.path[:0] = [{here!r}]
+sys.path[:0] = {places!r}
 import test_prompt
 from loopbound import cli
 from loopbound.commands import doctor
@@ -756,7 +757,7 @@ class Watched:
     """A watch in a process of its own, with what it prints."""
 
     def __init__(self, word: str, real: bool = False, **more: str) -> None:
-        code = WATCH.format(here=str(Path(__file__).parent), word=word)
+        code = WATCH.format(places=[str(HERE), str(HERE.parent / "support")], word=word)
         command = ["-m", "loopbound", "watch", word] if real else ["-c", code]
         environment = os.environ | {"PYTHONUTF8": "1"} | more
         self.process = subprocess.Popen(
@@ -793,9 +794,11 @@ class Watched:
         end = time.monotonic() + seconds
         while not found or part not in found[-1]:
             try:
-                found.append(self._lines.get(timeout=max(0.01, end - time.monotonic())))
+                found.append(self._lines.get(timeout=0.2))
             except queue.Empty:
-                raise AssertionError(f"{part!r} did not come: {found}") from None
+                ended = not self._reader.is_alive() and self._lines.empty()
+                if ended or time.monotonic() > end:
+                    raise AssertionError(f"{part!r} did not come: {found}") from None
         return found
 
     def quiet(self, seconds: float) -> bool:
