@@ -165,7 +165,7 @@ def test_both_give_the_same_points(which: Assignment, both: Both) -> None:
     ours, theirs = both.ours[which.name], both.theirs[which.name]
     alike = {learner: row for learner, row in ours.items() if learner not in OTHERWISE}
     assert alike == {learner: row for learner, row in theirs.items() if learner not in OTHERWISE}
-    assert len({tuple(row.values()) for row in alike.values()}) > 6  # they are not all alike
+    assert len({tuple(row.values()) for row in alike.values()}) > 4  # they are not all alike
 
 
 def _warn(notebook: Notebook) -> None:

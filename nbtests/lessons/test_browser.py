@@ -88,9 +88,14 @@ class Desk:
         self.close()
         self.page = self.browser.new_page()
         self.page.set_default_timeout(SECONDS * 1000)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", self._complain)
         self.page.goto(f"{self.lab.root}/{address}token={self.lab.token}")
         self.page.wait_for_function("window.jupyterapp !== undefined")
+
+    def _complain(self, error: Exception) -> None:
+        # JupyterLab's own, now and then, when it takes the outputs of a closed notebook away.
+        if "'removeChild' on 'Node'" not in str(error):
+            self.errors.append(str(error))
 
     def open(self, file: str) -> None:
         """Opens a notebook and waits for its kernel."""

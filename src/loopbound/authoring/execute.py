@@ -208,9 +208,9 @@ class _Run:
             if manager.has_kernel and await manager.is_alive():
                 if not self.complete:  # a cell may still run
                     await manager.interrupt_kernel()
-                # What is left behind may keep a kernel from ending; without it, there is no hurry.
+                # What is left behind may keep a kernel from ending.
                 clean = self.complete and not self.result.problems
-                await _ended(manager, LIMIT if clean else 4.5)
+                await _ended(manager, 30.0 if clean else 4.5)
         finally:
             if client.kc is not None:
                 client.kc.stop_channels()
