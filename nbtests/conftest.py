@@ -19,22 +19,20 @@ from loopbound.paths import repository as clone
 # no earlier run has been timed: a worker that starts a long file last makes all wait.
 KINDS = {
     "browser": ("lessons/browser",),
-    "answer": ("checks/answers", "checks/kernel", "checks/other_answers"),
     "submission": (
+        "grading/grade",
         "grading/nbgrader_parity",
         "grading/hostile",
-        "grading/grade",
         "grading/nbgrader",
         "grading/benchmark",
         "commands/grade",
     ),
-    "lesson": ("lessons/runs", "authoring/execute", "commands/notebooks"),
-    "server": ("lab/server", "database/server", "database/scratch", "processes/run_world"),
+    "server": ("database/server", "lab/server", "database/scratch", "house/run_world"),
     "setup": ("lab/setup", "lab/environment"),
     "suite": (
+        "suite/fixes",
         "checks/capstone",
         "suite/versions",
-        "suite/fixes",
         "commands/incident",
         "suite/pool_model",
         "suite/hang",
@@ -44,13 +42,15 @@ KINDS = {
         "figures/suite_figures",
         "suite/backend",
     ),
+    "lesson": ("lessons/runs", "authoring/execute", "commands/notebooks"),
     "claims": tuple(f"lessons/claims_{number:02}" for number in range(10)),
+    "answer": ("checks/kernel", "checks/answers", "checks/other_answers"),
 }
 _KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
 _ORDER = {name: number for number, name in enumerate(_KIND_OF)}
-# A file's tests share what they set up, so they stay on one worker; except here, where each test is
-# long and alone.
-SPREAD = ("lessons/runs",)
+# A file's tests share what they set up, so they stay on one worker; except here, where each test
+# stands alone. These come last: whichever worker is free takes the next.
+SPREAD = ("lessons/runs", "checks/kernel", "checks/answers", "checks/other_answers")
 _world = pytest.StashKey[World]()
 _left = pytest.StashKey[list[str]]()
 _seconds: Counter[str] = Counter()  # of each file, in this run
@@ -147,10 +147,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(kind)
     timed = config.cache.get(_TIMED, {}) if hasattr(config, "cache") else {}
 
-    def place(item: pytest.Item) -> tuple[float, int]:
+    def place(item: pytest.Item) -> tuple[bool, float, int]:
         name = _name(item.path)
         order = _ORDER.get(name, len(_ORDER))
-        return -timed.get(name, 0.0 if order == len(_ORDER) else math.inf), order
+        seconds = timed.get(name, 0.0 if order == len(_ORDER) else math.inf)
+        return name in SPREAD, -seconds, order
 
     items.sort(key=place)  # a stable sort: inside a file nothing moves
 

@@ -156,5 +156,5 @@ def test_quick_says_what_it_left_out(tmp_path: Path) -> None:
     assert status == 0
     assert "1 passed" in said
     assert "--quick left out" in said
-    assert "browser, answer" in said
+    assert "browser, submission" in said
     assert "2 passed" in run(tmp_path, code)[1]
