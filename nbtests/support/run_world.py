@@ -65,7 +65,9 @@ class World:
             What the tests have left, a line each.
         """
         from loopbound.database import stop_if_unused
+        from loopbound.suite import warm
 
+        warm.end()  # without workers it is this process's own, and would go with it
         eventually(lambda: not self._processes(), 20)
         found = [f"process {process.pid}: {words}" for process, words in self._processes()]
         for process, _ in self._processes():

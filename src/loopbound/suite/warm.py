@@ -72,7 +72,7 @@ def _line(program: Path, variables: Mapping[str, str]) -> socket.socket:
     """The line to a warm process with these variables."""
     global _started
     if not _started or _started[0].poll() is not None or _started[1] != variables:
-        _end()
+        end()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             process = subprocess.Popen(
@@ -90,7 +90,8 @@ def _line(program: Path, variables: Mapping[str, str]) -> socket.socket:
 
 
 @atexit.register
-def _end() -> None:
+def end() -> None:
+    """End the warm process, if there is one; the next run starts another."""
     if _started:
         process, _, line = _started
         line.close()
