@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from chromium import FLAGS, NAMES, chromium
+from chromium import FLAGS, chromium_or_skip
 from small_notebooks import code, printed, raised, saved
 
 from loopbound.authoring.compare import compare
@@ -153,16 +152,7 @@ class Desk:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A headless Chromium with a fresh profile."""
-    place = chromium()
-    if place is None:
-        said = (
-            "NO CHROMIUM on this machine: no lesson was seen in a browser. Looked for"
-            f" {', '.join(NAMES)}; set LOOPBOUND_CHROMIUM."
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.warn(said, stacklevel=1)
-        pytest.skip(said)
+    place = chromium_or_skip("no lesson")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -9,7 +9,6 @@ import os
 import re
 import tomllib
 import unicodedata
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import FLAGS, NAMES, chromium
+from chromium import FLAGS, chromium_or_skip
 
 from loopbound.authoring.proof import wrong_answers
 from loopbound.course import manifest
@@ -865,16 +864,7 @@ def test_three_hundred_learners_are_written_in_seconds(tmp_path: Path, whole_cou
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless Chromium."""
-    place = chromium()
-    if place is None:
-        said = (
-            "NO CHROMIUM on this machine: no page of the report was seen in a browser. Looked for"
-            f" {', '.join(NAMES)}; set LOOPBOUND_CHROMIUM."
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.warn(said, stacklevel=1)
-        pytest.skip(said)
+    place = chromium_or_skip("no page of the report")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

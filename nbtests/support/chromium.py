@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from pathlib import Path
+
+import pytest
 
 NAMES = (
     "chromium",
@@ -40,3 +43,20 @@ def chromium() -> str | None:
     """
     found = [os.environ.get("LOOPBOUND_CHROMIUM"), *map(shutil.which, NAMES), *PLACES]
     return next((place for place in found if place and Path(place).is_file()), None)
+
+
+def chromium_or_skip(unseen: str) -> str:
+    """The path of a Chromium; where there is none, a warning that names what was not seen, and a
+    skipped test.
+    """
+    place = chromium()
+    if place is None:
+        said = (
+            f"NO CHROMIUM on this machine: {unseen} was seen in a browser. Looked for"
+            f" {', '.join(NAMES)}; set LOOPBOUND_CHROMIUM."
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn(said, stacklevel=1)
+        pytest.skip(said)
+    return place
