@@ -110,7 +110,7 @@ class ScratchDatabase:
 
 class Owner(Protocol):
     """Who makes scratch databases, looks after them and drops them: a session of this process, or
-    somebody who lends them to it.
+    the grader that lends them to it.
     """
 
     def create(self, label: str, schema: str | None) -> ScratchDatabase: ...

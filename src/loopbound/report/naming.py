@@ -143,7 +143,7 @@ def _traces(results: Sequence[Graded]) -> list[tuple[str, re.Pattern[str], str]]
     }
     for name in sorted(names, key=lambda name: (-len(name), name)):
         found += [(key, pattern, "[name]") for key, pattern in _name_traces(name)]
-    # A part of a name that is a word of the course too, such as "loop", is nobody's, and would make
+    # A part of a name that is a word of the course too, such as "loop", is no name, and would make
     # holes in every page.
     course = {
         word.casefold()
@@ -171,7 +171,7 @@ def _path_traces(file: str) -> Iterator[tuple[str, str]]:
     for text in _spellings([str(path)]):
         yield text, "this file"
     for folder in path.parents:
-        if len(folder.parts) > 2:  # less than that is everybody's, such as /tmp
+        if len(folder.parts) > 2:  # less than that says nothing, such as /tmp
             for text in _spellings([str(folder)]):
                 yield text, "[path]"
     yield unicodedata.normalize("NFC", path.name), "this file"
@@ -189,9 +189,9 @@ def _spellings(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _name_traces(name: str) -> Iterator[tuple[str, str]]:
-    """A learner's whole name, whatever stands between its parts.
+    """A learner's whole name, with any signs between its parts.
 
-    One letter, or a short number, is nobody's name.
+    One letter, or a short number, is no name.
     """
     words = _words(name)
     if len(name) < 2 or (name.isdigit() and len(name) < _NUMBER):
