@@ -2,7 +2,7 @@
 """Set Loopbound up and start it: the one command of this course.
 
     python3 lab.py              JupyterLab on the start page
-    python3 lab.py test ...     every test (--quick: the cheap ones; further words go to pytest)
+    python3 lab.py test ...     every test (--quick: the quick ones; further words go to pytest)
     python3 lab.py doctor       is this machine fit for the course, and what helps where it is not?
     python3 lab.py check 04     check an exercise as it is saved (a number, or a notebook's path)
     python3 lab.py watch        check answers again whenever their notebook is saved

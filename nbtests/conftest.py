@@ -15,7 +15,7 @@ from run_world import World
 
 from loopbound.paths import repository as clone
 
-# What the dear tests do, each kind a mark; `--quick` leaves them out. They begin in this order if
+# What the slow tests do, each kind a mark; `--quick` leaves them out. They begin in this order if
 # no earlier run has been timed: a worker that starts a long file last makes all wait.
 KINDS = {
     "browser": ("lessons/browser",),
@@ -67,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help=f"leave the dear tests out: those marked {', '.join(KINDS)}",
+        help=f"leave the slow tests out: those marked {', '.join(KINDS)}",
     )
 
 

@@ -70,7 +70,7 @@ def test_a_good_notebook_has_no_problems(tmp_path: Path) -> None:
 
 # Notebooks that go wrong: what is in each cell, and a part of what has to be said of it. Where the
 # kernel tells in time which cell it was, that is asked for too. Faults that let a notebook run on
-# share one, because a kernel's start is the dearest part of these tests.
+# share one, because a kernel's start is the slowest part of these tests.
 HERE, ANYWHERE = True, False
 BROKEN: dict[str, list[tuple[str, bool, str]]] = {
     "unwanted error": [

@@ -32,7 +32,6 @@ from hostile import (
     Case,
     Place,
 )
-from patience import slowness
 
 from loopbound.database import server_address
 from loopbound.grading.grade import Limits
@@ -40,6 +39,7 @@ from loopbound.grading.handed import Handed
 from loopbound.grading.isolation.processes import Processes, strongest_isolation
 from loopbound.grading.results import Graded
 from loopbound.grading.run import grade_all
+from loopbound.machine import slowness
 
 pytestmark = [
     # The first test of a batch waits for all of it.
@@ -124,7 +124,7 @@ def run(cases: tuple[Case, ...], folder: Path, isolation: str, warm: bool) -> Ba
             for limits, some in handed.items():
                 # A deadline has to leave what is right on a busy machine its time. A suite's stays:
                 # the check that asks for one has a bound of its own, which must not come first.
-                slow = slowness()
+                slow = slowness(probe=0.1)
                 limits = Limits(
                     slow * limits.cell, slow * limits.check, limits.suite, slow * limits.notebook
                 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from loopbound.machine import slowness
+
 # A wait that ends when the thing is there costs nothing by being allowed to be long.
 LONG = 240.0
-_PROBE_SECONDS = 0.1
 
 
 def eventually(condition: Callable[[], object], seconds: float = LONG) -> bool:
@@ -23,17 +24,6 @@ def eventually(condition: Callable[[], object], seconds: float = LONG) -> bool:
     return held
 
 
-def slowness() -> float:
-    """How many times as long as alone a piece of work takes now: 1.0 on an idle machine.
-
-    Measured: the seconds of the clock that go by while this thread works for a tenth of a second.
-    """
-    began, worked = time.monotonic(), time.thread_time()
-    while time.thread_time() - worked < _PROBE_SECONDS:
-        pass
-    return max(1.0, (time.monotonic() - began) / _PROBE_SECONDS)
-
-
 def scaled(seconds: float) -> float:
     """A deadline that leaves a piece of work as much time as `seconds` do on an idle machine."""
-    return seconds * slowness()
+    return seconds * slowness(probe=0.1)

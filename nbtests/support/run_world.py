@@ -49,7 +49,7 @@ class World:
         }
         os.environ |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self.temporary))
         tempfile.tempdir = None
-        # The environments of `loopbound versions` are dear, and their users lock each other out.
+        # The environments of `loopbound versions` take long to make, and their users lock each other out.
         with contextlib.suppress(OSError):  # Windows may forbid links
             (cache_folder() / "versions").symlink_to(environments, target_is_directory=True)
         # A client for as long as the run lasts: the first test that needs the server starts it, and
@@ -107,7 +107,7 @@ def left_on_the_server() -> list[str]:
     is done first.
     """
     from loopbound.database import server_address
-    from loopbound.database.sweep import NAME, lock_number
+    from loopbound.database.sweep import NAME, held_locks, lock_number
     from loopbound.grading.isolation.databases import ROLE, Databases
 
     Databases().close()
@@ -115,13 +115,7 @@ def left_on_the_server() -> list[str]:
         # In this order: what has an owner had it before it was there.
         databases = [name for (name,) in admin.execute("SELECT datname FROM pg_database")]
         roles = [name for (name,) in admin.execute("SELECT rolname FROM pg_roles")]
-        held = {
-            number
-            for (number,) in admin.execute(
-                "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks"
-                " WHERE locktype = 'advisory' AND objsubid = 1"
-            )
-        }
+        held = held_locks(admin)
     found = [
         f"database {name}"
         for name in databases

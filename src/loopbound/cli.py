@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=_port, help="the first port to try (8888); a taken one is stepped over"
     )
 
-    command("test", "run every test, or with --quick the cheap ones; further words go to pytest")
+    command("test", "run every test, or with --quick the quick ones; further words go to pytest")
     command("doctor", "check versions, database and fonts")
 
     check = command(

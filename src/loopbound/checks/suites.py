@@ -17,7 +17,7 @@ from typing import Any
 
 from loopbound.checks.plain import as_text, plain
 from loopbound.checks.verdict import Verdict, failed
-from loopbound.checks.watch import slowness
+from loopbound.machine import slowness
 from loopbound.problem import Problem
 from loopbound.suite import SuiteRun, run_suite, run_suites
 from loopbound.suite.project import Project
@@ -154,7 +154,7 @@ def run_orders(
         "bug", None or what the suite reported of it; "problem", "" or why pytest could not run it;
         "strange", the names of files that the answer may not have; "limit", seconds.
     """
-    more = {**more, "limit": more.get("limit", LIMIT) * slowness()}
+    more = {**more, "limit": more.get("limit", LIMIT) * int(slowness())}
     data: Data = {
         "runs": [],
         "bug": None,

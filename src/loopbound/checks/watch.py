@@ -24,6 +24,7 @@ from typing import Any
 from loopbound.checks.plain import plain
 from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.loops import NamedLoop
+from loopbound.machine import slowness
 from loopbound.recorder import Recorder, symptom_of
 
 __all__ = [
@@ -34,11 +35,9 @@ __all__ = [
     "STUB",
     "Watch",
     "one_at_a_time",
-    "slowness",
 ]
 
 LIMIT = 5.0  # seconds for one step of a learner's code
-_PROBE = 0.02  # and of the computation that measures the machine
 _GRACE = 1.0  # and for what blocks its thread to be ended from outside
 
 RETURNED, RAISED_ERROR, STUB, DID_NOT_END = "returned", "raised", "stub", "did not end"
@@ -63,18 +62,6 @@ _CELL = re.compile(r"(?:\S*[/\\])?\b\d{5,}\.py\b")  # as ipykernel names a cell'
 _stopping = threading.Lock()
 
 
-def slowness() -> int:
-    """How many times longer than alone work takes on this machine now, rounded down; at least 1.
-
-    Measured with a short computation. Limits of time are multiplied by it, so that no verdict
-    depends on what else the machine does.
-    """
-    began, idle = time.perf_counter(), time.thread_time()
-    while (worked := time.thread_time() - idle) < _PROBE:
-        pass
-    return max(1, int((time.perf_counter() - began) / worked))
-
-
 class _TakesTooLong(BaseException):
     """Raised from outside in a thread that a learner's code blocks; ``except Exception`` does not
     stop it.
@@ -94,7 +81,7 @@ class Watch:
     def __init__(self, names: Mapping[str, Any], limit: float = LIMIT, counts: bool = True) -> None:
         self._names = names
         self._counts = counts
-        self.limit = limit * slowness()
+        self.limit = limit * int(slowness())
         self._loops: dict[str, NamedLoop] = {}
         self._steps: list[dict[str, Any]] = []
         self._databases: list[ScratchDatabase] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from loopbound.grading.cleaned import cleaned
 from loopbound.grading.gradebook import Gradebook
 from loopbound.grading.handed import Handed, found
 from loopbound.grading.results import Graded
+from loopbound.machine import cores
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
 from loopbound.terminal import ProgressLine, ended_in_good_order
 
@@ -168,7 +168,4 @@ def workers() -> int:
     """How many submissions are graded at a time by default: one for each processor that we may use,
     four at most.
     """
-    allowed = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return max(1, min(4, allowed))
+    return min(4, cores())

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from loopbound.commands.lab import NOT_FOR_KERNELS
+from loopbound.machine import cores
 from loopbound.paths import repository
 from loopbound.problem import Problem
 
@@ -33,12 +34,3 @@ def test_command(words: Sequence[str]) -> int:
         os.execv(command[0], command)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest has it too, and ends in its own way
     return subprocess.call(command)
-
-
-def cores() -> int:
-    """Cores that this process may use (a container or taskset may allow fewer than the machine
-    has).
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -37,6 +37,15 @@ def give_up(connection: psycopg.Connection, name: str) -> None:
     connection.execute("SELECT pg_advisory_unlock(%s)", [lock_number(name)])
 
 
+def held_locks(connection: psycopg.Connection) -> set[int]:
+    """The numbers of all advisory locks that a session of the server holds now."""
+    rows = connection.execute(
+        "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks"
+        " WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
+    )
+    return {number for (number,) in rows}
+
+
 def drop(connection: psycopg.Connection, name: str) -> None:
     connection.execute(
         sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
@@ -53,15 +62,9 @@ def sweep(connection: psycopg.Connection, spared: Collection[str]) -> None:
     names = {name for (name,) in rows if NAME.fullmatch(name)} - set(spared)
     if not names:
         return
-    owned = {
-        number
-        for (number,) in connection.execute(
-            "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks"
-            " WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
-        )
-    }
+    held = held_locks(connection)
     for name in sorted(names):
-        if lock_number(name) not in owned:
+        if lock_number(name) not in held:
             try:
                 drop(connection, name)
             except psycopg.Error:

@@ -23,7 +23,7 @@ from psycopg import sql
 
 from loopbound.database import ScratchDatabase, scratch_database, server_address
 from loopbound.database.reach import recorded_scratch
-from loopbound.database.sweep import give_up, lock_number, sweep, take
+from loopbound.database.sweep import give_up, held_locks, lock_number, sweep, take
 from loopbound.problem import Problem
 
 __all__ = ["Databases", "SubmissionDatabases", "relay"]
@@ -72,13 +72,7 @@ class Databases:
             take(self._admin, self._mark)
             # Their databases first: a role that may still use one cannot be dropped.
             sweep(self._admin, recorded_scratch() if self.address.kind == "embedded" else ())
-            held = {
-                number
-                for (number,) in self._admin.execute(
-                    "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype ="
-                    " 'advisory' AND objsubid = 1"
-                )
-            }
+            held = held_locks(self._admin)
             roles = self._admin.execute(
                 "SELECT rolname FROM pg_roles WHERE rolname LIKE %s",
                 [f"{ROLE.replace('_', chr(92) + '_')}%"],

@@ -1,0 +1,29 @@
+"""What this machine gives to a process: its cores, and how much of one it gets now."""
+
+from __future__ import annotations
+
+import os
+import time
+
+__all__ = ["cores", "slowness"]
+
+_PROBE = 0.02  # seconds of the computation that measures the machine
+
+
+def cores() -> int:
+    """Cores that this process may use: a container or taskset may allow fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def slowness(probe: float = _PROBE) -> float:
+    """How many times as long as alone a piece of work takes now: 1.0 on an idle machine.
+
+    Measured: the seconds of the clock that go by while this thread works for `probe` seconds.
+    Limits of time are multiplied by it, so that nothing depends on what else the machine does.
+    """
+    began, idle = time.perf_counter(), time.thread_time()
+    while (worked := time.thread_time() - idle) < probe:
+        pass
+    return max(1.0, (time.perf_counter() - began) / worked)
