@@ -49,6 +49,9 @@ class Course:
         self.root = folder / "course"
         self.exchange = folder / "exchange"
         self.homes = folder / "homes"
+        # nbgrader leaves a folder there for each look at its gradebook.
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir(parents=True)
         self.exchange.mkdir(parents=True)
         self.exchange.chmod(0o777)
         for each in which:
@@ -106,7 +109,9 @@ class Course:
             text=True,
             timeout=TIME_LIMIT,
             encoding="utf-8",
-            env=os.environ | {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"},
+            env=os.environ
+            | {"PATH": path, "PYTHONUTF8": "1"}
+            | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self.temporary)),
             cwd=self.root,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
