@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from loopbound.authoring.new_task import new_task
+from loopbound.commands.exercises import exercises_command
 from loopbound.course.manifest import assignment
 from loopbound.paths import repository
 from loopbound.problem import Problem
@@ -72,10 +73,17 @@ def test_a_drafted_task_fails_where_its_author_has_to_write(clone: Path) -> None
     assert "not judged yet" in done.stdout
 
 
-@pytest.mark.parametrize("words", [[], ["01"], ["01", "A", "title"], ["77", "A title"]])
+@pytest.mark.parametrize(
+    "words", [[], ["01"], ["01", "A", "title"], ["01", " "], ["77", "A title"]]
+)
 def test_what_cannot_be_drafted_is_said(words: list[str]) -> None:
     with pytest.raises(Problem, match=r"title are wanted|no assignment '77'"):
         new_task(words)
+
+
+def test_a_draft_is_not_checked() -> None:
+    with pytest.raises(Problem, match="--check goes with build"):
+        exercises_command("new", ["01", "A title"], check=True)
 
 
 def test_files_that_are_not_there_are_named(

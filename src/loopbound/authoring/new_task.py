@@ -75,7 +75,7 @@ def new_task(words: Sequence[str]) -> int:
     Raises:
         Problem: there is no such assignment, or its files are not as this expects them.
     """
-    if len(words) != 2:
+    if len(words) != 2 or not words[1].strip():
         raise Problem('an assignment and a title are wanted, as in: exercises new 04 "Four rows"')
     which, root = assignment(words[0]), repository()
     title = " ".join(words[1].split())

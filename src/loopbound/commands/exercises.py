@@ -10,14 +10,21 @@ from loopbound.authoring.release import build
 from loopbound.course.manifest import assignment, assignments
 from loopbound.course.solutions import COPY
 from loopbound.paths import repository
+from loopbound.problem import Problem
 
 __all__ = ["exercises_command"]
 
 
 def exercises_command(what: str, names: Sequence[str], check: bool) -> int:
-    """Write the exercises from their solutions; with ``check`` it changes nothing and gives 1
-    where one is stale.
+    """Write the exercises from their solutions, or the draft of a new task.
+
+    With ``check`` it changes nothing, and gives 1 where an exercise is stale.
+
+    Raises:
+        Problem: an assignment that there is not, or ``check`` for a draft.
     """
+    if what == "new" and check:
+        raise Problem("--check goes with build: a draft changes files.\nLeave --check out.")
     if what == "new":
         return new_task(names)
     root = repository()
