@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -32,9 +33,7 @@ class World:
 
         usual, environments = tempfile.gettempdir(), cache_folder() / "versions"
         environments.mkdir(exist_ok=True)
-        # A short path, because sockets lie below it.
-        short = "/tmp" if os.access("/tmp", os.W_OK) else None
-        self.folder = Path(tempfile.mkdtemp(prefix="lb-", dir=short)).resolve()
+        self.folder = Path(tempfile.mkdtemp(prefix="lb-", dir=_place())).resolve()
         self.folder.chmod(0o711)  # root's server is another user's
         self.cache, self.temporary = self.folder / "c", self.folder / "t"
         self.temporary.mkdir()
@@ -98,6 +97,27 @@ class World:
                 if ours and not shared and process.status() != psutil.STATUS_ZOMBIE:
                     found.append((process, words))
         return found
+
+
+def _place() -> str | None:
+    """Where the folder of a run goes: in memory, if there is room and programs may run there.
+
+    ext4 looks at every file that was deleted a moment ago before it makes a new one, and each
+    scratch database is 300 files: on a disk, making one came to take longer than its suite.
+
+    Returns:
+        A short path, because sockets lie below it; None for the system's usual folder.
+    """
+    if sys.platform == "win32":
+        return None
+    places = (("/dev/shm", 2 << 30), ("/tmp", 0))
+    wide = [
+        place
+        for place, free in places
+        if os.access(place, os.W_OK) and shutil.disk_usage(place).free >= free
+    ]
+    barred = getattr(os, "ST_NOEXEC", 0)
+    return next((place for place in wide if not os.statvfs(place).f_flag & barred), None)
 
 
 def left_on_the_server() -> list[str]:
