@@ -433,6 +433,12 @@ def install_with_uv(uv, want, steps):
 
 
 def install_with_pip(want, steps):
+    try:
+        text, count = requirements(want["extras"])
+    except (ValueError, KeyError, StopIteration) as error:
+        raise Problem(
+            "uv.lock is damaged: %s\nBring the file back with: git restore uv.lock" % error
+        )
     if not os.path.exists(venv_python()):
         try:
             import ensurepip  # noqa: F401  (Debian and Ubuntu keep it in a package of its own)
@@ -444,12 +450,6 @@ def install_with_pip(want, steps):
                 % ((error.name, base_python()) + sys.version_info[:2])
             )
         steps.run("Making a virtual environment", [base_python(), "-m", "venv", VENV])
-    try:
-        text, count = requirements(want["extras"])
-    except (ValueError, KeyError, StopIteration) as error:
-        raise Problem(
-            "uv.lock is damaged: %s\nBring the file back with: git restore uv.lock" % error
-        )
     path = os.path.join(VENV, "loopbound-requirements.txt")
     with open(path, "w") as file:
         file.write(text)
