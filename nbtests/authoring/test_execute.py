@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from patience import LONG
 from small_notebooks import code, saved
 
 from loopbound.authoring.execute import run_notebook, run_notebooks
@@ -281,7 +282,7 @@ def test_ctrl_c_ends_the_kernel(tmp_path: Path) -> None:
         time.sleep(0.05)
     kernel = int(started.read_text())
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=LONG)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert not psutil.pid_exists(kernel)

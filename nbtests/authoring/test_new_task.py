@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from patience import LONG
 
 from loopbound.authoring.new_task import new_task
 from loopbound.commands.exercises import exercises_command
@@ -43,7 +44,7 @@ def python(clone: Path, *words: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=300,
+        timeout=LONG,
     )
 
 

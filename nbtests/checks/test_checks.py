@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 import pytest
+from patience import LONG
 
 from loopbound import loops
 from loopbound.checks import CheckFailed, judge, observe
@@ -267,7 +268,7 @@ def test_importing_the_checks_is_quick_to_ask_for() -> None:
         " sys.modules)"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG, check=True
     )
     assert ended.stdout.split() == ["False", "False"]
 

@@ -130,7 +130,7 @@ def loopbound(*words: str, **more: str) -> subprocess.CompletedProcess[bytes]:
         [sys.executable, "-m", "loopbound", *words],
         capture_output=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=LONG,
         env=os.environ | more,
     )
 

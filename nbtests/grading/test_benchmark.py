@@ -63,7 +63,7 @@ def test_ours_and_both_floors_are_measured_and_who_is_missing_is_named(tmp_path:
         text=True,
         encoding="utf-8",
         env=os.environ | {"PYTHONUTF8": "1"},
-        timeout=500,
+        timeout=LONG,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     measured = json.loads(target.read_text(encoding="utf-8"))

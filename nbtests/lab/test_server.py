@@ -126,7 +126,7 @@ class Lab:
                 # without the manager, a client takes a kernel for dead that is still importing
                 # after a second
                 try:
-                    client.wait_for_ready(timeout=20)
+                    client.wait_for_ready(timeout=LONG)
                     break
                 except RuntimeError:
                     if time.monotonic() > until:

@@ -74,7 +74,7 @@ def lab(
         text=True,
         encoding="utf-8",
         errors="replace",
-        timeout=300,
+        timeout=LONG,
         **options,
     )
 

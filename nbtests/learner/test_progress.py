@@ -60,7 +60,7 @@ def kernel(code: str) -> str:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=LONG,
         env=os.environ | {"PYTHONUTF8": "1"},
     )
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from claims import claim
+from patience import LONG
 
 from loopbound import NamedLoop
 
@@ -188,7 +189,7 @@ def test_tests_without_a_database_are_affected_by_a_shared_lock(tmp_path):
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LONG,
     )
     assert "1 failed, 3 passed" in ended.stdout, ended.stdout + ended.stderr
     assert "bound to a different event loop" in ended.stdout
@@ -207,11 +208,11 @@ def rust(source, folder):
         input=source,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LONG,
     )
     if built.returncode:
         return built.stderr, ""
-    ran = subprocess.run([program], capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([program], capture_output=True, text=True, timeout=LONG)
     assert ran.returncode == 0, ran.stderr
     return built.stderr, ran.stdout
 

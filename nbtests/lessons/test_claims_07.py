@@ -12,8 +12,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from loopbound import NamedLoop, Recorder, scratch_database
 from loopbound.suite import BACKEND, run_suite, run_suites
 
-pytestmark = pytest.mark.timeout(300)  # whichever test comes first runs the suites for all
-
 FIXES = BACKEND / "fixes"
 FORBIDDEN = "tests/api/test_status.py::test_get_status_forbidden"
 

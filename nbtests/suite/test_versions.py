@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 import pytest
+from patience import LONG
 
 from loopbound.commands.versions import differences, observe_one, tidy, versions_command
 from loopbound.problem import Problem
@@ -169,7 +170,7 @@ def test_two_at_once_make_one(cache: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    said, _ = other.communicate(timeout=120)
+    said, _ = other.communicate(timeout=LONG)
     assert {*map(str, found), said.strip()} == {str(found[0])} and len(found) == 2
     subprocess.run([found[0], "-c", "import pytest_asyncio"], check=True)
     assert not list(cache.rglob("*.partial"))
@@ -426,7 +427,7 @@ def test_ctrl_c_ends_what_runs_and_writes_nothing() -> None:
         time.sleep(0.02)
     assert children
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=LONG)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert not any(child.is_running() for child in children)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from loopbound.machine import slowness
 
 # A wait that ends when the thing is there costs nothing by being allowed to be long.
-LONG = 240.0
+LONG = 900.0
 
 
 def eventually(condition: Callable[[], object], seconds: float = LONG) -> bool:
