@@ -41,6 +41,7 @@ KINDS = {
         "suite/project",
         "figures/suite_figures",
         "suite/backend",
+        "guard/guard",
     ),
     "lesson": ("lessons/runs", "authoring/execute", "commands/notebooks"),
     "claims": tuple(f"lessons/claims_{number:02}" for number in range(10)),

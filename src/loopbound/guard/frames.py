@@ -21,6 +21,7 @@ _OTHERS = tuple(
 _OWN = os.path.normcase(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _yours: dict[str, bool] = {}  # file name → whether it is the user's own
 
+_LOOP = os.path.join("asyncio", "base_events.py")
 # The file that starts a loop → who that is. The first one from the coroutine outwards decides.
 _RUNNERS = (
     ("pytest_asyncio/plugin.py", "pytest-asyncio"),
@@ -59,10 +60,16 @@ def yours(file: str) -> bool:
 
 
 def place() -> str:
-    """``file:line`` of the innermost line of the user's own; "" where there is none."""
+    """``file:line`` of the innermost line of the user's own; "" where there is none.
+
+    In a task it is one of the task's: what started the loop is another matter.
+    """
     for frame in frames():
-        if yours(frame.f_code.co_filename):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        file = frame.f_code.co_filename
+        if yours(file):
+            return f"{file}:{frame.f_lineno}"
+        if file.endswith(_LOOP):
+            break
     return ""
 
 

@@ -57,7 +57,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--loop-guard-report",
         metavar="FILE",
-        help="also write what crossed to FILE.html or FILE.json; switches the guard on",
+        # With a space, pytest would look for its configuration beside a FILE that is there already.
+        help="--loop-guard-report=FILE.html or FILE.json: also write what crossed to a file;"
+        " switches the guard on",
     )
     parser.addini(
         "loop_guard",
@@ -212,7 +214,7 @@ class Guard:
             return "\n".join(self._left_lines(self._left[0]))
         from loopbound.faults.explain import explain
 
-        answer = explain(said)
+        answer = explain(f"=== test session starts ===\n{said}")
         known = [line for line in answer.lines if not line.startswith(("yours", "seen", "maker"))]
         return "\n".join(known) if answer.kinds and answer.sure else ""
 
@@ -289,7 +291,7 @@ class Guard:
         if self._book is None or hasattr(config, "workerinput"):
             return
         self._book.worker("", self._own())
-        terminalreporter.section(TITLE)
+        terminalreporter.write_sep("=", TITLE)
         for line in self._book.lines():
             terminalreporter.write_line(line)
         target = config.getoption("loop_guard_report")

@@ -72,11 +72,13 @@ class Book:
         if self.left:
             lines.append("note: a transaction was left open on a loop that has closed")
             lines += [f"  {line}" for line in self.left[0]]
-        for test, text in list(self.explained.items())[:3]:
-            lines.append(f"{test}: nothing crossed; its failure says:")
+        said: dict[str, list[str]] = {}
+        for test, text in self.explained.items():
+            said.setdefault(text, []).append(test)
+        for text, found in said.items():
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            lines.append(f"{found[0]}{more}: nothing crossed; the failure says:")
             lines += [f"  {line}" for line in text.splitlines()]
-        if len(self.explained) > 3:
-            lines.append(f"and {len(self.explained) - 3} more failures without a crossing")
         if self.broken:
             lines.append(f"The guard itself failed once, so it may have missed one: {self.broken}")
         return lines

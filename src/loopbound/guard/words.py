@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopbound.guard.cures import Settings, cure_for, cure_line, facts_of
-from loopbound.guard.watcher import ERROR, Crossing, Loop, Moment, Thing
+from loopbound.guard.watcher import MAYBE, Crossing, Loop, Moment, Thing
 
 
 class Words:
@@ -70,9 +70,9 @@ class Words:
         """The four lines."""
         state = {"closed": "; that loop is closed", "awake": "; that loop still runs"}
         thing = self.thing(crossing.thing)
-        if crossing.session is not None and crossing.session.loop is not crossing.used.loop:
+        if crossing.session is not None and crossing.kind == "session-object":
             thing += f"; its session was made {self.moment(crossing.session)}"
-        mild = "" if crossing.severity == ERROR else "; this driver binds only what has to wait"
+        mild = "; it binds only what has to wait" if crossing.severity == MAYBE else ""
         return [
             f"born:   {self.moment(crossing.born)}{state.get(crossing.state, '')}",
             f"used:   {self.moment(crossing.used)}, by {crossing.act}{mild}",
