@@ -175,7 +175,7 @@ NAMED = {
         "engine-in-a-row",
         "session-loop",
         "test_swallowed.py:2",
-        "in test_swallowed.py::test_2 (call), at db.py:6",
+        "in test_swallowed.py::test_2 (call), at db.py:7",
     ),
     "test_queue.py::test_2": (
         "contended-primitive",

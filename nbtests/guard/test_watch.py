@@ -154,6 +154,7 @@ def once(engine):
     except RuntimeError as error:
         print("failed")
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
+logging.getLogger("sqlalchemy").setLevel(99)
 before = state()
 early = create_async_engine(os.environ["DATABASE_URL"], pool_pre_ping=True)
 once(early)
@@ -183,7 +184,8 @@ def test_a_script_is_told_and_everything_is_put_back(tmp_path: Path, url: str) -
     assert ping.startswith("born:   on loop 1 (from before the guard); that loop is closed\n")
     assert "by the ping before a checkout\n" in ping
     assert "told 4\nfailed\n" in ping, "each who asked is told, and the program fails as ever"
-    assert "object: a connection of the engine made at worker.py:24 (postgresql+asyncpg)" in row
+    line = PROGRAM[: PROGRAM.index("late = ")].count("\n")
+    assert f"object: a connection of the engine made at worker.py:{line} (" in row
     assert "cure:   one-loop: " in row
     assert said.endswith("broken \nback True False 0\n")
 
