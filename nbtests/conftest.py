@@ -28,7 +28,7 @@ KINDS = {
         "commands/grade",
     ),
     "server": ("database/server", "lab/server", "database/scratch", "house/run_world"),
-    "setup": ("lab/setup", "lab/environment"),
+    "setup": ("lab/setup", "lab/environment", "guard/wheel"),
     "suite": (
         "suite/fixes",
         "checks/capstone",

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except Exception as error:
         from loopbound.problem import Problem
 
+        if isinstance(error, ModuleNotFoundError) and not find_spec("jupyterlab"):
+            error = Problem(
+                f"`{name}` belongs to the course, which is not installed: it needs {error.name}.\n"
+                "Run it in a clone of the course: python3 lab.py"
+            )
         if not isinstance(error, Problem):
             raise
         print(f"loopbound: {error}", file=sys.stderr)
