@@ -245,8 +245,9 @@ def why_not_finished(want, mark):
         return "parts of it are gone: %s" % ", ".join(missing(mark)[:3])
     if mark.get("lock") != want["lock"]:
         return "the locked packages changed"
-    if not set(want["extras"]) <= set(mark.get("extras", [])):
-        return "this needs more packages: %s" % ", ".join(want["extras"])
+    more = sorted(set(want["extras"]) - set(mark.get("extras", [])))
+    if more:
+        return "this needs more packages: %s" % ", ".join(more)
     return None
 
 

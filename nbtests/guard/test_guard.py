@@ -138,6 +138,22 @@ async def connection():
 async def test_pool(pool): assert await pool.fetchval("SELECT 1") == 1
 async def test_connection(connection): assert await connection.fetchval("SELECT 1") == 1
 """,
+    "test_mixed.py": f"""{ENGINE}
+import asyncio
+async def test_1(): assert await ask(engine) == 1
+def test_2(): assert asyncio.run(ask(engine)) == 1
+""",
+    "test_pool_queue.py": """
+from db import *
+import asyncio
+engine = create_async_engine(URL, pool_size=1, max_overflow=0)
+async def test_1():
+    await asyncio.gather(ask(engine), ask(engine))
+    async with engine.connect() as connection:
+        await connection.invalidate()
+async def test_2():
+    await asyncio.gather(ask(engine), ask(engine))
+""",
     "test_unittest.py": f"""{ENGINE}
 import unittest
 class TestRows(unittest.IsolatedAsyncioTestCase):
@@ -193,33 +209,40 @@ NAMED = {
     ),
     "test_session.py::test_1": (
         "session-object",
-        "session-loop",
+        "session-per-use",
         "test_session.py:2",
         "its session was made in test_session.py::test_1 (setup), fixture session (module)",
     ),
     "test_open_session.py::test_1": (
         "session-object",
-        "session-loop",
+        "session-per-use",
         "test_open_session.py:7",
         "fixture session (module)",
     ),
     "test_fixture.py::test_1": (
         "fixture-and-test",
-        "session-loop",
+        "same-loop-scope",
         "test_fixture.py:2",
         "fixture rows (module)",
     ),
     "test_asyncpg.py::test_pool": (
         "asyncpg-pool",
-        "session-loop",
+        "client-per-loop",
         "test_asyncpg.py:7",
         "asyncpg.Pool",
     ),
     "test_asyncpg.py::test_connection": (
         "session-object",
-        "session-loop",
+        "session-per-use",
         "asyncpg.connect",
         "fixture connection (module)",
+    ),
+    "test_mixed.py::test_2": ("engine-in-a-row", "null-pool", "test_mixed.py:2", "(asyncio.run)"),
+    "test_pool_queue.py::test_2": (
+        "engine-in-a-row",
+        "session-loop",
+        "queue of an engine's pool made at test_pool_queue.py:3",
+        "by a wait",
     ),
     "test_unittest.py::TestRows::test_2": (
         "engine-in-a-row",
@@ -332,7 +355,17 @@ def title():
 
 SESSION = AUTO.replace("= function", "= session")
 ROW = {"db.py": DB, "test_row.py": CROSSING["test_row.py"]}
-HALF = {**ROW, "pytest.ini": SESSION}
+HALF = {
+    **ROW,
+    "pytest.ini": SESSION,
+    "test_wide.py": f"""{ENGINE}
+import pytest_asyncio
+@pytest_asyncio.fixture(scope="session")
+async def rows():
+    await ask(engine)
+async def test_1(rows): assert await ask(engine) == 1
+""",
+}
 BOTH = {**ROW, "pytest.ini": SESSION + "asyncio_default_test_loop_scope = session\n"}
 ANYIO = {
     "pytest.ini": "[pytest]\n",
@@ -481,6 +514,8 @@ def test_the_cure_is_that_of_the_configuration(runs: dict[str, Guarded]) -> None
     half = runs["half"].by_test["test_row.py::test_2"]["cure"]
     assert "both to session in pytest.ini (now: fixtures session, tests function)" in half
     assert re.search(r"\[pytest-asyncio [\d.]+ is here\]", half)
+    wide = runs["half"].by_test["test_wide.py::test_1"]
+    assert (wide["kind"], wide["cure"]) == ("fixture-and-test", half)
     assert runs["both"].report["crossings"] == [] and len(runs["both"].report["loops"]) == 1
     anyio = runs["anyio"].by_test["test_row.py::test_2"]
     assert anyio["cure"].startswith("dispose: await engine.dispose()")
@@ -511,9 +546,9 @@ def test_a_transaction_that_was_left_open_explains_who_waits_for_it(
 
 
 def test_the_end_has_a_table_and_the_loops_over_the_tests(runs: dict[str, Guarded]) -> None:
-    output = runs["half"].run.output
+    output = runs["anyio"].run.output
     assert "2 crossings in 2 tests of 3; 3 loops\n" in output
-    assert "   2 × a connection of the engine made at test_row.py:2" in output
-    assert "cure for the suite (2 of 2 crossings): session-loop: " in output
-    rows = re.findall(r"^  loop (\d) pytest-asyncio  (\S+)$", output, re.MULTILINE)
+    assert "   2 × a connection of the engine made at test_row.py:5" in output
+    assert "cure for the suite (2 of 2 crossings): dispose: " in output
+    rows = re.findall(r"^  loop (\d) anyio's plugin  (\S+)$", output, re.MULTILINE)
     assert rows == [("1", "o··"), ("2", "·x·"), ("3", "··x")]

@@ -44,6 +44,9 @@ def facts_of(crossing: Crossing) -> set[str]:
     ):
         if runner in runners:
             facts.add(fact)
+    moments = (crossing.born, crossing.used, crossing.session)
+    if any(moment.loop_scope for moment in moments if moment):
+        facts.add("own-scope")
     if crossing.state == "awake":
         facts.add("threads")
     return facts
@@ -66,12 +69,17 @@ def cure_for(kind: str, facts: set[str], versions: Mapping[str, str], settings: 
             # The test makes its loops itself: no plugin's option says how many.
             facts.discard("pytest")
             left_out.add("session-loop")
+            if facts & {"pytest-asyncio", "anyio-plugin", "unittest", "portal"}:
+                left_out.add("dispose")  # the connection comes from a loop that is not the test's
         if "unittest" in facts:
             # pytest gives a TestCase no async fixtures.
             left_out |= {"dispose", "function-engine"}
-        if "pytest-asyncio" not in facts:
+        if "portal" in facts and facts & {"pytest-asyncio", "anyio-plugin", "unittest"}:
+            left_out.add("client-with")  # the other loop is not the client's
+        if "anyio-plugin" in facts or "pytest-asyncio" not in facts:
             left_out |= {"session-loop", "same-loop-scope"}
-        if settings.fixture == settings.test == "session":
+        if settings.fixture == settings.test == "session" or "own-scope" in facts:
+            # A scope that stands at a fixture or a mark is not the option's to change.
             left_out.add("session-loop")
     cures = [cure for cure in BY_ID[kind].cures if cure.name not in left_out]
     holding = [

@@ -10,6 +10,7 @@ import asyncio
 import functools
 import importlib.abc
 import importlib.machinery
+import os
 import sys
 import threading
 import weakref
@@ -19,10 +20,12 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-from loopbound.guard.frames import place
-from loopbound.guard.watcher import LENIENT, MAYBE, NOTE, Owner, Thing, Watcher
+from loopbound.guard.frames import held_by, place
+from loopbound.guard.watcher import LENIENT, MAYBE, NOTE, POOL_QUEUE, Owner, Thing, Watcher
 
 _MADE_AT = "_loop_guard_made_at"  # an attribute of a primitive: file:line
+_MADE_BY = "_loop_guard_made_by"  # the engine in whose pool it is
+_POOL_QUEUE_FILE = os.path.join("sqlalchemy", "util", "queue.py")
 _lock = threading.RLock()
 _running: Watcher | None = None
 _users = 0
@@ -357,6 +360,11 @@ def _primitives(watcher: Watcher) -> None:
 
     def made(primitive: Any, *_: Any, **__: Any) -> None:
         primitive.__dict__[_MADE_AT] = place()
+        # The queue of SQLAlchemy's pool: who waits in it may be a task without the pool's frames.
+        if sys._getframe(3).f_code.co_filename.endswith(_POOL_QUEUE_FILE):
+            pool = held_by("AsyncAdaptedQueuePool")
+            if pool is not None:
+                primitive.__dict__[_MADE_BY] = watcher.owners.get(pool._dialect)
 
     for name in ("Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue"):
         kind = getattr(asyncio, name, None)
@@ -365,16 +373,22 @@ def _primitives(watcher: Watcher) -> None:
 
     get_loop = bound._get_loop
 
+    def what(primitive: Any) -> tuple[str, Owner]:
+        engine = primitive.__dict__.get(_MADE_BY)
+        if engine is not None:
+            return POOL_QUEUE, engine
+        name = type(primitive).__name__
+        return f"asyncio.{name}", Owner(name, primitive.__dict__.get(_MADE_AT, ""))
+
     def binds(primitive: Any) -> None:
-        owner = Owner(type(primitive).__name__, primitive.__dict__.get(_MADE_AT, ""))
-        watcher.born(primitive, f"asyncio.{owner.what}", owner)
+        watcher.born(primitive, *what(primitive))
 
     def crosses(primitive: Any) -> None:
         thing = watcher.thing(primitive)
         if thing is None:  # it was bound before the watcher came
-            owner = Owner(type(primitive).__name__, primitive.__dict__.get(_MADE_AT, ""))
-            thing = watcher.met(primitive, f"asyncio.{owner.what}", owner, primitive._loop)
-        watcher.bound_elsewhere(thing, "a wait")
+            thing = watcher.met(primitive, *what(primitive), primitive._loop)
+        outer = watcher.thing(held_by("AsyncConnectionPool"))  # psycopg_pool's own locks
+        watcher.bound_elsewhere(outer or thing, "a wait")
 
     def _get_loop(self: Any) -> Any:
         if self._loop is None:

@@ -143,22 +143,27 @@ class Guard:
         self.watcher.test, self.watcher.phase = item.nodeid, "setup"
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self) -> None:
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
         """The test's own part begins."""
+        mark = item.get_closest_marker("asyncio")
+        given = mark.kwargs if mark else {}
+        self.watcher.loop_scope = str(given.get("loop_scope") or given.get("scope") or "")
         self.watcher.phase = "call"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
         """The teardown begins."""
-        self.watcher.phase = "teardown"
+        self.watcher.phase, self.watcher.loop_scope = "teardown", ""
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, None, None]:
         """A fixture is set up; one may ask for another."""
-        before = self.watcher.fixture
-        self.watcher.fixture = f"{fixturedef.argname} ({fixturedef.scope})"
+        watcher = self.watcher
+        before = watcher.fixture, watcher.loop_scope
+        watcher.fixture = f"{fixturedef.argname} ({fixturedef.scope})"
+        watcher.loop_scope = getattr(fixturedef.func, "_loop_scope", None) or ""
         yield
-        self.watcher.fixture = before
+        watcher.fixture, watcher.loop_scope = before
 
     # -- what comes of it --------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ LIMIT = 1000
 # Drivers of SQLAlchemy whose connections do not bind to a loop as long as nothing waits.
 LENIENT = {"aiosqlite", "psycopg", "psycopg_async"}
 
+POOL_QUEUE = "queue of an engine's pool"
 ERROR = "error"
 MAYBE = "maybe"  # it binds only what waits: a fault if the test fails by it
 NOTE = "note"
@@ -56,13 +57,17 @@ class Loop:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where something happened: test, phase of it, fixture (with its scope), line, loop."""
+    """Where something happened: test, phase of it, fixture (with its scope), line, loop.
+
+    With the loop scope that stands at the fixture or test itself, over the configuration's.
+    """
 
     test: str
     phase: str
     fixture: str
     place: str
     loop: Loop | None
+    loop_scope: str = ""
 
 
 @dataclass(eq=False)
@@ -87,7 +92,8 @@ class Thing:
     """An object that binds to a loop.
 
     Attributes:
-        what: ``"connection"``, ``"asyncpg.Pool"``, ``"psycopg_pool"``, or a primitive's type.
+        what: ``"connection"``, ``"asyncpg.Pool"``, ``"psycopg_pool"``, a primitive's type, or
+            `POOL_QUEUE`.
         born: when it bound to its loop.
         owner: what it belongs to.
         out: when it was last checked out of its pool.
@@ -132,14 +138,14 @@ class Watcher:
     """Remembers births, and tells of crossings.
 
     Attributes:
-        test: the test that runs, with `phase` and `fixture`: set by the plugin.
+        test: the test that runs, with `phase`, `fixture` and `loop_scope`: set by the plugin.
         loops: each that was seen.
         crossings: the latest.
         broken: the first error of the watcher's own; it goes on without the record in question.
     """
 
     def __init__(self) -> None:
-        self.test = self.phase = self.fixture = ""
+        self.test = self.phase = self.fixture = self.loop_scope = ""
         self.loops: list[Loop] = []
         self.crossings: list[Crossing] = []
         self.listeners: list[Callable[[Crossing], None]] = []
@@ -157,7 +163,7 @@ class Watcher:
         """Now and here."""
         running = _get_running_loop()
         loop = self.loop_of(running) if running is not None else None
-        return Moment(self.test, self.phase, self.fixture, place(), loop)
+        return Moment(self.test, self.phase, self.fixture, place(), loop, self.loop_scope)
 
     def loop_of(self, loop: Any, who: str = "") -> Loop:
         """The record of a loop, which is made when the loop is first seen, in it.
@@ -212,7 +218,7 @@ class Watcher:
         if thing is not None:
             running = _get_running_loop()
             loop = self.loop_of(running) if running is not None else None
-            thing.out = Moment(self.test, self.phase, self.fixture, "", loop)
+            thing.out = Moment(self.test, self.phase, self.fixture, "", loop, self.loop_scope)
             self._out[key] = thing
             self._used(thing.out)
 
@@ -280,7 +286,7 @@ def _kind(thing: Thing, used: Moment, state: str) -> str:
         return "asyncpg-pool"
     if thing.what == "psycopg_pool":
         return "psycopg-pool"
-    if thing.what != "connection":
+    if thing.what not in ("connection", POOL_QUEUE):
         return "contended-primitive"
     if state == "awake":
         return "two-awake-loops"

@@ -54,6 +54,8 @@ class Words:
         """Which object it is."""
         owner = thing.owner
         at = f" made at {self.place(owner.place)}" if owner and owner.place else ""
+        if thing.what == "psycopg_pool":
+            return f"the pool of psycopg_pool{at}"
         if thing.what != "connection":
             return f"the {thing.what}{at}"
         if owner is None:
