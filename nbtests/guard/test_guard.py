@@ -388,9 +388,16 @@ async def test_1(rows): assert rows == 1
 """,
     "test_plain.py": "def test_1(): assert 'pages' == 'page'\n",
 }
+# The guard itself fails, where it finds words.
+BROKEN = {
+    **{
+        name: CROSSING[name] for name in ("pytest.ini", "db.py", "test_row.py", "test_swallowed.py")
+    },
+    "conftest.py": "from loopbound.guard import words\nwords.Words.lines = None\n",
+}
 # A lock that a test leaves behind, on a loop that has gone.
 LEFT = {
-    "pytest.ini": AUTO + "timeout = 3\n",
+    "pytest.ini": AUTO + "timeout = 300\n",
     "db.py": DB,
     "schema.sql": "CREATE TABLE pages (title text)",
     "test_left.py": f"""{ENGINE}
@@ -417,6 +424,7 @@ PROJECTS: dict[str, tuple[Mapping[str, str], list[str]]] = {
     "both": (BOTH, []),
     "anyio": (ANYIO, ["-p", "no:asyncio"]),
     "others": (OTHERS, []),
+    "broken": (BROKEN, []),
     "left": (LEFT, []),
 }
 
@@ -492,6 +500,15 @@ def test_a_warning_changes_nothing_even_where_warnings_are_errors(runs: dict[str
     assert runs["warned"].outcomes["test_swallowed.py::test_2"] == "passed"
     assert "LoopCrossingWarning: test_swallowed.py::test_2: a loop crossing\n" in run.output
     assert len(runs["warned"].report["crossings"]) == 3
+
+
+def test_a_guard_that_fails_itself_goes_on(runs: dict[str, Guarded]) -> None:
+    broken, whole = runs["broken"], runs["crossing"].outcomes
+    assert broken.outcomes == {test: whole[test] for test in broken.outcomes}
+    assert len(broken.outcomes) == 5 and "LoopCrossing: a loop crossing" in broken.run.output
+    assert (
+        "The guard itself failed once, so it may have missed one: TypeError: " in broken.run.output
+    )
 
 
 def test_what_is_right_is_left_alone(runs: dict[str, Guarded]) -> None:
