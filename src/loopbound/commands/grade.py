@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -118,7 +119,8 @@ def _results(hand_ins: HandIns, book: Gradebook, jobs: int, again: bool) -> list
         def done(graded: Graded) -> None:
             book.store(graded)
             results.append(graded)
-            progress.stay(f"{len(results)} of {len(handed_in)}: {one_line(graded)}")
+            if graded.begun or graded.problem:
+                progress.stay(f"{len(results)} of {len(handed_in)}: {one_line(graded)}")
 
         if open_ones:
             progress.pass_by("starting …")
@@ -161,7 +163,7 @@ def _with_others(
     """The results, and those that the report showed before and that lie elsewhere: a run for one
     late learner keeps the others' pages.
     """
-    asked = [str(path.absolute()) for path in paths]
+    asked = [os.path.abspath(path) for path in paths]
     names = {compared(graded.learner): graded.learner for graded in results}
     there = {graded.file for graded in results}
     others = [
@@ -169,7 +171,7 @@ def _with_others(
         for graded in shown
         if graded.file not in there
         and not any(
-            graded.file == path or graded.file.startswith((f"{path}/", f"{path}\\"))
+            graded.file == path or graded.file.startswith((f"{path}{os.sep}", f"{path}/"))
             for path in asked
         )
         and _is_there(Path(graded.file))
@@ -248,14 +250,17 @@ def table(
         f"{TABLE_SIGNS[PASSED]} passed   {TABLE_SIGNS[WRONG]} wrong   {TABLE_SIGNS[RAISED]} raised"
         f"   {TABLE_SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
     )
-    untouched: dict[str, list[str]] = defaultdict(list)
     chosen = counted(results, keep)
+    untouched: dict[str, list[str]] = defaultdict(list)
     for (learner, which), each in chosen.items():
         if not each.graded.begun:
             untouched[learner].append(which[:2])
+    alike: dict[str, list[str]] = defaultdict(list)
+    for learner, numbers in untouched.items():
+        alike[", ".join(numbers)].append(learner)
     remarks += [
-        f"{learner}: as given out, nothing begun: {', '.join(numbers)}."
-        for learner, numbers in untouched.items()
+        f"As given out, and not begun: {numbers} ({', '.join(learners)})."
+        for numbers, learners in alike.items()
     ]
     remarks += [
         f"{learner} has {len(each.others) + 1} notebooks of {which}; {KEEP[keep]}:"

@@ -13,14 +13,15 @@ from loopbound.course.manifest import assignments, lessons, notebooks_folder
 
 __all__ = ["instead_of_json", "instead_of_text", "lesson_words", "squeezed"]
 
-_CONFLICT = re.compile(r"^<{7} .*?^={7}$.*?^>{7} ", re.MULTILINE | re.DOTALL)
+_CONFLICT = [re.compile(rf"^[ \t]*{sign}{{7}}(?: |$)", re.MULTILINE) for sign in "<=>"]
 _PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.DOTALL)
 
 
 def instead_of_json(text: str, name: str) -> str:
     """What a text that is no JSON is, and what to do; "" for what has no words of its own."""
-    if "\n<<<<<<< " in f"\n{text}" and (found := _CONFLICT.search(text)):
-        line = text.count("\n", 0, found.start()) + 1
+    conflict = [mark.search(text) for mark in _CONFLICT]
+    if conflict[0] and all(conflict):
+        line = text.count("\n", 0, conflict[0].start()) + 1
         return (
             f"{name} has a merge conflict in it that was not settled (`<<<<<<<` in line {line}).\n"
             "Settle it in Git, open the notebook in Jupyter, and hand it in again."

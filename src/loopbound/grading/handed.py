@@ -124,7 +124,7 @@ def _tops(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     """Each path with the folder from which its names count: folders side by side count from the one
     around them, as they do when that is named; so do archives, and clones of the course.
     """
-    wide = [path.absolute() for path in paths]
+    wide = [_wide(path) for path in paths]
     folders = [path for path in wide if path.is_dir() or path.suffix.casefold() == ".zip"]
     for path in wide:
         alone = sum(each.parent == path.parent for each in folders) == 1
@@ -132,7 +132,8 @@ def _tops(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
 
 
 def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | None) -> HandIns:
-    read = [_read(entry) for entry in entries]
+    base = _base(paths)
+    read = [_read(entry, _place(entry, base)) for entry in entries]
     candidates = [
         (entry, handed)
         for entry, handed in zip(entries, read, strict=True)
@@ -150,7 +151,7 @@ def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | No
         if not learner:
             learner = cleaned(_stem(entry), 200, lines=False)
             if not entry.why:
-                nameless.append(entry.place)
+                nameless.append(handed.place)
         own.append(
             (
                 entry,
@@ -171,7 +172,9 @@ def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | No
         )
     notebooks, passed = _chosen(own)
     passed += [
-        Passed(entry.place, entry.why) for entry in entries if entry.why and not entry.instead
+        Passed(handed.place, entry.why)
+        for entry, handed in zip(entries, read, strict=True)
+        if entry.why and not entry.instead
     ]
     if not notebooks:
         named = ", ".join(str(path) for path in paths)
@@ -190,13 +193,44 @@ def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | No
     return HandIns(tuple(notebooks), tuple(_together(passed)), missing, tuple(remarks))
 
 
-def _read(entry: Entry) -> Handed:
+def _wide(path: Path) -> Path:
+    """An absolute path without ``..``: one file has one name, from wherever it is named."""
+    return Path(os.path.abspath(path))
+
+
+def _base(paths: Sequence[Path]) -> str:
+    """The folder that all of the paths have in common; "" where there is none."""
+    try:
+        return os.path.commonpath(
+            [
+                str(
+                    wide
+                    if wide.is_dir() or (len(paths) == 1 and wide.suffix.casefold() == ".zip")
+                    else wide.parent
+                )
+                for wide in map(_wide, paths)
+            ]
+        )
+    except ValueError:  # on several of Windows' drives
+        return ""
+
+
+def _place(entry: Entry, base: str) -> str:
+    """Where a file is, below all that was named, with slashes between the folders."""
+    place = entry.place
+    if base and Path(entry.file).is_relative_to(base):
+        folder = "/" if entry.file.endswith("/") else ""
+        place = Path(entry.file).relative_to(base).as_posix() + folder
+    return cleaned(file_name(place), 300, lines=False)
+
+
+def _read(entry: Entry, place: str) -> Handed:
     when = datetime.fromtimestamp(entry.modified).astimezone() if entry.modified else None
     handed = Handed(
         entry.path,
         "",
         origin=file_name(entry.file),
-        place=cleaned(file_name(entry.place), 300, lines=False),
+        place=place,
         when=when,
     )
     if entry.why:
@@ -264,7 +298,7 @@ def _said(entry: Entry) -> list[Named]:
     """What each name on the way to a file says."""
     return [
         *(read_name(file_name(name)) for name in entry.parts[:-1]),
-        read_name(file_name(_stem(entry))),
+        read_name(file_name(_stem(entry)), file=True),
     ]
 
 
@@ -322,7 +356,8 @@ def _is_persons(entry: Entry) -> bool:
     """
     name = file_name(_stem(entry))
     text = entry.parts[-1].casefold().endswith((".json", ".md", ".txt"))
-    return len(entry.parts) > 1 or not text or read_name(name).sure or read_name(name).name != name
+    said = read_name(name, file=True)
+    return len(entry.parts) > 1 or not text or said.sure or said.name != name
 
 
 def _instead(entry: Entry, handed: Handed) -> str:

@@ -51,9 +51,12 @@ class _People:
 
 
 def _worked_on(results: Sequence[Graded]) -> list[Assignment]:
-    """The assignments of the results, in teaching order."""
+    """The assignments of the results, in teaching order. Those that not one learner has begun, as
+    in whole clones, are left out where another one was.
+    """
     there = {graded.assignment for graded in results}
-    return [which for which in assignments() if which.name in there]
+    begun = {graded.assignment for graded in results if graded.begun}
+    return [which for which in assignments() if which.name in (begun or there)]
 
 
 def by_assignment(

@@ -130,8 +130,7 @@ class Tree:
         self._unpacked = 0
 
     def add(self, path: Path, top: Path) -> None:
-        """Look at a path; the names count from ``top`` on."""
-        path, top = path.absolute(), top.absolute()
+        """Look at an absolute path; the names count from ``top`` on."""
         where = _Where(
             path.relative_to(top).parts,
             str(path),

@@ -127,13 +127,15 @@ class Placed:
 
 
 @functools.cache
-def read_name(text: str, root: bool = False) -> Named:
-    """What a name says; of a clone of the course with ``root``."""
+def read_name(text: str, root: bool = False, file: bool = False) -> Named:
+    """What a name says: of a clone of the course with ``root``, of a ``file`` without its
+    ending.
+    """
     text = re.sub(r"\.zip$", "", spelled(text), flags=re.IGNORECASE)
     for pattern in _PLATFORMS:
         if found := re.fullmatch(pattern, text, re.IGNORECASE | re.DOTALL):
             parts = found.groupdict()
-            inner = read_name(parts.get("rest") or "")
+            inner = read_name(parts.get("rest") or "", file=True)
             return Named(
                 spelled(parts["name"]).strip(" -_"),
                 True,
@@ -171,7 +173,8 @@ def read_name(text: str, root: bool = False) -> Named:
     if all(map(_is_thing, words)) and not (words and words[0] == rest and len(rest) < 3):
         long = any(word.isdigit() and len(word) > 2 for word in words)
         return Named(rest if long else "", number=long, turn=turn)
-    name = _without_asides(rest).strip(" \t-_.,;+") or rest
+    # A folder is rarely called after its owner and something else.
+    name = (_without_asides(rest) if file else rest).strip(" \t-_.,;+") or rest
     return Named(name, group=_GROUP.fullmatch(name) is not None, number=len(name) < 2, turn=turn)
 
 
@@ -216,35 +219,26 @@ def _is_thing(word: str) -> bool:
 
 
 def _without_asides(text: str) -> str:
-    """The text without words that are no part of a name, and without their numbers; as it is where
-    there are none.
-    """
-    found = list(_WORD.finditer(text))
-    kept = []
-    for place, word in enumerate(found):
-        before = found[place - 1][0] if place else ""
-        if word[0].isdigit():
-            aside = _bare(before) in _ASIDE | {"v"} and not before[-1:].isdigit()
-            aside |= (
-                word[0] in {which.number for which in assignments()}
-                and before.casefold() not in _PERSON
-                and not _GROUP.fullmatch(f"{before} {word[0]}")
-            )
-        else:
-            aside = _bare(word[0]) in _ASIDE or re.fullmatch(r"[vV]\d+", word[0]) is not None
-        if not aside:
-            kept.append(word)
-    if len(kept) == len(found):
+    """The text without words at its ends that are no part of a name, and without their numbers."""
+    words = list(_WORD.finditer(text))
+    aside = [
+        _is_aside(word[0], words[place - 1][0] if place else "") for place, word in enumerate(words)
+    ]
+    if all(aside):
         return text
-    # Between two words that stay stands what stood between them, if no word did.
-    return "".join(
-        word[0]
-        if not place
-        else (
-            " " if _WORD.search(between := text[kept[place - 1].end() : word.start()]) else between
-        )
-        + word[0]
-        for place, word in enumerate(kept)
+    first, last = aside.index(False), len(aside) - 1 - aside[::-1].index(False)
+    return text[words[first].start() : words[last].end()]
+
+
+def _is_aside(word: str, before: str) -> bool:
+    if not word.isdigit():
+        return _bare(word) in _ASIDE or re.fullmatch(r"[vV]\d+", word) is not None
+    if _bare(before) in _ASIDE | {"v"} and not before[-1:].isdigit():
+        return True
+    return (
+        word in {which.number for which in assignments()}
+        and before.casefold() not in _PERSON
+        and not _GROUP.fullmatch(f"{before} {word}")
     )
 
 
@@ -314,7 +308,7 @@ def _case(place: Placed) -> _Case:
             around = place.folders[depth - 2] if depth > 1 else (*place.above, "")[0]
             named = read_name(_without_prefix(text, place.brothers, around))
         folders.append(named)
-    return _Case(place, folders, read_name(place.stem))
+    return _Case(place, folders, read_name(place.stem, file=True))
 
 
 def _without_prefix(text: str, brothers: frozenset[str], around: str) -> str:

@@ -96,10 +96,12 @@ def _glance(cohort: Cohort, naming: Naming) -> Html:
     """Who has not started, who is stuck where, which wrong answer is common: three answers, before
     the tables with everything.
     """
-    rows = [
+    unreadable = tuple(learner for learner in cohort.learners if learner.unreadable)
+    rows: list[tuple[str, Content]] = [
         ("Not started", _not_started(cohort, naming)),
         ("Stuck", _stuck_people(cohort)),
         ("Common mistakes", _common(cohort, naming)),
+        *([("Could not be read", _who(unreadable))] if unreadable else []),
     ]
     return tag("dl", [(tag("dt", name), tag("dd", said)) for name, said in rows], class_="glance")
 
