@@ -125,6 +125,9 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "ida 01 - Kopie.ipynb": "ida",
         "user-07.ipynb": "user-07",
         "20211125.ipynb": "20211125",
+        "JanLee_Loops1.ipynb": "JanLee",
+        "HW1 Kim.ipynb": "Kim",
+        f"{N1} (Lea Roy).ipynb": "Lea Roy",
         # Nothing names a person, and nothing merges them.
         f"{N1} (1).ipynb": f"{N1} (1)",
         f"Copy of {N1}.ipynb": f"Copy of {N1}",
@@ -223,6 +226,15 @@ def clone(folder: Path, *, answered: bool = True) -> None:
     (folder / ".git").mkdir()
 
 
+def packed(folder: Path, target: Path) -> None:
+    """A folder as GitHub packs it: in an archive, below a folder of its name."""
+    target.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if ".git" not in path.parts:
+                archive.write(path, Path(target.stem, path.relative_to(folder)).as_posix())
+
+
 def test_of_a_whole_clone_the_exercises_are_graded(tmp_path: Path) -> None:
     for place in ("zips/anna/loopbound-main", "zips/ben/loopbound-main"):
         clone(tmp_path / place, answered="anna" in place)
@@ -247,6 +259,15 @@ def test_of_a_whole_clone_the_exercises_are_graded(tmp_path: Path) -> None:
             "a folder that tools keep for themselves",
             "Python code, not a notebook; ask for the file that ends in .ipynb",
         }
+    # The same in GitHub's archives.
+    for name in ("loops-anna-m", "loops-ben-o"):
+        packed(tmp_path / "repos" / name, tmp_path / "packed" / f"{name}-main.zip")
+        packed(tmp_path / "repos" / name, tmp_path / f"{name}_1_assignsubmission_file_" / "x.zip")
+    for paths in ([tmp_path / "packed"], sorted((tmp_path / "packed").iterdir())):
+        learners = {handed.learner for handed in looked_at(*paths).notebooks}
+        assert learners == {"anna-m", "ben-o"}
+    in_moodle = looked_at(*tmp_path.glob("*_assignsubmission_file_"))
+    assert {handed.learner for handed in in_moodle.notebooks} == {"loops-anna-m", "loops-ben-o"}
     # What came back as it was given out is no copy from a neighbour.
     assert not looked_at(tmp_path / "zips").remarks
 

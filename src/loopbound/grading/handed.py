@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from loopbound.course.manifest import Assignment
 from loopbound.course.solutions import BEGIN
 from loopbound.grading.cleaned import cleaned, file_name
 from loopbound.grading.roster import Member, Roster
-from loopbound.grading.submission import LARGEST_FILE, Submission, read_submission
+from loopbound.grading.submission import LARGEST_FILE, read_submission
 from loopbound.grading.tree import Entry, Tree, is_clone
 from loopbound.grading.whose import Named, Placed, read_name, whose
 from loopbound.paths import repository
@@ -68,7 +69,7 @@ class Handed:
 
     def digest(self) -> str:
         """A digest of its content; empty where it cannot be read."""
-        return self.content or _digest(self.path)
+        return self.content or _digest(_content(self.path))
 
     @property
     def learners(self) -> tuple[str, ...]:
@@ -235,46 +236,48 @@ def _read(entry: Entry, place: str) -> Handed:
     )
     if entry.why:
         return handed
+    content = _content(entry.path)
+    handed = replace(handed, content=_digest(content))
     try:
         submission = read_submission(entry.path)
     except Problem as problem:
-        return replace(handed, problem=cleaned(str(problem)), content=_digest(entry.path))
-    problem_ = _solution(submission)
+        return replace(handed, problem=cleaned(str(problem)))
+    which = submission.assignment
     low = cleaned(file_name(entry.parts[-1]).casefold(), 120, lines=False)
     return replace(
         handed,
-        assignment=submission.assignment.name,
-        problem=problem_,
-        untouched=all(submission.untouched(task.id) for task in submission.assignment.tasks),
-        content=_digest(entry.path),
+        assignment=which.name,
+        problem=_solution(which, entry.path, content),
+        untouched=all(submission.untouched(task.id) for task in which.tasks),
         notes=() if low.endswith(".ipynb") else (f"A notebook with another ending: {low}.",),
     )
 
 
-def _solution(submission: Submission) -> str:
+def _solution(which: Assignment, path: Path, content: bytes) -> str:
     """What to say of the course's own solution; the facilitator's own folder may be graded."""
-    marked = [source for source in submission.answers.values() if BEGIN in source]
-    if len(marked) < len(submission.assignment.tasks):
+    if content.count(BEGIN.encode()) < len(which.tasks):
         return ""
-    try:
-        if submission.path.absolute().is_relative_to(repository() / "solutions"):
-            return ""
-    except OSError:
-        pass
+    if _wide(path).is_relative_to(repository() / "solutions"):
+        return ""
     return (
-        f"{submission.path.name} is the course's own solution, with its marks.\nThe exercise is"
-        f" exercises/{submission.assignment.file.as_posix()}."
+        f"{path.name} is the course's own solution, with its marks.\nThe exercise is"
+        f" exercises/{which.file.as_posix()}."
     )
 
 
-def _digest(path: Path) -> str:
+def _content(path: Path) -> bytes:
+    """A file's bytes; none where it cannot be read, or is larger than a notebook may be."""
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
-            return ""
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            return b""
+        return path.read_bytes()
     except OSError:
-        return ""
+        return b""
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16] if content else ""
 
 
 def _stem(entry: Entry) -> str:

@@ -116,10 +116,6 @@ def read_submission(path: Path) -> Submission:
         for cell in _cells(_notebook(_text(path, notes), path.name, notes), path.name)
         if _source(cell).strip()
     ]
-    if not any(_MARK.match(_grade_id(cell)) or _CHECK.search(_source(cell)) for cell in cells) and (
-        words := lesson_words(map(_source, cells), path.name)
-    ):
-        raise Problem(words)
     which = _assignment(cells, path)
     known = template(which)
     answers, belonging = _sorted_out(cells, known, notes)
@@ -226,6 +222,9 @@ def _assignment(cells: list[dict[str, Any]], path: Path) -> Assignment:
     """The assignment that most of the cells speak of: by nbgrader's marks, by the checks that they
     call, by the functions that they define.
     """
+    answered = any(_MARK.match(_grade_id(cell)) or _CHECK.search(_source(cell)) for cell in cells)
+    if not answered and (words := lesson_words(map(_source, cells), path.name)):
+        raise Problem(words)
     votes: Counter[str] = Counter()
     room = 2 * LARGEST_CODE  # the course's own cells among them
     numbers = {which.number: which for which in assignments()}

@@ -50,13 +50,10 @@ class _People:
         return self.members.get(name, Member(name))
 
 
-def _worked_on(results: Sequence[Graded]) -> list[Assignment]:
-    """The assignments of the results, in teaching order. Those that not one learner has begun, as
-    in whole clones, are left out where another one was.
-    """
+def _handed_in(results: Sequence[Graded]) -> list[Assignment]:
+    """The assignments of the results, in teaching order."""
     there = {graded.assignment for graded in results}
-    begun = {graded.assignment for graded in results if graded.begun}
-    return [which for which in assignments() if which.name in (begun or there)]
+    return [which for which in assignments() if which.name in there]
 
 
 def by_assignment(
@@ -66,7 +63,7 @@ def by_assignment(
     assignment has not is empty; so are the points of what was not handed in or could not be read.
     """
     people, chosen = _People(results, hand_ins), counted(results, keep)
-    which = _worked_on(results)
+    which = _handed_in(results)
     tasks = [task.id for each in which for task in each.tasks]
     head = ["Student", "ID", "Email", "Assignment", "Status", "Points", "Maximum", *tasks]
     head += ["Handed in", "Late", "Seconds", "File", "Other files", "Comment"]
@@ -117,10 +114,12 @@ def _where(graded: Graded) -> list[object]:
 
 def by_learner(results: Sequence[Graded], keep: str = BEST, hand_ins: HandIns | None = None) -> str:
     """A row for each learner and a column for each assignment: what Canvas' gradebook imports, and
-    Moodle's, whichever of the first columns tells its people apart.
+    Moodle's, whichever of the first columns tells its people apart. An assignment that not one
+    learner has begun, as in whole clones, has no column: an import would set everybody's to 0.
     """
     people, chosen = _People(results, hand_ins), counted(results, keep)
-    which = _worked_on(results)
+    begun = {graded.assignment for graded in results if graded.begun}
+    which = [each for each in _handed_in(results) if each.name in begun]
     head = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Email"]
     rows: list[list[object]] = [[*head, *(f"{each.number} {each.title}" for each in which)]]
     for name in people.names:
@@ -158,7 +157,7 @@ def as_json(
     for name in people.names:
         own = {
             each.name: found.graded
-            for each in _worked_on(results)
+            for each in _handed_in(results)
             if (found := chosen.get((name, each.name)))
         }
         member = people.of(name)

@@ -8,7 +8,7 @@ import functools
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -52,15 +52,15 @@ _COPY_BEHIND = re.compile(
 _AGAIN_WORDS = "again corrected final neu new resubmission resubmitted updated"
 # Taken out of a name that has more: "anna homework".
 _ASIDE_WORDS = """
-abgabe abgaben answer answers assignment attempt aufgabe aufgaben ex exercise exercises homework hw
-lesson notebook notebooks solution solutions submission submissions submitted untitled version
-versions week woche
+abgabe abgaben answer answers assignment attempt aufgabe aufgaben ex exercise exercises homework
+hw lab lesson loop loopbound loops notebook notebooks solution solutions submission submissions
+submitted untitled version versions week woche
 """
 # A name of such words alone says what is in it, not whose it is.
 _THING_WORDS = """
 a all an and attachment autograded bound class collected copy course day days desktop documents
-download downloads file files first for graded group gruppe home inbound ipynb jupyter lab labs last
-late loopbound loops main master meeting modul module my nb nbgrader nr of old on one part project
+download downloads file files first for graded group gruppe home inbound ipynb jupyter labs last
+late main master meeting modul module my nb nbgrader nr of old on one part project
 projects py python repo s school second semester session sessions sheet tag task tasks teil the
 third three to try tutorial two unit unzipped v wip work working workshop übung übungen übungsblatt
 """
@@ -74,7 +74,8 @@ _GROUP = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\s_\-.,;+()\[\]{}#&]+")
-_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d([-_. ])[01]?\d\1[0-3]?\d(?!\d)")
+# A date, and how Google Drive calls an archive.
+_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d([-_. ])[01]?\d\1[0-3]?\d(?!\d)|-\d{8}T\d{6}Z(?:-\d+)*$")
 # A number behind these is a person's.
 _PERSON = {"guest", "learner", "participant", "person", "student", "teilnehmer", "user"}
 _REPOSITORY = re.compile(r"[-_ ]?(?:main|master|develop|[0-9a-f]{7,40})$", re.IGNORECASE)
@@ -262,7 +263,11 @@ def whose(places: Sequence[Placed], roster: Roster | None = None) -> list[str]:
     the depth at which people have the fewest assignments twice, from the outside; where the folders
     hold files of several people, or there are none, the file's own name.
     """
-    cases = [_case(place) for place in places]
+    beside: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for place in places:
+        for depth, name in _clones(place).items():
+            beside[place.folders[: depth - 1]].add(name)
+    cases = [_case(place, beside) for place in places]
     for case in cases:
         sure = [named for named in (*case.folders, case.own) if named.sure]
         known = [
@@ -300,18 +305,31 @@ def whose(places: Sequence[Placed], roster: Roster | None = None) -> list[str]:
     return _labels(cases)
 
 
-def _case(place: Placed) -> _Case:
-    folders = []
+def _clones(place: Placed) -> dict[int, str]:
+    """The clones of the course around a hand-in, by their depth; an archive that holds one of its
+    own name is one.
+    """
+    found = {depth: place.folders[depth - 1] for depth in place.roots if depth}
+    for depth, name in [*found.items()]:
+        outer = place.folders[depth - 2] if depth > 1 else ""
+        if outer.casefold() == f"{name}.zip".casefold():
+            found[depth - 1] = name
+    return found
+
+
+def _case(place: Placed, beside: Mapping[tuple[str, ...], set[str]]) -> _Case:
+    folders, clones = [], _clones(place)
     for depth, text in enumerate(place.folders, 1):
-        named = read_name(text, depth in place.roots)
-        if depth in place.roots and named.name and not named.sure:
+        named = read_name(text, depth in clones)
+        if depth in clones and named.name and not named.sure:
             around = place.folders[depth - 2] if depth > 1 else (*place.above, "")[0]
-            named = read_name(_without_prefix(text, place.brothers, around))
+            brothers = place.brothers | beside[place.folders[: depth - 1]]
+            named = read_name(_without_prefix(clones[depth], brothers, around))
         folders.append(named)
     return _Case(place, folders, read_name(place.stem, file=True))
 
 
-def _without_prefix(text: str, brothers: frozenset[str], around: str) -> str:
+def _without_prefix(text: str, brothers: Set[str], around: str) -> str:
     """GitHub Classroom's repositories are called ``assignment-person``: without the beginning that
     all of them share, or that the folder around them is called after.
     """
