@@ -436,6 +436,22 @@ def test_what_is_handed_in_again_stands_in_order(tmp_path: Path) -> None:
     assert [when and f"{when:%d %H:%M}" for when in lee] == ["03 10:22", "04 09:00"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_links_are_followed_where_they_are_named_alone(tmp_path: Path) -> None:
+    written(tmp_path / "in", "anna/a.ipynb")
+    (tmp_path / "in" / "ben").symlink_to(tmp_path / "in" / "anna")
+    (tmp_path / "in" / "carl.ipynb").symlink_to(tmp_path / "in" / "anna" / "a.ipynb")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    hand_ins = looked_at(tmp_path / "link")
+    assert {
+        handed.learner: handed.problem.split(".")[-2]
+        for handed in hand_ins.notebooks
+        if handed.problem
+    } == {"carl": " Hand in the notebook itself; links are not followed"}
+    assert owners(hand_ins)["anna/a.ipynb"] == "anna"
+    assert [each.place for each in hand_ins.passed] == ["ben"]
+
+
 def test_the_same_file_from_two_people_is_remarked(tmp_path: Path) -> None:
     folder = written(tmp_path / "in", "anna/a.ipynb", "ben/b.ipynb", "carl/c.ipynb")
     shutil.copyfile(folder / "anna" / "a.ipynb", folder / "ben" / "b.ipynb")

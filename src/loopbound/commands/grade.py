@@ -24,6 +24,8 @@ from loopbound.terminal import ProgressLine, ended_in_good_order
 
 __all__ = ["grade_command", "table"]
 
+MOST_LINES = 200  # about what was passed over
+
 
 def grade_command(
     paths: Sequence[Path],
@@ -312,8 +314,10 @@ def _missing(hand_ins: HandIns) -> str:
 def _passed_over(hand_ins: HandIns) -> str:
     lines = [
         f"  {each.place}: {f'{each.count} files, ' if each.count > 1 else ''}{each.why}"
-        for each in hand_ins.passed
+        for each in hand_ins.passed[:MOST_LINES]
     ]
+    if len(hand_ins.passed) > MOST_LINES:
+        lines.append(f"  and {len(hand_ins.passed) - MOST_LINES} more, which --json lists")
     return "\n".join(["Passed over:", *lines]) if lines else ""
 
 

@@ -4,6 +4,7 @@ passed over. Nothing of a notebook is run for it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -220,13 +221,15 @@ def _place(entry: Entry, base: str) -> str:
     """Where a file is, below all that was named, with slashes between the folders."""
     place = entry.place
     if base and Path(entry.file).is_relative_to(base):
-        folder = "/" if entry.file.endswith("/") else ""
+        folder = "" if entry.parts[-1:] != ("",) else "/"
         place = Path(entry.file).relative_to(base).as_posix() + folder
     return cleaned(file_name(place), 300, lines=False)
 
 
 def _read(entry: Entry, place: str) -> Handed:
-    when = datetime.fromtimestamp(entry.modified).astimezone() if entry.modified else None
+    when = None
+    with contextlib.suppress(OSError, OverflowError, ValueError):  # a time that no clock shows
+        when = datetime.fromtimestamp(entry.modified).astimezone() if entry.modified else None
     handed = Handed(
         entry.path,
         "",

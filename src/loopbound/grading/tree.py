@@ -110,7 +110,7 @@ class _Where:
     nested: int = 0
 
     def below(self, name: str) -> _Where:
-        return replace(self, parts=(*self.parts, name), file=f"{self.file}/{name}")
+        return replace(self, parts=(*self.parts, name), file=f"{self.file}{os.sep}{name}")
 
     def entry(self, why: str, instead: bool = False) -> Entry:
         """An entry for what is not read."""
@@ -136,7 +136,7 @@ class Tree:
             str(path),
             tuple(name for name in (top.name, top.parent.name) if name),
         )
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir():  # also through a link: it was named
             self._look(_on_disk(path), where)
         elif path == top:
             # An archive stands for the folder that it was.
@@ -268,7 +268,7 @@ class Tree:
             path = taken
         try:
             if not stat.S_ISREG(os.lstat(path).st_mode):
-                return "a link; links are not followed"
+                return "a link or a pipe, not an archive"
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
                 if len(members) > MOST_MEMBERS:
