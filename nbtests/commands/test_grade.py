@@ -79,7 +79,7 @@ def test_what_cannot_be_read_has_its_line_and_the_others_their_points(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hand_in(tmp_path / "team", "mina")
-    hand_in(tmp_path / "team", "mina", file="again.ipynb")
+    hand_in(tmp_path / "team", "mina", "once_more = True", file="again.ipynb")
     (tmp_path / "team" / "tala").mkdir()
     (tmp_path / "team" / "tala" / "other.ipynb").write_text(
         '{"cells": [{"cell_type": "code", "source": "x = 1", "metadata": {}}]}', encoding="utf-8"

@@ -23,6 +23,7 @@ from loopbound.authoring.release import stubbed
 from loopbound.checks.task import task_check
 from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import BEGIN, cells_of, grade_id_of, nbgrader_of
+from loopbound.grading.foreign import instead_of_json, instead_of_text, lesson_words
 from loopbound.paths import repository
 from loopbound.problem import Problem
 
@@ -153,7 +154,8 @@ def _text(path: Path, notes: list[str]) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError:
         raise Problem(
-            f"{path.name} is not text in UTF-8.\nSave the notebook again from Jupyter."
+            instead_of_text(content, path.name)
+            or f"{path.name} is not text in UTF-8.\nSave the notebook again from Jupyter."
         ) from None
 
 
@@ -166,7 +168,8 @@ def _notebook(text: str, name: str, notes: list[str]) -> dict[str, Any]:
         raise Problem(f"{name} is not a notebook: its JSON is nested too deeply.") from None
     except ValueError as error:
         raise Problem(
-            f"{name} is not a notebook: its JSON ends or breaks early ({error})."
+            instead_of_json(text, name)
+            or f"{name} is not a notebook: its JSON ends or breaks early ({error})."
         ) from None
     if not isinstance(notebook, dict):
         raise Problem(f"{name} is not a notebook: it holds a JSON {type(notebook).__name__}.")
@@ -219,6 +222,9 @@ def _assignment(cells: list[dict[str, Any]], path: Path) -> Assignment:
     """The assignment that most of the cells speak of: by nbgrader's marks, by the checks that they
     call, by the functions that they define.
     """
+    answered = any(_MARK.match(_grade_id(cell)) or _CHECK.search(_source(cell)) for cell in cells)
+    if not answered and (words := lesson_words(map(_source, cells), path.name)):
+        raise Problem(words)
     votes: Counter[str] = Counter()
     room = 2 * LARGEST_CODE  # the course's own cells among them
     numbers = {which.number: which for which in assignments()}
