@@ -54,7 +54,7 @@ def grade_command(
     """
     given = marks(by_hand) if by_hand else []
     roster = read_roster(learners) if learners else None
-    with found(paths, roster) as hand_ins:
+    with ended_in_good_order(), found(paths, roster) as hand_ins:
         if dry_run:
             print(listing(hand_ins, due))
             return 1 if any(handed.problem for handed in hand_ins.notebooks) else 0
@@ -98,7 +98,7 @@ def _results(hand_ins: HandIns, book: Gradebook, jobs: int, again: bool) -> list
     """What each hand-in earned, from the gradebook where it is known there."""
     results: list[Graded] = []
     handed_in = hand_ins.notebooks
-    with ended_in_good_order(), ProgressLine() as progress:
+    with ProgressLine() as progress:
         open_ones = []
         for each in handed_in:
             if each.problem:

@@ -5,6 +5,7 @@ passed over. Nothing of a notebook is run for it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import stat
@@ -115,8 +116,14 @@ def found(paths: Sequence[Path], roster: Roster | None = None) -> Iterator[HandI
     for path in paths:
         if not os.path.lexists(path):
             raise Problem(f"there is no {path}.")
-    with tempfile.TemporaryDirectory(prefix="loopbound-unpacked-") as room:
-        tree = Tree(Path(room))
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def room() -> Path:
+            made = tempfile.TemporaryDirectory(prefix="loopbound-unpacked-")
+            return Path(stack.enter_context(made))
+
+        tree = Tree(room)
         for path, top in _tops(paths):
             tree.add(path, top)
         yield _sorted_out(list(tree.entries.values()), paths, roster)

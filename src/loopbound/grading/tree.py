@@ -13,6 +13,7 @@ import stat
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -121,9 +122,9 @@ class _Where:
 
 
 class Tree:
-    """The files below some paths. ``room`` is a folder for what comes out of archives."""
+    """The files below some paths. ``room`` gives a folder for what comes out of archives."""
 
-    def __init__(self, room: Path) -> None:
+    def __init__(self, room: Callable[[], Path]) -> None:
         self.entries: dict[str, Entry] = {}
         self._room = room
         self._bytes = MOST_BYTES
@@ -302,7 +303,7 @@ class Tree:
         if content is None:
             return f"larger than {LARGEST_FILE // 2**20} MB when it is unpacked"
         self._unpacked += 1
-        folder = self._room / str(self._unpacked)
+        folder = self._room() / str(self._unpacked)
         folder.mkdir()
         # Its own last name where a file can be called so, for what is said about it.
         safe = "".join(
