@@ -24,6 +24,7 @@ from loopbound.checks.task import task_check
 from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import BEGIN, cells_of, grade_id_of, nbgrader_of
 from loopbound.grading.foreign import instead_of_json, instead_of_text, lesson_words
+from loopbound.machine import syntax_tree
 from loopbound.paths import repository
 from loopbound.problem import Problem
 
@@ -328,7 +329,7 @@ def _sorted_out(
 
 def _parsed(source: str) -> ast.Module | None:
     try:
-        return ast.parse(source)
+        return syntax_tree(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

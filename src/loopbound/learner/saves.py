@@ -11,6 +11,7 @@ from pathlib import Path
 
 from loopbound.course.solutions import COPY
 from loopbound.grading.submission import Submission, read_submission
+from loopbound.machine import syntax_tree
 from loopbound.problem import Problem
 
 __all__ = ["Saved", "Saves", "changed_tasks", "exercises_below"]
@@ -142,7 +143,7 @@ def _names(*sources: str) -> tuple[set[str], set[str]]:
     used: set[str] = set()
     for source in sources:
         try:
-            tree = ast.parse(source)
+            tree = syntax_tree(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         for node in tree.body:
