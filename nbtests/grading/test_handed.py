@@ -377,6 +377,10 @@ def test_archives_are_opened_and_cannot_lead_out(
         "damaged.zip": "damaged",
     }
     assert sorted(path.name for path in tmp_path.rglob("*.ipynb")) == []
+    with found([folder]) as open_ones:
+        unpacked = next(handed.path for handed in open_ones.notebooks if handed.learner == "anna")
+        assert unpacked.is_file()
+    assert not unpacked.parent.parent.exists()
     assert "cannot be read" in {h.learner: h.problem for h in hand_ins.notebooks}["damaged"]
     # What an archive unpacks to is bounded, whatever its head says.
     monkeypatch.setattr(tree, "LARGEST_FILE", 10_000)

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -115,11 +114,13 @@ def found(paths: Sequence[Path], roster: Roster | None = None) -> Iterator[HandI
     for path in paths:
         if not os.path.lexists(path):
             raise Problem(f"there is no {path}.")
-    with tempfile.TemporaryDirectory(prefix="loopbound-unpacked-") as room:
-        tree = Tree(Path(room))
+    tree = Tree()
+    try:
         for path, top in _tops(paths):
             tree.add(path, top)
         yield _sorted_out(list(tree.entries.values()), paths, roster)
+    finally:
+        tree.close()
 
 
 def _tops(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:

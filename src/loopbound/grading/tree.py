@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import time
 import zipfile
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from loopbound.course.solutions import COPY
 from loopbound.grading.cleaned import file_name
+from loopbound.grading.isolation.folders import grading_folder
 from loopbound.grading.submission import LARGEST_FILE
 
 __all__ = ["Entry", "Tree", "is_clone"]
@@ -121,13 +123,18 @@ class _Where:
 
 
 class Tree:
-    """The files below some paths. ``room`` is a folder for what comes out of archives."""
+    """The files below some paths. What comes out of archives is there until ``close``."""
 
-    def __init__(self, room: Path) -> None:
+    def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
-        self._room = room
+        self._room: Path | None = None
         self._bytes = MOST_BYTES
         self._unpacked = 0
+
+    def close(self) -> None:
+        """Remove what came out of archives."""
+        if self._room:
+            shutil.rmtree(self._room, ignore_errors=True)
 
     def add(self, path: Path, top: Path) -> None:
         """Look at an absolute path; the names count from ``top`` on."""
@@ -302,8 +309,10 @@ class Tree:
         if content is None:
             return f"larger than {LARGEST_FILE // 2**20} MB when it is unpacked"
         self._unpacked += 1
+        # The next run removes the folder of one that was killed.
+        self._room = self._room or grading_folder()
         folder = self._room / str(self._unpacked)
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
         # Its own last name where a file can be called so, for what is said about it.
         safe = "".join(
             sign if sign.isprintable() and sign not in '<>:"/\\|?*' else "_" for sign in name
