@@ -127,6 +127,9 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "20211125.ipynb": "20211125",
         "JanLee_Loops1.ipynb": "JanLee",
         "HW1 Kim.ipynb": "Kim",
+        "Kim 2.ipynb": "Kim",
+        "Semaine 3 - Léo.ipynb": "Léo",
+        "Mia copy 2.ipynb": "Mia",
         f"{N1} (Lea Roy).ipynb": "Lea Roy",
         # Nothing names a person, and nothing merges them.
         f"{N1} (1).ipynb": f"{N1} (1)",
@@ -194,7 +197,7 @@ def test_a_notebook_belongs_to_whom_its_place_names(name: str, tmp_path: Path) -
     folder = written(tmp_path / "in", *layout)
     together = looked_at(folder)
     assert owners(together) == layout and not together.passed
-    # In whatever order and parts it is graded: each entry of the folder, as a shell's * names them.
+    # In another order and in parts, too: each entry of the folder, as a shell's * names them.
     parts = looked_at(*sorted(folder.iterdir(), reverse=True))
     assert sorted(handed.learner for handed in parts.notebooks) == sorted(layout.values())
 
@@ -382,7 +385,7 @@ def test_archives_are_opened_and_cannot_lead_out(
         assert unpacked.is_file()
     assert not unpacked.parent.parent.exists()
     assert "cannot be read" in {h.learner: h.problem for h in hand_ins.notebooks}["damaged"]
-    # What an archive unpacks to is bounded, whatever its head says.
+    # What an archive unpacks to is bounded, also where its head lies.
     monkeypatch.setattr(tree, "LARGEST_FILE", 10_000)
     monkeypatch.setattr(tree, "MOST_BYTES", 15_000)
     bomb = {f"{name}/a.ipynb": " " * 9_000 for name in ("p", "q", "r")} | {
@@ -438,6 +441,19 @@ def test_what_is_handed_in_again_stands_in_order(tmp_path: Path) -> None:
     ]
     lee = [handed.when for handed in hand_ins.notebooks if handed.learner == "lee"]
     assert [when and f"{when:%d %H:%M}" for when in lee] == ["03 10:22", "04 09:00"]
+
+
+def test_nbgraders_time_is_the_one_of_the_hand_in(tmp_path: Path) -> None:
+    folder = written(tmp_path / "submitted", f"mina/{N1}/{N1}.ipynb")
+    (folder / "mina" / N1 / "timestamp.txt").write_text("2026-11-27 10:00:00.123456 UTC")
+    written(tmp_path / "autograded", f"mina/{N1}/{N1}.ipynb")
+    hand_ins = looked_at(tmp_path)
+    (handed,) = hand_ins.notebooks
+    assert handed.when and handed.when.timestamp() == 1795773600.123456
+    assert [(each.place, each.why) for each in hand_ins.passed] == [
+        ("autograded/", "what nbgrader made of submitted/"),
+        (f"submitted/mina/{N1}/timestamp.txt", "nbgrader's time of the hand-in"),
+    ]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")

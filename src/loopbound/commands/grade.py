@@ -77,19 +77,19 @@ def grade_command(
             if csv_totals:
                 replace_text(csv_totals, by_learner(results, keep, hand_ins))
             if html:
-                everybody = with_marks(_with_others(results, book.shown(html), paths), given)
+                shown = with_marks(_with_others(results, book.shown(html), paths), given)
                 page = write_report(
                     html,
-                    everybody,
+                    shown,
                     names=names,
                     keep=keep,
                     missing=[
                         member.name
                         for member in hand_ins.missing
-                        if member.name not in {graded.learner for graded in everybody}
+                        if member.name not in {graded.learner for graded in shown}
                     ],
                 )
-                book.show(html, everybody)
+                book.show(html, shown)
                 print(f"\n{page}")
     return 1 if any(graded.problem for graded in results) else 0
 

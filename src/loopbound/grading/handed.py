@@ -20,8 +20,8 @@ from loopbound.course.solutions import BEGIN
 from loopbound.grading.cleaned import cleaned, file_name
 from loopbound.grading.roster import Member, Roster
 from loopbound.grading.submission import LARGEST_FILE, read_submission
-from loopbound.grading.tree import Entry, Tree, is_clone
-from loopbound.grading.whose import Named, Placed, read_name, whose
+from loopbound.grading.tree import TIMESTAMP, Entry, Tree, is_clone
+from loopbound.grading.whose import Named, Placed, read_name, time_said, whose
 from loopbound.paths import repository
 from loopbound.problem import Problem
 
@@ -73,7 +73,7 @@ class Handed:
 
     @property
     def learners(self) -> tuple[str, ...]:
-        """Whom its result counts for."""
+        """The learners whose result it is."""
         return tuple(member.name for member in self.members) or (self.learner,)
 
 
@@ -136,6 +136,10 @@ def _tops(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
 
 def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | None) -> HandIns:
     base = _base(paths)
+    times = _times(entries)
+    entries = [
+        replace(entry, modified=times.get(entry.parts[:-1], entry.modified)) for entry in entries
+    ]
     read = [_read(entry, _place(entry, base)) for entry in entries]
     candidates = [
         (entry, handed)
@@ -194,6 +198,17 @@ def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | No
         if unknown:
             remarks.append(f"Not in the class list: {_listed(sorted(unknown))}.")
     return HandIns(tuple(notebooks), tuple(_together(passed)), missing, tuple(remarks))
+
+
+def _times(entries: Sequence[Entry]) -> dict[tuple[str, ...], float]:
+    """When nbgrader collected what is in a folder, by the folder."""
+    found = {}
+    for entry in entries:
+        if entry.parts[-1:] == (TIMESTAMP,):
+            with contextlib.suppress(OSError, UnicodeError):
+                if when := time_said(entry.path.read_text(encoding="utf-8")[:99].strip()):
+                    found[entry.parts[:-1]] = when.timestamp()
+    return found
 
 
 def _wide(path: Path) -> Path:

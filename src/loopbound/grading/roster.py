@@ -72,8 +72,8 @@ class Roster:
         return None
 
     def called(self, name: str, number: str = "") -> tuple[Member, ...]:
-        """Whom a hand-in names: one member, those of a group, several whose names stand side by
-        side; none where it is unknown or not clear.
+        """Who is named by a hand-in: one member, those of a group, several whose names stand side
+        by side; none where it is unknown or not clear.
         """
         if group := self._groups.get(compared(name)):
             return tuple(group)
@@ -99,9 +99,7 @@ class Roster:
 
 
 def compared(name: str) -> str:
-    """A name as it is compared with others: without case, and whatever sign stands between its
-    words.
-    """
+    """A name as it is compared with others: without case, and with one space between its words."""
     text = unicodedata.normalize("NFC", name).casefold()
     return " ".join(re.split(r"[\s_.\-]+", text)).strip()
 

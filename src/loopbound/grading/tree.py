@@ -22,7 +22,7 @@ from loopbound.grading.cleaned import file_name
 from loopbound.grading.isolation.folders import grading_folder
 from loopbound.grading.submission import LARGEST_FILE
 
-__all__ = ["Entry", "Tree", "is_clone"]
+__all__ = ["TIMESTAMP", "Entry", "Tree", "is_clone"]
 
 MOST_MEMBERS = 20_000  # of an archive
 MOST_BYTES = 512 * 2**20  # that all archives together may be unpacked to
@@ -41,7 +41,7 @@ _INSTEAD = {
         ("rar", "7z", "tar", "gz", "tgz", "bz2", "xz"),
         "an archive of a kind that is not opened; unpack it",
     ),
-    "zip": "an archive that cannot be read",
+    **dict.fromkeys(("gdoc", "url", "webloc", "lnk"), "a link to a document, not the document"),
     "json": "JSON, and no notebook",
 }
 _ASK = "ask for the file that ends in .ipynb"
@@ -58,6 +58,7 @@ _OURS = {
 _HIDDEN = {"__pycache__", "__MACOSX", "node_modules"}
 _NBGRADER = {"autograded", "feedback", "release", "source"}
 CHECKPOINTS = ".ipynb_checkpoints"
+TIMESTAMP = "timestamp.txt"
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,9 @@ class Tree:
         low = name.casefold()
         ending = low.rpartition(".")[2] if "." in low else ""
         why, instead = "", False
-        if name.startswith("._") or low in (".ds_store", "thumbs.db", "desktop.ini"):
+        if low == TIMESTAMP:
+            why = "nbgrader's time of the hand-in"
+        elif name.startswith("._") or low in (".ds_store", "thumbs.db", "desktop.ini"):
             why = "what a system keeps beside files"
         elif COPY in name:
             why = "a copy that loopbound reset has kept"
@@ -322,8 +325,8 @@ class Tree:
         return target
 
     def _content(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | None:
-        """A member's bytes; None where there are more than a notebook may have, whatever its head
-        says. What was read counts, also where it is thrown away.
+        """A member's bytes; None where there are more than a notebook may have, also where its
+        head says less. What was read counts, also where it is thrown away.
         """
         if self._bytes < 0:
             return None
@@ -363,7 +366,7 @@ def _on_disk(path: Path) -> _Folder | OSError:
     folder = _Folder()
     try:
         for each in os.scandir(path):
-            # A pipe or a link to a file is read by nobody here, and reported when it is opened.
+            # A pipe or a link to a file is not read here, and reported when it is opened.
             if each.is_symlink() and not each.name.casefold().endswith(".ipynb"):
                 folder.links.append(each.name)
             elif each.is_dir(follow_symlinks=False):

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from loopbound.course.manifest import assignments
 from loopbound.grading.roster import Roster, compared
 
-__all__ = ["Named", "Placed", "read_name", "spelled", "whose"]
+__all__ = ["Named", "Placed", "read_name", "spelled", "time_said", "whose"]
 
 # How learning platforms write a folder or a file of a submission.
 _PLATFORMS = (
@@ -46,23 +46,26 @@ _COPY_BEFORE = re.compile(
     r"(?:copy|kopie|copie|c[oó]pia|kopia)(?: \(\d+\))? (?:of|von|de|van|av|af) ", re.IGNORECASE
 )
 _COPY_BEHIND = re.compile(
-    r"(?:[ _-]*\((?P<browser>\d{1,2})\)|[ _-]+(?:copy|kopie|copie|copia)(?P<jupyter>\d*))$",
+    r"(?:[ _-]*\((?P<browser>\d{1,2})\)|[ _-]+(?:copy|kopie|copie|copia|kopia) ?(?P<jupyter>\d*))$",
     re.IGNORECASE,
 )
 _AGAIN_WORDS = "again corrected final neu new resubmission resubmitted updated"
 # Taken out of a name that has more: "anna homework".
 _ASIDE_WORDS = """
-abgabe abgaben answer answers assignment attempt aufgabe aufgaben ex exercise exercises homework
-hw lab lesson loop loopbound loops notebook notebooks solution solutions submission submissions
-submitted untitled version versions week woche
+abgabe abgaben answer answers assignment attempt aufgabe aufgaben compiti compito devoir devoirs
+ejercicio ejercicios entrega entregas esercizi esercizio ex exercice exercices exercise exercises
+homework hw lab lesson loop loopbound loops notebook notebooks opdracht semaine semana sesión
+settimana solution solutions submission submissions submitted tarea tareas uge untitled vecka
+version versions week woche
 """
 # A name of such words alone says what is in it, not whose it is.
 _THING_WORDS = """
 a all an and attachment autograded bound class collected copy course day days desktop documents
 download downloads file files first for graded group gruppe home inbound ipynb jupyter labs last
-late main master meeting modul module my nb nbgrader nr of old on one part project
-projects py python repo s school second semester session sessions sheet tag task tasks teil the
-third three to try tutorial two unit unzipped v wip work working workshop übung übungen übungsblatt
+late main master meeting modul module my nb nbgrader nr of old on one part project projects py
+python repo s school second semester session sessions sheet tag task tasks teil the third three to
+trabajo travail try tutorial two unit unzipped v wip work working workshop übung übungen
+übungsblatt
 """
 _AGAIN = frozenset(_AGAIN_WORDS.split())
 _ASIDE = _AGAIN | frozenset(_ASIDE_WORDS.split())
@@ -143,7 +146,7 @@ def read_name(text: str, root: bool = False, file: bool = False) -> Named:
                 id=parts.get("id") or "",
                 near=parts.get("near") or "",
                 late=bool(parts.get("late")),
-                when=_time(parts.get("when") or ""),
+                when=time_said(parts.get("when") or ""),
                 turn=int(parts.get("turn") or inner.turn),
             )
     turn = 0
@@ -186,7 +189,8 @@ def spelled(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _time(text: str) -> datetime | None:
+def time_said(text: str) -> datetime | None:
+    """The time that a platform writes so; None for another text."""
     for form in _TIMES:
         try:
             found = datetime.strptime(text, form)
@@ -456,10 +460,14 @@ def _labels(cases: list[_Case]) -> list[str]:
         key: min(found, key=lambda name: (-found[name], name.islower(), name))
         for key, found in spellings.items()
     }
-    taken = Counter(chosen.values())
+    # macOS calls the copy of "anna" "anna 2".
+    for key, name in [*chosen.items()]:
+        if (copy := re.fullmatch(r"(.+) [2-9]", name)) and (compared(copy[1]),) in chosen:
+            chosen[key] = chosen[(compared(copy[1]),)]
+    taken = Counter(chosen[key] for key in chosen if len(key) == 2)
     return [
         chosen.get(key, "")
-        if taken[chosen.get(key, "")] < 2 or len(key) != 2
+        if len(key) != 2 or taken[chosen[key]] < 2
         else f"{chosen[key]} {key[1]}"
         for key in keys
     ]
