@@ -134,7 +134,7 @@ def test_tables_and_plain_data(capsys: pytest.CaptureFixture[str]) -> None:
         "the one with the most points counts" in said and "Handed in nothing (1): Max Idle" in said
     )
     assert "As given out, and not begun: 01 (noor)." in said and "mina  " not in said
-    assert "aiko, work.html: work.html is a web page that was exported" in said
+    assert "aiko, work.html: work.html is a web page, not a notebook" in said
 
 
 def test_a_dry_run_says_everything_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:

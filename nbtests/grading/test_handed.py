@@ -137,6 +137,16 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "04 (2).ipynb": "04 (2)",
         "Untitled.ipynb": "Untitled",
     },
+    "GitHub Classroom": {
+        f"loops-1-submissions/loops-1-anna-m/{N1}.ipynb": "anna-m",
+        f"loops-1-submissions/loops-1-ben/{N1}.ipynb": "ben",
+        f"loops-2-submissions/loops-2-anna-m/exercises/{N2}/{N2}.ipynb": "anna-m",
+    },
+    "archives of a shared drive": {
+        f"Loops-20261127T101112Z-001/Loops/eva/{N1}.ipynb": "eva",
+        f"homework 1 - Finn/{N1}.ipynb": "Finn",
+        f"Copy of gina/{N1}.ipynb": "gina",
+    },
     "weeks": {
         "Week 1/Anna.ipynb": "Anna",
         "Week 1/ben.ipynb": "ben",
@@ -260,7 +270,7 @@ def test_of_a_whole_clone_the_exercises_are_graded(tmp_path: Path) -> None:
             "the course's own solutions",
             "the lesson; the exercise is what counts",
             "a folder that tools keep for themselves",
-            "Python code, not a notebook; ask for the file that ends in .ipynb",
+            "the course's own files",
         }
     # The same in GitHub's archives.
     for name in ("loops-anna-m", "loops-ben-o"):
@@ -317,7 +327,7 @@ def test_every_file_gets_a_line(tmp_path: Path) -> None:
         "finn",
     }
     for name, words in {
-        "ben": "a web page that was exported",
+        "ben": "a web page, not a notebook",
         "carl": "Python code, not a notebook",
         "hugo": "a PDF",
         "ida": "an archive of a kind that is not opened",

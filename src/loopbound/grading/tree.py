@@ -31,8 +31,8 @@ DEEPEST = 40  # folders in folders
 
 # What people hand in instead of a notebook, and what to tell them.
 _INSTEAD = {
-    "html": "a web page that was exported from a notebook",
-    "htm": "a web page that was exported from a notebook",
+    "html": "a web page, not a notebook",
+    "htm": "a web page, not a notebook",
     "py": "Python code, not a notebook",
     "pdf": "a PDF, which shows a notebook and is none",
     **dict.fromkeys(("doc", "docx", "odt", "rtf", "md", "tex", "txt"), "a text, not a notebook"),
@@ -201,7 +201,10 @@ class Tree:
             else:
                 self._look(deeper, below)
         for name, file in sorted(folder.files.items()):
-            self._file(file, where.below(name))
+            if clone and not name.casefold().endswith((".ipynb", ".zip")):
+                self._keep(where.below(name).entry("the course's own files"))
+            else:
+                self._file(file, where.below(name))
         return None
 
     # Files ----------------------------------------------------------------------------------------

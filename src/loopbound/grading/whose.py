@@ -177,8 +177,7 @@ def read_name(text: str, root: bool = False, file: bool = False) -> Named:
     if all(map(_is_thing, words)) and not (words and words[0] == rest and len(rest) < 3):
         long = any(word.isdigit() and len(word) > 2 for word in words)
         return Named(rest if long else "", number=long, turn=turn)
-    # A folder is rarely called after its owner and something else.
-    name = (_without_asides(rest) if file else rest).strip(" \t-_.,;+") or rest
+    name = _without_asides(rest, file).strip(" \t-_.,;+") or rest
     return Named(name, group=_GROUP.fullmatch(name) is not None, number=len(name) < 2, turn=turn)
 
 
@@ -223,15 +222,18 @@ def _is_thing(word: str) -> bool:
     return word.isdigit() or _bare(word) in _THINGS
 
 
-def _without_asides(text: str) -> str:
-    """The text without words at its ends that are no part of a name, and without their numbers."""
+def _without_asides(text: str, file: bool) -> str:
+    """The text without words at its beginning, and at the end of a file's, that are no part of a
+    name, and without their numbers.
+    """
     words = list(_WORD.finditer(text))
     aside = [
         _is_aside(word[0], words[place - 1][0] if place else "") for place, word in enumerate(words)
     ]
     if all(aside):
         return text
-    first, last = aside.index(False), len(aside) - 1 - aside[::-1].index(False)
+    first = aside.index(False)
+    last = len(aside) - 1 - (aside[::-1].index(False) if file else 0)
     return text[words[first].start() : words[last].end()]
 
 
