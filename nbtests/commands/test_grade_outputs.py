@@ -179,6 +179,7 @@ def test_a_report_for_one_keeps_the_others(capsys: pytest.CaptureFixture[str]) -
     hand_in(f"noor/{N1}.ipynb", "✓···")
     assert grade("team/noor", "--html", "report", "--csv", "g.csv") == 0
     assert pages() == {"inde", "aiko", "joel", "mina", "noor"}
+    assert "3 learners are in it from earlier runs" in capsys.readouterr().out
     index = Path("report/index.html").read_text(encoding="utf-8")
     assert "4 learners" in index and len(rows("g.csv")) == 1
     # A report elsewhere knows nothing of them; and who is gone from what was named goes.

@@ -522,6 +522,7 @@ def test_other_class_lists(tmp_path: Path) -> None:
         '"Müller, Anna",12345,u1,amueller,A\n"Student, Test",9,,,\n': [("12345", "Anna Müller")],
         "Anna Müller,a@x.de,7\nBen Lee,b@x.de,8\n": [("7", "Anna Müller"), ("8", "Ben Lee")],
         '"identifier","github_username"\n"x","anna-m"\n': [("x", "x")],
+        "name,id\nAnna Lee,1\nAnna Lee,2\n": [("1", "Anna Lee (1)"), ("2", "Anna Lee (2)")],
     }.items():
         path.write_text(text, encoding="utf-8")
         assert [(each.id, each.name) for each in read_roster(path).members] == wanted

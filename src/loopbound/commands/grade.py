@@ -90,7 +90,7 @@ def grade_command(
                     ],
                 )
                 book.show(html, shown)
-                print(f"\n{page}")
+                print(f"\n{page}{_kept(shown, results)}")
     return 1 if any(graded.problem for graded in results) else 0
 
 
@@ -179,6 +179,14 @@ def _with_others(
         and _is_there(Path(graded.file))
     ]
     return [*results, *others]
+
+
+def _kept(shown: Sequence[Graded], results: Sequence[Graded]) -> str:
+    others = len({graded.learner for graded in shown} - {graded.learner for graded in results})
+    if not others:
+        return ""
+    who = "1 learner is" if others == 1 else f"{others} learners are"
+    return f"\n{who} in it from earlier runs; name another folder for a report without them."
 
 
 def _is_there(file: Path) -> bool:

@@ -205,9 +205,9 @@ def _times(entries: Sequence[Entry]) -> dict[tuple[str, ...], float]:
     found = {}
     for entry in entries:
         if entry.parts[-1:] == (TIMESTAMP,):
-            with contextlib.suppress(OSError, UnicodeError):
-                if when := time_said(entry.path.read_text(encoding="utf-8")[:99].strip()):
-                    found[entry.parts[:-1]] = when.timestamp()
+            said = _content(entry.path)[:99].decode("utf-8", "replace").strip()
+            if when := time_said(said):
+                found[entry.parts[:-1]] = when.timestamp()
     return found
 
 
@@ -246,13 +246,7 @@ def _read(entry: Entry, place: str) -> Handed:
     when = None
     with contextlib.suppress(OSError, OverflowError, ValueError):  # a time that no clock shows
         when = datetime.fromtimestamp(entry.modified).astimezone() if entry.modified else None
-    handed = Handed(
-        entry.path,
-        "",
-        origin=file_name(entry.file),
-        place=place,
-        when=when,
-    )
+    handed = Handed(entry.path, "", file_name(entry.file), place, when=when)
     if entry.why:
         return handed
     content = _content(entry.path)

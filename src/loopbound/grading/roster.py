@@ -8,9 +8,9 @@ import csv
 import io
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loopbound.problem import Problem
@@ -50,7 +50,14 @@ class Roster:
     """The members of a class, found by what a hand-in calls them."""
 
     def __init__(self, members: Iterable[Member]) -> None:
-        self.members = tuple(members)
+        known = list(members)
+        several = Counter(member.name for member in known)
+        self.members = tuple(
+            replace(member, name=f"{member.name} ({member.id or member.email or number})")
+            if several[member.name] > 1
+            else member
+            for number, member in enumerate(known, 1)
+        )
         self._certain: dict[str, set[Member]] = defaultdict(set)
         self._likely: dict[str, set[Member]] = defaultdict(set)
         self._groups: dict[str, list[Member]] = defaultdict(list)

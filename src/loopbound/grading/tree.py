@@ -390,7 +390,8 @@ def _in_archive(members: list[zipfile.ZipInfo]) -> _Folder:
             # Without the mark for UTF-8; macOS and Linux write UTF-8 all the same.
             with contextlib.suppress(UnicodeError):
                 name = name.encode("cp437").decode("utf-8")
-        words = [word for word in name.split("/") if word not in ("", ".", "..")]
+        # As long as a file's name can be: what is asked of names takes longer for longer ones.
+        words = [word[:255] for word in name.split("/") if word not in ("", ".", "..")]
         if not words or len(words) > 4 * DEEPEST:
             continue
         if stat.S_ISLNK(member.external_attr >> 16):

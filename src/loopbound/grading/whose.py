@@ -288,15 +288,11 @@ def whose(places: Sequence[Placed], roster: Roster | None = None) -> list[str]:
     for case in open_ones:
         if case.person is None and case.own.name and not case.own.number:
             case.person = case.own
-    others = {
-        case.place.above for case in cases if case.person
-    }  # a folder with files of named people is none of one person
+    # A folder with files of named people is none of one person.
+    others = {case.place.above for case in cases if case.person}
     for case in open_ones:
         if case.person is None:
-            case.person = next(
-                (named for named in reversed(case.folders) if named.name),
-                None,
-            )
+            case.person = next((named for named in reversed(case.folders) if named.name), None)
         if case.person is None and case.place.above not in others:
             case.person = next(
                 (
@@ -360,7 +356,10 @@ def _without_prefix(text: str, brothers: Set[str], around: str) -> str:
 def _settle_numbers(cases: list[_Case]) -> None:
     """Folders that are called 01, 02 are people, unless each has the assignment of its number."""
     numbered = [
-        (case, depth) for case in cases for depth, named in enumerate(case.folders) if named.number
+        (case, depth)
+        for case in cases
+        for depth, named in enumerate(case.folders)
+        if named.number and named.name.isdigit()
     ]
     if all(case.place.what[:2] == case.folders[depth].name.zfill(2) for case, depth in numbered):
         for case, depth in numbered:
@@ -464,7 +463,8 @@ def _labels(cases: list[_Case]) -> list[str]:
     }
     # macOS calls the copy of "anna" "anna 2".
     for key, name in [*chosen.items()]:
-        if (copy := re.fullmatch(r"(.+) [2-9]", name)) and (compared(copy[1]),) in chosen:
+        copy = re.fullmatch(r"(.+) [2-9]", name)
+        if copy and (compared(copy[1]),) in chosen and not _GROUP.fullmatch(name):
             chosen[key] = chosen[(compared(copy[1]),)]
     taken = Counter(chosen[key] for key in chosen if len(key) == 2)
     return [
