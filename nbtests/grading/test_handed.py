@@ -572,4 +572,6 @@ def test_the_class_list_mends_names_and_says_who_is_missing(tmp_path: Path) -> N
         f"kim_roy/{N1}.ipynb": ("kim_roy",),
     }
     assert [member.name for member in hand_ins.missing] == ["Max Idle"]
+    mended = next(text for text in hand_ins.remarks if text.startswith("Called otherwise"))
+    assert "mulleranna → Anna Müller" in mended and "visitor" not in mended
     assert "Not in the class list: kim_roy, visitor." in hand_ins.remarks
