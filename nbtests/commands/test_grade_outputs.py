@@ -20,6 +20,7 @@ from loopbound.grading.gradebook import Gradebook
 from loopbound.grading.handed import found
 from loopbound.grading.results import Graded, TaskResult
 from loopbound.outcomes import PASSED, TABLE_SIGNS, WRONG
+from loopbound.paths import repository
 
 N1, N2 = "01-what-a-loop-is", "02-what-binds-and-when"
 SIGNS = {sign: outcome for outcome, sign in TABLE_SIGNS.items()}
@@ -41,7 +42,10 @@ def hand_in(place: str, signs: str, when: int = EARLY, called: str = "") -> None
         {"cell_type": "code", "metadata": {}, "source": f"def speakers():\n    return {place!r}"},
     ]
     notebook = {"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}
-    path.write_text(json.dumps(notebook), encoding="utf-8")
+    if set(signs) == {"·"}:  # as it was given out
+        path.write_bytes((repository() / "exercises" / assignment(number).file).read_bytes())
+    else:
+        path.write_text(json.dumps(notebook), encoding="utf-8")
     os.utime(path, (when, when))
     tasks = tuple(
         TaskResult(
@@ -134,7 +138,7 @@ def test_tables_and_plain_data(capsys: pytest.CaptureFixture[str]) -> None:
         "the one with the most points counts" in said and "Handed in nothing (1): Max Idle" in said
     )
     assert "As given out, and not begun: 01 (noor)." in said and "mina  " not in said
-    assert "aiko, work.html: work.html is a web page that was exported" in said
+    assert "aiko, work.html: work.html is a web page, not a notebook" in said
 
 
 def test_a_dry_run_says_everything_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,6 +158,9 @@ def test_a_dry_run_says_everything_and_writes_nothing(capsys: pytest.CaptureFixt
         f"noor/{N1}.ipynb",
     }
     assert f"→ mina  → {N2}" in lines[f"mina/{N2}.ipynb"]
+    assert "cannot be graded" in lines["aiko/work.html"]
+    untouched = {place for place, line in lines.items() if ", as given out" in line}
+    assert untouched == {f"mina/{N2}.ipynb", f"noor/{N1}.ipynb"}
     assert lines[f"=joel/{N1}.ipynb"].endswith(" late") and "Nothing was run" in said
     assert sorted(Path().rglob("*")) == before
 
@@ -179,6 +186,7 @@ def test_a_report_for_one_keeps_the_others(capsys: pytest.CaptureFixture[str]) -
     hand_in(f"noor/{N1}.ipynb", "✓···")
     assert grade("team/noor", "--html", "report", "--csv", "g.csv") == 0
     assert pages() == {"inde", "aiko", "joel", "mina", "noor"}
+    assert "3 learners are in it from earlier runs" in capsys.readouterr().out
     index = Path("report/index.html").read_text(encoding="utf-8")
     assert "4 learners" in index and len(rows("g.csv")) == 1
     # A report elsewhere knows nothing of them; and who is gone from what was named goes.
@@ -232,3 +240,20 @@ def test_each_of_a_group_has_the_result() -> None:
     found = {row["Student"]: row["Points"] for row in rows("g.csv")}
     assert found == {"Kim Lee": "9", "Lea Roy": "9"}
     assert len([*Path("report").iterdir()]) == 3
+
+
+def test_what_is_known_is_written_where_grading_stops(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_class()
+    Path("team/omar").mkdir()
+    fresh = json.loads(Path(f"team/mina/{N1}.ipynb").read_text(encoding="utf-8"))
+    fresh["cells"][1]["source"] = "def speakers():\n    return []"
+    Path("team/omar/a.ipynb").write_text(json.dumps(fresh), encoding="utf-8")
+
+    # No server is there to grade with.
+    Path("cache").write_text("")
+    monkeypatch.setenv("LOOPBOUND_CACHE", str(Path("cache").absolute()))
+    assert grade("team", "--csv", "g.csv", "--html", "report") == 1
+    assert {row["Student"] for row in rows("g.csv")} == {"mina", "'=joel", "noor", "aiko"}
+    assert Path("report/learner-mina.html").exists() and "loopbound: " in capsys.readouterr().err

@@ -57,7 +57,10 @@ def looked_at(*paths: Path, roster: Path | None = None) -> HandIns:
 
 
 def owners(hand_ins: HandIns) -> dict[str, str]:
-    return {handed.place: handed.learner for handed in hand_ins.notebooks}
+    # In composed letters: to macOS the two spellings of a folder are one folder.
+    return {
+        unicodedata.normalize("NFC", handed.place): handed.learner for handed in hand_ins.notebooks
+    }
 
 
 MU, MU_MAC = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
@@ -127,12 +130,25 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "20211125.ipynb": "20211125",
         "JanLee_Loops1.ipynb": "JanLee",
         "HW1 Kim.ipynb": "Kim",
+        "Kim 2.ipynb": "Kim",
+        "Semaine 3 - Léo.ipynb": "Léo",
+        "Mia copy 2.ipynb": "Mia",
         f"{N1} (Lea Roy).ipynb": "Lea Roy",
         # Nothing names a person, and nothing merges them.
         f"{N1} (1).ipynb": f"{N1} (1)",
         f"Copy of {N1}.ipynb": f"Copy of {N1}",
         "04 (2).ipynb": "04 (2)",
         "Untitled.ipynb": "Untitled",
+    },
+    "GitHub Classroom": {
+        f"loops-1-submissions/loops-1-anna-m/{N1}.ipynb": "anna-m",
+        f"loops-1-submissions/loops-1-ben/{N1}.ipynb": "ben",
+        f"loops-2-submissions/loops-2-anna-m/exercises/{N2}/{N2}.ipynb": "anna-m",
+    },
+    "archives of a shared drive": {
+        f"Loops-20261127T101112Z-001/Loops/eva/{N1}.ipynb": "eva",
+        f"homework 1 - Finn/{N1}.ipynb": "Finn",
+        f"Copy of gina/{N1}.ipynb": "gina",
     },
     "weeks": {
         "Week 1/Anna.ipynb": "Anna",
@@ -190,11 +206,11 @@ if os.name == "posix":
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_notebook_belongs_to_whom_its_place_names(name: str, tmp_path: Path) -> None:
-    layout = LAYOUTS[name]
-    folder = written(tmp_path / "in", *layout)
+    layout = {unicodedata.normalize("NFC", place): who for place, who in LAYOUTS[name].items()}
+    folder = written(tmp_path / "in", *LAYOUTS[name])
     together = looked_at(folder)
     assert owners(together) == layout and not together.passed
-    # In whatever order and parts it is graded: each entry of the folder, as a shell's * names them.
+    # In another order and in parts, too: each entry of the folder, as a shell's * names them.
     parts = looked_at(*sorted(folder.iterdir(), reverse=True))
     assert sorted(handed.learner for handed in parts.notebooks) == sorted(layout.values())
 
@@ -257,7 +273,7 @@ def test_of_a_whole_clone_the_exercises_are_graded(tmp_path: Path) -> None:
             "the course's own solutions",
             "the lesson; the exercise is what counts",
             "a folder that tools keep for themselves",
-            "Python code, not a notebook; ask for the file that ends in .ipynb",
+            "the course's own files",
         }
     # The same in GitHub's archives.
     for name in ("loops-anna-m", "loops-ben-o"):
@@ -314,7 +330,7 @@ def test_every_file_gets_a_line(tmp_path: Path) -> None:
         "finn",
     }
     for name, words in {
-        "ben": "a web page that was exported",
+        "ben": "a web page, not a notebook",
         "carl": "Python code, not a notebook",
         "hugo": "a PDF",
         "ida": "an archive of a kind that is not opened",
@@ -377,8 +393,12 @@ def test_archives_are_opened_and_cannot_lead_out(
         "damaged.zip": "damaged",
     }
     assert sorted(path.name for path in tmp_path.rglob("*.ipynb")) == []
+    with found([folder]) as open_ones:
+        unpacked = next(handed.path for handed in open_ones.notebooks if handed.learner == "anna")
+        assert unpacked.is_file()
+    assert not unpacked.parent.parent.exists()
     assert "cannot be read" in {h.learner: h.problem for h in hand_ins.notebooks}["damaged"]
-    # What an archive unpacks to is bounded, whatever its head says.
+    # What an archive unpacks to is bounded, also where its head lies.
     monkeypatch.setattr(tree, "LARGEST_FILE", 10_000)
     monkeypatch.setattr(tree, "MOST_BYTES", 15_000)
     bomb = {f"{name}/a.ipynb": " " * 9_000 for name in ("p", "q", "r")} | {
@@ -434,6 +454,19 @@ def test_what_is_handed_in_again_stands_in_order(tmp_path: Path) -> None:
     ]
     lee = [handed.when for handed in hand_ins.notebooks if handed.learner == "lee"]
     assert [when and f"{when:%d %H:%M}" for when in lee] == ["03 10:22", "04 09:00"]
+
+
+def test_nbgraders_time_is_the_one_of_the_hand_in(tmp_path: Path) -> None:
+    folder = written(tmp_path / "submitted", f"mina/{N1}/{N1}.ipynb")
+    (folder / "mina" / N1 / "timestamp.txt").write_text("2026-11-27 10:00:00.123456 UTC")
+    written(tmp_path / "autograded", f"mina/{N1}/{N1}.ipynb")
+    hand_ins = looked_at(tmp_path)
+    (handed,) = hand_ins.notebooks
+    assert handed.when and handed.when.timestamp() == 1795773600.123456
+    assert [(each.place, each.why) for each in hand_ins.passed] == [
+        ("autograded/", "what nbgrader made of submitted/"),
+        (f"submitted/mina/{N1}/timestamp.txt", "nbgrader's time of the hand-in"),
+    ]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
@@ -492,6 +525,7 @@ def test_other_class_lists(tmp_path: Path) -> None:
         '"Müller, Anna",12345,u1,amueller,A\n"Student, Test",9,,,\n': [("12345", "Anna Müller")],
         "Anna Müller,a@x.de,7\nBen Lee,b@x.de,8\n": [("7", "Anna Müller"), ("8", "Ben Lee")],
         '"identifier","github_username"\n"x","anna-m"\n': [("x", "x")],
+        "name,id\nAnna Lee,1\nAnna Lee,2\n": [("1", "Anna Lee (1)"), ("2", "Anna Lee (2)")],
     }.items():
         path.write_text(text, encoding="utf-8")
         assert [(each.id, each.name) for each in read_roster(path).members] == wanted
@@ -512,7 +546,7 @@ def test_the_class_list_mends_names_and_says_who_is_missing(tmp_path: Path) -> N
     roster = tmp_path / "class.csv"
     roster.write_text(
         "id,name,email,group\n12345,Anna Müller,anna.m@x.de,\n7,Ben O'Neil,ben@x.de,Team Blue\n"
-        "8,Zoë de Boer,zoe@x.de,Team Blue\n9,Kim Lee,kim@x.de,\n10,Lea Lee,lea@x.de,\n"
+        "8,Zoë de Boer,zoe@x.de,Team Blue\n12,Roy Boo,roy@x.de,Team Blue\n9,Kim Lee,kim@x.de,\n10,Lea Lee,lea@x.de,\n"
         "11,Max Idle,max@x.de,\n",
         encoding="utf-8",
     )
@@ -524,15 +558,20 @@ def test_the_class_list_mends_names_and_says_who_is_missing(tmp_path: Path) -> N
         f"team blue/{N1}.ipynb",
         f"kim lee & lea/{N1}.ipynb",
         f"visitor/{N1}.ipynb",
+        f"kim_roy/{N1}.ipynb",
     )
     hand_ins = looked_at(folder, roster=roster)
     assert {handed.place: handed.learners for handed in hand_ins.notebooks} == {
         f"mulleranna_12345_678901_{N1}.ipynb": ("Anna Müller",),
         f"Anna Mueller_1_assignsubmission_file_/{N2}.ipynb": ("Anna Müller",),
         f"amueller/{N1} (2).ipynb": ("Anna Müller",),
-        f"team blue/{N1}.ipynb": ("Ben O'Neil", "Zoë de Boer"),
+        f"team blue/{N1}.ipynb": ("Ben O'Neil", "Zoë de Boer", "Roy Boo"),
         f"kim lee & lea/{N1}.ipynb": ("Kim Lee", "Lea Lee"),
         f"visitor/{N1}.ipynb": ("visitor",),
+        # One person who is not in the list, not two of it.
+        f"kim_roy/{N1}.ipynb": ("kim_roy",),
     }
     assert [member.name for member in hand_ins.missing] == ["Max Idle"]
-    assert "Not in the class list: visitor." in hand_ins.remarks
+    mended = next(text for text in hand_ins.remarks if text.startswith("Called otherwise"))
+    assert "mulleranna → Anna Müller" in mended and "visitor" not in mended
+    assert "Not in the class list: kim_roy, visitor." in hand_ins.remarks

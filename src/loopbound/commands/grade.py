@@ -20,6 +20,7 @@ from loopbound.grading.roster import compared, read_roster
 from loopbound.grading.tables import as_json, by_assignment, by_learner
 from loopbound.machine import cores
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
+from loopbound.problem import Problem
 from loopbound.terminal import ProgressLine, ended_in_good_order
 
 __all__ = ["grade_command", "table"]
@@ -67,7 +68,7 @@ def grade_command(
 
             check_folder(html)
         with Gradebook(gradebook) as book:
-            results = _results(hand_ins, book, jobs or workers(), again)
+            results, stopped = _results(hand_ins, book, jobs or workers(), again)
             results = with_marks(_placed(results, hand_ins, due), given)
             print(table(results, keep, hand_ins, given))
             if target:
@@ -77,26 +78,33 @@ def grade_command(
             if csv_totals:
                 replace_text(csv_totals, by_learner(results, keep, hand_ins))
             if html:
-                everybody = with_marks(_with_others(results, book.shown(html), paths), given)
+                shown = with_marks(_with_others(results, book.shown(html), paths), given)
                 page = write_report(
                     html,
-                    everybody,
+                    shown,
                     names=names,
                     keep=keep,
                     missing=[
                         member.name
                         for member in hand_ins.missing
-                        if member.name not in {graded.learner for graded in everybody}
+                        if member.name not in {graded.learner for graded in shown}
                     ],
                 )
-                book.show(html, everybody)
-                print(f"\n{page}")
+                book.show(html, shown)
+                print(f"\n{page}{_kept(shown, results)}")
+    if stopped:
+        raise stopped
     return 1 if any(graded.problem for graded in results) else 0
 
 
-def _results(hand_ins: HandIns, book: Gradebook, jobs: int, again: bool) -> list[Graded]:
-    """What each hand-in earned, from the gradebook where it is known there."""
+def _results(
+    hand_ins: HandIns, book: Gradebook, jobs: int, again: bool
+) -> tuple[list[Graded], Problem | None]:
+    """What each hand-in earned, from the gradebook where it is known there; and why grading
+    stopped, where it did: what is known by then is written even so.
+    """
     results: list[Graded] = []
+    stopped = None
     handed_in = hand_ins.notebooks
     with ProgressLine() as progress:
         open_ones = []
@@ -126,8 +134,11 @@ def _results(hand_ins: HandIns, book: Gradebook, jobs: int, again: bool) -> list
 
         if open_ones:
             progress.pass_by("starting …")
-            _grade(open_ones, jobs, done, progress.stay)
-    return results
+            try:
+                _grade(open_ones, jobs, done, progress.stay)
+            except Problem as problem:
+                stopped = problem
+    return results, stopped
 
 
 def _placed(results: Sequence[Graded], hand_ins: HandIns, due: datetime | None) -> list[Graded]:
@@ -179,6 +190,14 @@ def _with_others(
         and _is_there(Path(graded.file))
     ]
     return [*results, *others]
+
+
+def _kept(shown: Sequence[Graded], results: Sequence[Graded]) -> str:
+    others = len({graded.learner for graded in shown} - {graded.learner for graded in results})
+    if not others:
+        return ""
+    who = "1 learner is" if others == 1 else f"{others} learners are"
+    return f"\n{who} in it from earlier runs; name another folder for a report without them."
 
 
 def _is_there(file: Path) -> bool:
@@ -289,7 +308,8 @@ def listing(hand_ins: HandIns, due: datetime | None) -> str:
     for handed in hand_ins.notebooks:
         when = handed.when.strftime("%Y-%m-%d %H:%M") if handed.when else ""
         late = " late" if _is_late(handed, due) else ""
-        what = handed.assignment or "cannot be graded"
+        what = "cannot be graded" if handed.problem else handed.assignment
+        what += ", as given out" if handed.untouched else ""
         rows.append((handed.place, " & ".join(handed.learners), what, f"{when}{late}"))
     wide = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [

@@ -101,7 +101,7 @@ def _mark(given: Mapping[str, str], where: str) -> Mark:
 
 
 def with_marks(results: Sequence[Graded], given: Iterable[Mark]) -> list[Graded]:
-    """The results with what was set by hand, whatever the grader says."""
+    """The results with what was set by hand in the place of what the grader says."""
     by_learner: dict[tuple[str, str], Mark] = {
         (compared(mark.learner), mark.task): mark for mark in given
     }

@@ -5,11 +5,9 @@ passed over. Nothing of a notebook is run for it.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import stat
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +18,10 @@ from pathlib import Path
 from loopbound.course.manifest import Assignment
 from loopbound.course.solutions import BEGIN
 from loopbound.grading.cleaned import cleaned, file_name
-from loopbound.grading.roster import Member, Roster
+from loopbound.grading.roster import Member, Roster, compared
 from loopbound.grading.submission import LARGEST_FILE, read_submission
-from loopbound.grading.tree import Entry, Tree, is_clone
-from loopbound.grading.whose import Named, Placed, read_name, whose
+from loopbound.grading.tree import TIMESTAMP, Entry, Tree, is_clone
+from loopbound.grading.whose import Named, Placed, read_name, time_said, whose
 from loopbound.paths import repository
 from loopbound.problem import Problem
 
@@ -75,7 +73,7 @@ class Handed:
 
     @property
     def learners(self) -> tuple[str, ...]:
-        """Whom its result counts for."""
+        """The learners whose result it is."""
         return tuple(member.name for member in self.members) or (self.learner,)
 
 
@@ -116,17 +114,13 @@ def found(paths: Sequence[Path], roster: Roster | None = None) -> Iterator[HandI
     for path in paths:
         if not os.path.lexists(path):
             raise Problem(f"there is no {path}.")
-    with contextlib.ExitStack() as stack:
-
-        @functools.cache
-        def room() -> Path:
-            made = tempfile.TemporaryDirectory(prefix="loopbound-unpacked-")
-            return Path(stack.enter_context(made))
-
-        tree = Tree(room)
+    tree = Tree()
+    try:
         for path, top in _tops(paths):
             tree.add(path, top)
         yield _sorted_out(list(tree.entries.values()), paths, roster)
+    finally:
+        tree.close()
 
 
 def _tops(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
@@ -142,6 +136,10 @@ def _tops(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
 
 def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | None) -> HandIns:
     base = _base(paths)
+    times = _times(entries)
+    entries = [
+        replace(entry, modified=times.get(entry.parts[:-1], entry.modified)) for entry in entries
+    ]
     read = [_read(entry, _place(entry, base)) for entry in entries]
     candidates = [
         (entry, handed)
@@ -151,12 +149,15 @@ def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | No
     names = whose([_placed(entry, handed) for entry, handed in candidates], roster)
     remarks: list[str] = []
     own: list[tuple[Entry, Handed]] = []
-    nameless = []
+    nameless: list[str] = []
+    mended: dict[str, None] = {}
     for (entry, handed), name in zip(candidates, names, strict=True):
         said = _said(entry)
         number = next((each.id for each in reversed(said) if each.id), "")
         members = roster.called(name, number) if roster and name else ()
         learner = " & ".join(member.name for member in members) or name
+        if members and compared(learner) != compared(name):
+            mended[f"{cleaned(name, 200, lines=False)} → {learner}"] = None
         if not learner:
             learner = cleaned(_stem(entry), 200, lines=False)
             if not entry.why:
@@ -179,6 +180,8 @@ def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | No
             "Nothing says whose these are; each is listed under its file's name:"
             f" {_listed(nameless)}."
         )
+    if mended:
+        remarks.append(f"Called otherwise in the class list: {_listed([*mended], 40)}.")
     notebooks, passed = _chosen(own)
     passed += [
         Passed(handed.place, entry.why)
@@ -200,6 +203,17 @@ def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | No
         if unknown:
             remarks.append(f"Not in the class list: {_listed(sorted(unknown))}.")
     return HandIns(tuple(notebooks), tuple(_together(passed)), missing, tuple(remarks))
+
+
+def _times(entries: Sequence[Entry]) -> dict[tuple[str, ...], float]:
+    """When nbgrader collected what is in a folder, by the folder."""
+    found = {}
+    for entry in entries:
+        if entry.parts[-1:] == (TIMESTAMP,):
+            said = _content(entry.path)[:99].decode("utf-8", "replace").strip()
+            if when := time_said(said):
+                found[entry.parts[:-1]] = when.timestamp()
+    return found
 
 
 def _wide(path: Path) -> Path:
@@ -237,21 +251,19 @@ def _read(entry: Entry, place: str) -> Handed:
     when = None
     with contextlib.suppress(OSError, OverflowError, ValueError):  # a time that no clock shows
         when = datetime.fromtimestamp(entry.modified).astimezone() if entry.modified else None
-    handed = Handed(
-        entry.path,
-        "",
-        origin=file_name(entry.file),
-        place=place,
-        when=when,
-    )
+    handed = Handed(entry.path, "", file_name(entry.file), place, when=when)
     if entry.why:
         return handed
     content = _content(entry.path)
     handed = replace(handed, content=_digest(content))
     try:
         submission = read_submission(entry.path)
-    except Problem as problem:
-        return replace(handed, problem=cleaned(str(problem)))
+    except Exception as error:
+        # What one notebook can bring about is its own line, and ends no other's.
+        name = cleaned(file_name(entry.path.name), 120, lines=False)
+        said = f"{name} cannot be read: {type(error).__name__}: {error}"
+        said = str(error) if isinstance(error, Problem) else said
+        return replace(handed, problem=cleaned(said))
     which = submission.assignment
     low = cleaned(file_name(entry.parts[-1]).casefold(), 120, lines=False)
     return replace(

@@ -8,9 +8,9 @@ import csv
 import io
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loopbound.problem import Problem
@@ -50,7 +50,14 @@ class Roster:
     """The members of a class, found by what a hand-in calls them."""
 
     def __init__(self, members: Iterable[Member]) -> None:
-        self.members = tuple(members)
+        known = list(members)
+        several = Counter(member.name for member in known)
+        self.members = tuple(
+            replace(member, name=f"{member.name} ({member.id or member.email or number})")
+            if several[member.name] > 1
+            else member
+            for number, member in enumerate(known, 1)
+        )
         self._certain: dict[str, set[Member]] = defaultdict(set)
         self._likely: dict[str, set[Member]] = defaultdict(set)
         self._groups: dict[str, list[Member]] = defaultdict(list)
@@ -72,16 +79,21 @@ class Roster:
         return None
 
     def called(self, name: str, number: str = "") -> tuple[Member, ...]:
-        """Whom a hand-in names: one member, those of a group, several whose names stand side by
-        side; none where it is unknown or not clear.
+        """Who is named by a hand-in: one member, those of a group, several whose names stand side
+        by side; none where it is unknown or not clear.
         """
         if group := self._groups.get(compared(name)):
             return tuple(group)
         if one := self._one(name, number):
             return (one,)
-        for signs in (r"\s*(?:[&+;/]|\b(?:and|und|et|y)\b)\s*", r"\s*,\s*", r"[_\s-]+"):
+        # "kim_lee" is more often one person that the list does not have than two.
+        for signs, asked in (
+            (r"\s*(?:[&+;/]|\b(?:and|und|et|y)\b)\s*", self._one),
+            (r"\s*,\s*", self._one),
+            (r"[_-]+", self.certain),
+        ):
             parts = [part for part in re.split(signs, name) if part]
-            members = [self._one(part) for part in parts]
+            members = [asked(part) for part in parts]
             if len(parts) > 1 and all(members) and len(set(members)) == len(parts):
                 return tuple(member for member in members if member)
         return ()
@@ -99,9 +111,7 @@ class Roster:
 
 
 def compared(name: str) -> str:
-    """A name as it is compared with others: without case, and whatever sign stands between its
-    words.
-    """
+    """A name as it is compared with others: without case, and with one space between its words."""
     text = unicodedata.normalize("NFC", name).casefold()
     return " ".join(re.split(r"[\s_.\-]+", text)).strip()
 

@@ -115,7 +115,7 @@ def _where(graded: Graded) -> list[object]:
 def by_learner(results: Sequence[Graded], keep: str = BEST, hand_ins: HandIns | None = None) -> str:
     """A row for each learner and a column for each assignment: what Canvas' gradebook imports, and
     Moodle's, whichever of the first columns tells its people apart. An assignment that not one
-    learner has begun, as in whole clones, has no column: an import would set everybody's to 0.
+    learner has begun, as in whole clones, has no column: an import would set it to 0 for all.
     """
     people, chosen = _People(results, hand_ins), counted(results, keep)
     begun = {graded.assignment for graded in results if graded.begun}

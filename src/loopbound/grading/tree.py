@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from loopbound.course.solutions import COPY
 from loopbound.grading.cleaned import file_name
+from loopbound.grading.isolation.folders import grading_folder
 from loopbound.grading.submission import LARGEST_FILE
 
-__all__ = ["Entry", "Tree", "is_clone"]
+__all__ = ["TIMESTAMP", "Entry", "Tree", "is_clone"]
 
 MOST_MEMBERS = 20_000  # of an archive
 MOST_BYTES = 512 * 2**20  # that all archives together may be unpacked to
@@ -30,8 +31,8 @@ DEEPEST = 40  # folders in folders
 
 # What people hand in instead of a notebook, and what to tell them.
 _INSTEAD = {
-    "html": "a web page that was exported from a notebook",
-    "htm": "a web page that was exported from a notebook",
+    "html": "a web page, not a notebook",
+    "htm": "a web page, not a notebook",
     "py": "Python code, not a notebook",
     "pdf": "a PDF, which shows a notebook and is none",
     **dict.fromkeys(("doc", "docx", "odt", "rtf", "md", "tex", "txt"), "a text, not a notebook"),
@@ -40,7 +41,7 @@ _INSTEAD = {
         ("rar", "7z", "tar", "gz", "tgz", "bz2", "xz"),
         "an archive of a kind that is not opened; unpack it",
     ),
-    "zip": "an archive that cannot be read",
+    **dict.fromkeys(("gdoc", "url", "webloc", "lnk"), "a link to a document, not the document"),
     "json": "JSON, and no notebook",
 }
 _ASK = "ask for the file that ends in .ipynb"
@@ -57,6 +58,7 @@ _OURS = {
 _HIDDEN = {"__pycache__", "__MACOSX", "node_modules"}
 _NBGRADER = {"autograded", "feedback", "release", "source"}
 CHECKPOINTS = ".ipynb_checkpoints"
+TIMESTAMP = "timestamp.txt"
 
 
 @dataclass(frozen=True)
@@ -122,13 +124,18 @@ class _Where:
 
 
 class Tree:
-    """The files below some paths. ``room`` gives a folder for what comes out of archives."""
+    """The files below some paths. What comes out of archives is there until ``close``."""
 
-    def __init__(self, room: Callable[[], Path]) -> None:
+    def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
-        self._room = room
+        self._room: Path | None = None
         self._bytes = MOST_BYTES
         self._unpacked = 0
+
+    def close(self) -> None:
+        """Remove what came out of archives."""
+        if self._room:
+            shutil.rmtree(self._room, ignore_errors=True)
 
     def add(self, path: Path, top: Path) -> None:
         """Look at an absolute path; the names count from ``top`` on."""
@@ -194,7 +201,10 @@ class Tree:
             else:
                 self._look(deeper, below)
         for name, file in sorted(folder.files.items()):
-            self._file(file, where.below(name))
+            if clone and not name.casefold().endswith((".ipynb", ".zip")):
+                self._keep(where.below(name).entry("the course's own files"))
+            else:
+                self._file(file, where.below(name))
         return None
 
     # Files ----------------------------------------------------------------------------------------
@@ -204,7 +214,9 @@ class Tree:
         low = name.casefold()
         ending = low.rpartition(".")[2] if "." in low else ""
         why, instead = "", False
-        if name.startswith("._") or low in (".ds_store", "thumbs.db", "desktop.ini"):
+        if low == TIMESTAMP:
+            why = "nbgrader's time of the hand-in"
+        elif name.startswith("._") or low in (".ds_store", "thumbs.db", "desktop.ini"):
             why = "what a system keeps beside files"
         elif COPY in name:
             why = "a copy that loopbound reset has kept"
@@ -303,8 +315,10 @@ class Tree:
         if content is None:
             return f"larger than {LARGEST_FILE // 2**20} MB when it is unpacked"
         self._unpacked += 1
-        folder = self._room() / str(self._unpacked)
-        folder.mkdir()
+        # The next run removes the folder of one that was killed.
+        self._room = self._room or grading_folder()
+        folder = self._room / str(self._unpacked)
+        folder.mkdir(mode=0o700)
         # Its own last name where a file can be called so, for what is said about it.
         safe = "".join(
             sign if sign.isprintable() and sign not in '<>:"/\\|?*' else "_" for sign in name
@@ -314,8 +328,8 @@ class Tree:
         return target
 
     def _content(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | None:
-        """A member's bytes; None where there are more than a notebook may have, whatever its head
-        says. What was read counts, also where it is thrown away.
+        """A member's bytes; None where there are more than a notebook may have, also where its
+        head says less. What was read counts, also where it is thrown away.
         """
         if self._bytes < 0:
             return None
@@ -355,7 +369,7 @@ def _on_disk(path: Path) -> _Folder | OSError:
     folder = _Folder()
     try:
         for each in os.scandir(path):
-            # A pipe or a link to a file is read by nobody here, and reported when it is opened.
+            # A pipe or a link to a file is not read here, and reported when it is opened.
             if each.is_symlink() and not each.name.casefold().endswith(".ipynb"):
                 folder.links.append(each.name)
             elif each.is_dir(follow_symlinks=False):
@@ -376,7 +390,8 @@ def _in_archive(members: list[zipfile.ZipInfo]) -> _Folder:
             # Without the mark for UTF-8; macOS and Linux write UTF-8 all the same.
             with contextlib.suppress(UnicodeError):
                 name = name.encode("cp437").decode("utf-8")
-        words = [word for word in name.split("/") if word not in ("", ".", "..")]
+        # As long as a file's name can be: what is asked of names takes longer for longer ones.
+        words = [word[:255] for word in name.split("/") if word not in ("", ".", "..")]
         if not words or len(words) > 4 * DEEPEST:
             continue
         if stat.S_ISLNK(member.external_attr >> 16):

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from loopbound.course.manifest import assignments
 from loopbound.grading.roster import Roster, compared
 
-__all__ = ["Named", "Placed", "read_name", "spelled", "whose"]
+__all__ = ["Named", "Placed", "read_name", "spelled", "time_said", "whose"]
 
 # How learning platforms write a folder or a file of a submission.
 _PLATFORMS = (
@@ -46,23 +46,26 @@ _COPY_BEFORE = re.compile(
     r"(?:copy|kopie|copie|c[oó]pia|kopia)(?: \(\d+\))? (?:of|von|de|van|av|af) ", re.IGNORECASE
 )
 _COPY_BEHIND = re.compile(
-    r"(?:[ _-]*\((?P<browser>\d{1,2})\)|[ _-]+(?:copy|kopie|copie|copia)(?P<jupyter>\d*))$",
+    r"(?:[ _-]*\((?P<browser>\d{1,2})\)|[ _-]+(?:copy|kopie|copie|copia|kopia) ?(?P<jupyter>\d*))$",
     re.IGNORECASE,
 )
 _AGAIN_WORDS = "again corrected final neu new resubmission resubmitted updated"
 # Taken out of a name that has more: "anna homework".
 _ASIDE_WORDS = """
-abgabe abgaben answer answers assignment attempt aufgabe aufgaben ex exercise exercises homework
-hw lab lesson loop loopbound loops notebook notebooks solution solutions submission submissions
-submitted untitled version versions week woche
+abgabe abgaben answer answers assignment attempt aufgabe aufgaben compiti compito devoir devoirs
+ejercicio ejercicios entrega entregas esercizi esercizio ex exercice exercices exercise exercises
+homework hw lab lesson loop loopbound loops notebook notebooks opdracht semaine semana sesión
+settimana solution solutions submission submissions submitted tarea tareas uge untitled vecka
+version versions week woche
 """
 # A name of such words alone says what is in it, not whose it is.
 _THING_WORDS = """
 a all an and attachment autograded bound class collected copy course day days desktop documents
 download downloads file files first for graded group gruppe home inbound ipynb jupyter labs last
-late main master meeting modul module my nb nbgrader nr of old on one part project
-projects py python repo s school second semester session sessions sheet tag task tasks teil the
-third three to try tutorial two unit unzipped v wip work working workshop übung übungen übungsblatt
+late main master meeting modul module my nb nbgrader nr of old on one part project projects py
+python repo s school second semester session sessions sheet tag task tasks teil the third three to
+trabajo travail try tutorial two unit unzipped v wip work working workshop übung übungen
+übungsblatt
 """
 _AGAIN = frozenset(_AGAIN_WORDS.split())
 _ASIDE = _AGAIN | frozenset(_ASIDE_WORDS.split())
@@ -143,7 +146,7 @@ def read_name(text: str, root: bool = False, file: bool = False) -> Named:
                 id=parts.get("id") or "",
                 near=parts.get("near") or "",
                 late=bool(parts.get("late")),
-                when=_time(parts.get("when") or ""),
+                when=time_said(parts.get("when") or ""),
                 turn=int(parts.get("turn") or inner.turn),
             )
     turn = 0
@@ -174,8 +177,7 @@ def read_name(text: str, root: bool = False, file: bool = False) -> Named:
     if all(map(_is_thing, words)) and not (words and words[0] == rest and len(rest) < 3):
         long = any(word.isdigit() and len(word) > 2 for word in words)
         return Named(rest if long else "", number=long, turn=turn)
-    # A folder is rarely called after its owner and something else.
-    name = (_without_asides(rest) if file else rest).strip(" \t-_.,;+") or rest
+    name = _without_asides(rest, file).strip(" \t-_.,;+") or rest
     return Named(name, group=_GROUP.fullmatch(name) is not None, number=len(name) < 2, turn=turn)
 
 
@@ -186,7 +188,8 @@ def spelled(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _time(text: str) -> datetime | None:
+def time_said(text: str) -> datetime | None:
+    """The time that a platform writes so; None for another text."""
     for form in _TIMES:
         try:
             found = datetime.strptime(text, form)
@@ -219,15 +222,18 @@ def _is_thing(word: str) -> bool:
     return word.isdigit() or _bare(word) in _THINGS
 
 
-def _without_asides(text: str) -> str:
-    """The text without words at its ends that are no part of a name, and without their numbers."""
+def _without_asides(text: str, file: bool) -> str:
+    """The text without words at its beginning, and at the end of a file's, that are no part of a
+    name, and without their numbers.
+    """
     words = list(_WORD.finditer(text))
     aside = [
         _is_aside(word[0], words[place - 1][0] if place else "") for place, word in enumerate(words)
     ]
     if all(aside):
         return text
-    first, last = aside.index(False), len(aside) - 1 - aside[::-1].index(False)
+    first = aside.index(False)
+    last = len(aside) - 1 - (aside[::-1].index(False) if file else 0)
     return text[words[first].start() : words[last].end()]
 
 
@@ -282,15 +288,11 @@ def whose(places: Sequence[Placed], roster: Roster | None = None) -> list[str]:
     for case in open_ones:
         if case.person is None and case.own.name and not case.own.number:
             case.person = case.own
-    others = {
-        case.place.above for case in cases if case.person
-    }  # a folder with files of named people is none of one person
+    # A folder with files of named people is none of one person.
+    others = {case.place.above for case in cases if case.person}
     for case in open_ones:
         if case.person is None:
-            case.person = next(
-                (named for named in reversed(case.folders) if named.name),
-                None,
-            )
+            case.person = next((named for named in reversed(case.folders) if named.name), None)
         if case.person is None and case.place.above not in others:
             case.person = next(
                 (
@@ -354,7 +356,10 @@ def _without_prefix(text: str, brothers: Set[str], around: str) -> str:
 def _settle_numbers(cases: list[_Case]) -> None:
     """Folders that are called 01, 02 are people, unless each has the assignment of its number."""
     numbered = [
-        (case, depth) for case in cases for depth, named in enumerate(case.folders) if named.number
+        (case, depth)
+        for case in cases
+        for depth, named in enumerate(case.folders)
+        if named.number and named.name.isdigit()
     ]
     if all(case.place.what[:2] == case.folders[depth].name.zfill(2) for case, depth in numbered):
         for case, depth in numbered:
@@ -456,10 +461,15 @@ def _labels(cases: list[_Case]) -> list[str]:
         key: min(found, key=lambda name: (-found[name], name.islower(), name))
         for key, found in spellings.items()
     }
-    taken = Counter(chosen.values())
+    # macOS calls the copy of "anna" "anna 2".
+    for key, name in [*chosen.items()]:
+        copy = re.fullmatch(r"(.+) [2-9]", name)
+        if copy and (compared(copy[1]),) in chosen and not _GROUP.fullmatch(name):
+            chosen[key] = chosen[(compared(copy[1]),)]
+    taken = Counter(chosen[key] for key in chosen if len(key) == 2)
     return [
         chosen.get(key, "")
-        if taken[chosen.get(key, "")] < 2 or len(key) != 2
+        if len(key) != 2 or taken[chosen[key]] < 2
         else f"{chosen[key]} {key[1]}"
         for key in keys
     ]

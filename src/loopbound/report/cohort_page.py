@@ -321,7 +321,7 @@ def _stuck(cohort: Cohort) -> list[Content]:
         tag("tbody", "\n", [_stuck_row(each) for each in stuck]),
     )
     how = (
-        "Tasks that somebody did not pass, of those who have begun the assignment; the largest"
+        "Tasks that not all have passed, of those who have begun the assignment; the largest"
         " share first."
     )
     return [tag("p", how, class_="quiet"), block(_PARTS["stuck"], table)]
