@@ -15,6 +15,7 @@ from loopbound.grading.handed import Handed, found
 from loopbound.grading.results import Graded
 from loopbound.machine import cores
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
+from loopbound.problem import Problem
 from loopbound.terminal import ProgressLine, ended_in_good_order
 
 __all__ = ["as_json", "grade_command", "table"]
@@ -66,15 +67,21 @@ def grade_command(
             results.append(graded)
             progress.stay(f"{len(results)} of {len(handed)}: {one_line(graded)}")
 
+        stopped = None
         if open_ones:
             progress.pass_by("starting …")
-            _grade(open_ones, jobs or workers(), done, progress.stay)
+            try:
+                _grade(open_ones, jobs or workers(), done, progress.stay)
+            except Problem as problem:
+                stopped = problem  # what is known by then is written even so
     results.sort(key=lambda graded: (graded.learner, graded.assignment, graded.file))
     print(table(results))
     if target:
         write_json(target, as_json(results))
     if html:
         print(f"\n{write_report(html, results, names=names)}")
+    if stopped:
+        raise stopped
     return 1 if any(graded.problem for graded in results) else 0
 
 
