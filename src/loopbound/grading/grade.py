@@ -279,11 +279,12 @@ class _Run:
             left = {
                 cell: f"{_capital(cell)} left {_listed(words)} behind; beside it the check failed."
                 for cell, words in self._noted("left").items()
+                if _BESIDE & set(words)
             }
             if after := _words(message.get("after")):
                 verdict = _with_change(verdict, after)
                 await self.close()  # for the tasks that follow
-            self.uneasy = bool(_words(message.get("left"))) or uneasy
+            self.uneasy = bool(_BESIDE & set(_words(message.get("left")))) or uneasy
             if verdict.outcome == PASSED:
                 self._tell(tried)
                 return verdict
@@ -615,6 +616,8 @@ class _Run:
 
 
 _NO_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
+# What goes on while a check holds the kernel's own loop.
+_BESIDE = {"thread", "process"}
 _REDUCED = "Only what it imports and defines was used."
 _SOMETHING = "something ended the kernel: an exit, a signal, or more memory than it may have."
 _HOARDS = (
