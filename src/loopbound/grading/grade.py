@@ -113,7 +113,8 @@ class _Run:
     was, None for the course's own; ``reduced`` the numbers of cells that do harm, and ``dropped``
     of those that do it even so; ``sound`` of those behind which a check came through. ``troubles``
     says of a cell what became of it, and ``told`` has those of which it was said. ``uneasy``: an
-    answer left something in this kernel. ``spent``: seconds for cells.
+    answer left something in this kernel. ``cut_off``: it left the server no room. ``spent``:
+    seconds for cells.
     """
 
     processes: Processes
@@ -131,6 +132,7 @@ class _Run:
     told: set[int] = field(default_factory=set)
     sound: set[int] = field(default_factory=set)
     uneasy: bool = False
+    cut_off: bool = False
     spent: float = 0.0
     until: float = 0.0
 
@@ -226,7 +228,7 @@ class _Run:
         first: Verdict | None = None
         tried: dict[Cell, str] = {}  # what is left out to be fair, and may be innocent
         cramped = False
-        while True:
+        while not self.cut_off:
             kernel = await self._reach(place)
             uneasy = self.uneasy
             try:
@@ -240,6 +242,7 @@ class _Run:
                     continue
                 break
             if self.lent and self.lent.hoards:
+                self.cut_off = True
                 await self.close()
                 return failed("locks", _HOARDS)
             if self.lent and self.lent.failed and not cramped:
@@ -268,10 +271,10 @@ class _Run:
                 await self.close()
                 if self._reduce(suspects):
                     continue
-                name = changed[0] if changed else "Python's own"
+                names = changed or next(iter(culprits.values()))
                 return failed(
                     "replaced",
-                    f"Your cells put something else in the place of `{name}`. A check runs with"
+                    f"Your cells put something else in the place of `{names[0]}`. A check runs with"
                     " Python's own, so this task was not checked.",
                 )
             self.sound |= {cell.number for cell in self.done}
@@ -298,6 +301,8 @@ class _Run:
                 continue
             first = first or verdict
             break
+        if first is None:
+            return failed("locks", _HOARDS)
         if tried:
             self.reduced -= {cell.number for cell in tried}
             await self.close()
