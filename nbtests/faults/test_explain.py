@@ -1,4 +1,4 @@
-"""`loopbound explain`: the same answer in whatever form a text comes, and none where there is none."""
+"""`loopbound explain`: the same answer in every form in which a text comes, and none where there is none."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def test_what_cannot_be_read_or_asked_is_a_problem(tmp_path: Path) -> None:
         explain_command(tmp_path / "missing", None)
     file = tmp_path / "said.txt"
     file.write_text(REDIS)
-    for python in (str(tmp_path / "python"), sys.executable + "-of-nobody"):
+    for python in (str(tmp_path / "python"), sys.executable + "-that-is-not-there"):
         with pytest.raises(Problem, match="does not answer as a Python"):
             explain_command(file, python)
 

@@ -57,7 +57,7 @@ class Answer:
 
 
 def explain(text: str | bytes, python: str | None = None, left_out: int = 0) -> Answer:
-    """Explain an error that somebody pasted.
+    """Explain an error by its text.
 
     Args:
         text: a traceback, a whole log, what pytest printed.

@@ -345,7 +345,8 @@ def _leading(blocks: list[Block]) -> list[Block]:
     lead = [
         block
         for block in blocks
-        if block.messages - FOLLOWERS and "closing-failed" not in block.messages
+        if block.messages - FOLLOWERS
+        and not block.messages & {"closing-failed", "terminating-failed"}
     ]
     if lead:
         speakers = {block.speaker for block in lead}

@@ -85,11 +85,10 @@ MESSAGES: dict[str, tuple[str, ...]] = {
     ),
     "context-var": ("was created in a different Context",),
     # -- left over, too late
-    "closing-failed": (
-        "Exception closing connection",
-        "Exception terminating connection",
-        "Error closing connection",
-    ),
+    "closing-failed": ("Exception closing connection", "Error closing connection"),
+    "terminating-failed": ("Exception terminating connection",),
+    "sleeping-waiter": ("wait_for=<Future finished",),
+    "lock-timeout": ("canceling statement due to lock timeout",),
     "collected": (
         "garbage collector is trying to clean up non-checked-in connection",
         "Exception ignored in…__del__",
@@ -103,7 +102,6 @@ MESSAGES: dict[str, tuple[str, ...]] = {
     "timed-out": ("TimeoutError",),
     "waits": (
         "idle in transaction",
-        "canceling statement due to lock timeout",
         "from pytest-timeout",
         "Timeout (>",
         "Timeout >",
@@ -149,6 +147,7 @@ FOLLOWERS = frozenset(
         "operation-in-progress",
         "loop-closed",
         "closing-failed",
+        "terminating-failed",
         "collected",
         "never-awaited",
         "timed-out",
@@ -351,6 +350,7 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
     "dispose": ("in dispose", "engine.dispose", ".dispose()"),
     "closing": ("in aclose", "in close", "in disconnect", "_do_close", "do_close", "Pool.close"),
     "asyncpg-frames": ("asyncpg/connection.py",),
+    "streams-frames": ("asyncio/streams.py",),
     "idle-transaction": ("idle in transaction",),
     "scoped-session": ("ext/asyncio/scoping.py", "async_scoped_session"),
     "sa-queue": ("sqlalchemy/util/queue.py",),
