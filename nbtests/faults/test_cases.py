@@ -142,7 +142,7 @@ def test_explain_names_a_line_of_the_case(runs: Runs) -> None:
     """Where a traceback has one: the deepest line of the case itself."""
     answer = explain(runs["engine_per_test", "", False].output)
     assert "backend.py:15, in ask" in str(answer)
-    assert "main.py:2" in str(explain(runs["httpx_per_run", "", False].output))
+    assert "clients.py:" in str(explain(runs["httpx_per_run", "", False].output))
 
 
 # -- the tree --------------------------------------------------------------------------------------

@@ -174,6 +174,121 @@ def test_a_message_that_does_not_decide_gets_a_question(text: str, kinds: set[st
     assert answer.lines[1].startswith("decide:")
 
 
+def tried(*frames: str, last: str) -> str:
+    """A traceback with these frames, given as "path:function"."""
+    pairs = [frame.rpartition(":") for frame in frames]
+    lines = [f'  File "{path}", line 7, in {function}\n' for path, _, function in pairs]
+    return "Traceback (most recent call last):\n" + "".join(lines) + last
+
+
+LIBRARY = "/srv/.venv/lib/python3.12/site-packages/"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "sure"),
+    [
+        # The same message, too late: in a finalizer, or in a task that closes a client.
+        (
+            "Exception ignored in: <function Connection.__del__ at 0x1>\n"
+            + tried(
+                LIBRARY + "redis/asyncio/connection.py:__del__",
+                last="RuntimeError: Event loop is closed",
+            ),
+            "left-open",
+            True,
+        ),
+        (
+            "Task exception was never retrieved\nfuture: <Task finished coro=<AsyncClient.aclose() done>>\n"
+            + tried(LIBRARY + "httpx/_client.py:aclose", last="RuntimeError: Event loop is closed"),
+            "left-open",
+            False,
+        ),
+        # Of a client that runs the application under test, and the driver in it, the driver speaks.
+        (
+            tried(
+                LIBRARY + "httpx/_client.py:send",
+                LIBRARY + "redis/asyncio/client.py:execute",
+                last="RuntimeError: Event loop is closed",
+            ),
+            "redis-client",
+            True,
+        ),
+        # A library that the catalogue does not know is named all the same.
+        (
+            tried(
+                LIBRARY + "celery/app/trace.py:run",
+                LIBRARY + "coolmq/client.py:send",
+                last="RuntimeError: Task <Task pending> got Future <Future pending> attached to a different loop",
+            ),
+            "any-client",
+            True,
+        ),
+        (
+            tried(
+                LIBRARY + "coolmq/client.py:send",
+                last="RuntimeError: unable to perform operation on <TCPTransport closed=True reading=False 0x7>; the handler is closed",
+            ),
+            "any-client",
+            False,
+        ),
+        # Who makes the loops is seen by the frames around.
+        (
+            tried(
+                LIBRARY + "celery/app/trace.py:trace_task",
+                LIBRARY + "sqlalchemy/dialects/postgresql/asyncpg.py:_start_transaction",
+                last="RuntimeError: Task <Task pending> got Future <Future pending cb=[BaseProtocol._on_waiter_completed()]> attached to a different loop",
+            ),
+            "engine-in-a-row",
+            True,
+        ),
+        (
+            tried(
+                "/usr/lib/python3.12/multiprocessing/process.py:run",
+                LIBRARY + "sqlalchemy/dialects/postgresql/asyncpg.py:_start_transaction",
+                last="RuntimeError: Task <Task pending> got Future <Future pending cb=[BaseProtocol._on_waiter_completed()]> attached to a different loop",
+            ),
+            "fork",
+            False,
+        ),
+        (
+            tried(
+                LIBRARY + "uvicorn/server.py:serve",
+                LIBRARY + "sqlalchemy/dialects/postgresql/asyncpg.py:_start_transaction",
+                last="RuntimeError: Task <Task pending> got Future <Future pending cb=[BaseProtocol._on_waiter_completed()]> attached to a different loop",
+            ),
+            "startup-loop",
+            False,
+        ),
+        (
+            "Cell In[5], line 1\n----> 1 asyncio.run(main())\n\nRuntimeError: asyncio.run() cannot be called from a running event loop",
+            "loop-already-runs",
+            True,
+        ),
+        (
+            tried(
+                LIBRARY + "psycopg_pool/pool_async.py:getconn",
+                last="psycopg_pool.PoolTimeout: couldn't get a connection after 30.00 sec",
+            ),
+            "psycopg-pool",
+            False,
+        ),
+    ],
+)
+def test_frames_decide_what_a_message_leaves_open(text: str, kind: str, sure: bool) -> None:
+    answer = explain(text)
+    assert (answer.kinds[0], answer.sure) == (kind, sure), str(answer)
+
+
+def test_a_library_that_is_not_known_is_named() -> None:
+    text = tried(
+        "/srv/jobs.py:main",
+        LIBRARY + "coolmq/client.py:send",
+        last="RuntimeError: Event loop is closed",
+    )
+    assert "maker:   coolmq, by its frames" in str(explain(text))
+    assert "yours:   /srv/jobs.py:7, in main" in str(explain(text))
+
+
 def test_another_fault_is_called_one() -> None:
     answer = explain(
         "sqlalchemy.exc.TimeoutError: QueuePool limit of size 5 overflow 10 reached, connection timed out"

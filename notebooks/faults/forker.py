@@ -33,6 +33,7 @@ PRELOADED = (
     "celery",
     "grpc.aio",
 )
+QUIET = "ignore:Module already imported so cannot be rewritten"  # it was imported before the fork
 REVERSE = """
 import pytest
 @pytest.hookimpl(trylast=True)
@@ -73,7 +74,7 @@ def run(job):
         reverse = type(sys)("reverse")
         exec(REVERSE, reverse.__dict__)
         plugins.append(reverse)
-    words = ["--rootdir=.", "-p", "no:cacheprovider", "--color=no", *job["words"][1:]]
+    words = ["--rootdir=.", "-p", "no:cacheprovider", "-W", QUIET, "--color=no", *job["words"][1:]]
     return int(pytest.main(words, plugins))
 
 
@@ -153,6 +154,11 @@ def main():
     for name in PRELOADED if hasattr(os, "fork") else ():
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    with contextlib.suppress(ImportError):
+        from _pytest.config import default_plugins
+
+        for name in default_plugins:
+            importlib.import_module(f"_pytest.{name}")
     gc.freeze()  # a child's collection then leaves alone, and does not copy, what is here already
     waiting = [json.loads(line) for line in sys.stdin]
     running = {}

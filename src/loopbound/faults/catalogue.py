@@ -347,9 +347,9 @@ KINDS: tuple[Kind, ...] = (
             Sign("different-loop by:asyncpg pytest later-test"),
             Sign("different-loop by:asyncpg pytest !first-test"),
             Sign("different-loop by:asyncpg !closing-failed"),
-            Sign("different-loop by:aiomysql sqlalchemy"),
+            Sign("different-loop other-client sqlalchemy"),
             Sign("loop-closed by:asyncpg sqlalchemy from-pool"),
-            Sign("loop-closed by:aiomysql sqlalchemy"),
+            Sign("loop-closed other-client sqlalchemy"),
             Sign("operation-in-progress text:different-loop"),
             Sign("operation-in-progress by:asyncpg !text:closed-in-operation"),
             Sign("operation-in-progress"),
@@ -446,7 +446,8 @@ KINDS: tuple[Kind, ...] = (
         "AsyncMongoClient remembers the loop of its first use, and checks each later one",
         (
             Sign("mongo-loop", sure=True),
-            Sign("loop-closed by:mongo", sure=True),
+            Sign("loop-closed by:mongo !at-exit !too-late", sure=True),
+            Sign("loop-closed by:mongo"),
             Sign("different-loop by:mongo", sure=True),
         ),
         "the client lives at module level, and loops come and go under it",
@@ -463,7 +464,8 @@ KINDS: tuple[Kind, ...] = (
         "a Redis client on a second loop",
         "each pooled connection binds to the loop that opened it; a blocking pool's Condition too, once it is contended",
         (
-            Sign("loop-closed by:redis", sure=True),
+            Sign("loop-closed by:redis !at-exit !too-late", sure=True),
+            Sign("loop-closed by:redis"),
             Sign("different-loop by:redis", sure=True),
             Sign("bound-elsewhere by:redis", sure=True),
         ),
@@ -483,7 +485,8 @@ KINDS: tuple[Kind, ...] = (
         "a channel binds to a loop when it is made, also at import, before any loop runs",
         (
             Sign("different-loop by:grpc", sure=True),
-            Sign("loop-closed by:grpc", sure=True),
+            Sign("loop-closed by:grpc !at-exit !too-late", sure=True),
+            Sign("loop-closed by:grpc"),
             Sign("bound-elsewhere by:grpc", sure=True),
         ),
         "grpc.aio.insecure_channel(…) runs at import or in an earlier loop",
@@ -498,7 +501,8 @@ KINDS: tuple[Kind, ...] = (
         "an httpx client on a second loop",
         "kept connections bind to the loop that opened them; the pool drops one after its failure, so every second call fails",
         (
-            Sign("loop-closed by:httpx", sure=True),
+            Sign("loop-closed by:httpx !at-exit !too-late", sure=True),
+            Sign("loop-closed by:httpx"),
             Sign("different-loop by:httpx", sure=True),
             Sign("bound-elsewhere by:httpx", sure=True),
         ),
@@ -528,7 +532,8 @@ KINDS: tuple[Kind, ...] = (
         (
             Sign("timeout-outside-task", sure=True),
             Sign("different-loop by:aiohttp", sure=True),
-            Sign("loop-closed by:aiohttp", sure=True),
+            Sign("loop-closed by:aiohttp !at-exit !too-late", sure=True),
+            Sign("loop-closed by:aiohttp"),
         ),
         "one ClientSession serves several loops",
         "where the session is made",
@@ -544,7 +549,8 @@ KINDS: tuple[Kind, ...] = (
         (
             Sign("bound-elsewhere by:psycopg_pool", sure=True),
             Sign("different-loop by:psycopg_pool", sure=True),
-            Sign("loop-closed by:psycopg_pool", sure=True),
+            Sign("loop-closed by:psycopg_pool !at-exit !too-late", sure=True),
+            Sign("loop-closed by:psycopg_pool"),
             Sign("pool-exhausted by:psycopg_pool"),
         ),
         "one AsyncConnectionPool serves several loops",
@@ -562,7 +568,7 @@ KINDS: tuple[Kind, ...] = (
         "the pool takes the loop in which it is made, and its connections the one that opened them",
         (
             Sign("different-loop by:asyncpg asyncpg-pool !sqlalchemy", sure=True),
-            Sign("loop-closed by:asyncpg asyncpg-pool !sqlalchemy", sure=True),
+            Sign("loop-closed by:asyncpg asyncpg-pool !sqlalchemy !at-exit !too-late", sure=True),
             Sign("operation-in-progress by:asyncpg asyncpg-pool !sqlalchemy"),
         ),
         "one pool of asyncpg.create_pool serves several loops",
@@ -839,6 +845,7 @@ KINDS: tuple[Kind, ...] = (
         "it is not closed while its loop runs; the garbage collector, or the next user, finds the loop closed",
         (
             Sign("loop-closed at-exit", sure=True),
+            Sign("loop-closed too-late by-any"),
             Sign("loop-closed collected", sure=True),
             Sign("collected sqlalchemy"),
             Sign("collected loop-closed"),

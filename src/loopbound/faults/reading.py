@@ -8,7 +8,15 @@ import re
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from loopbound.faults.signs import CLIENTS, FOLLOWERS, GLOBAL, LIBRARIES, MESSAGES, SITUATIONS
+from loopbound.faults.signs import (
+    CLIENTS,
+    FOLLOWERS,
+    FRAMEWORKS,
+    GLOBAL,
+    LIBRARIES,
+    MESSAGES,
+    SITUATIONS,
+)
 
 WHOLE = 4_000_000
 """Bytes up to which a text is read whole; of a longer one, the parts around what is known."""
@@ -62,10 +70,11 @@ _RUNNING_AT = re.compile(
     r"(?:coro=<)?(\w+)\(\) running at ([^\s:>]{1,300}\.py|[A-Z]:[^\s:>]{1,300}\.py):(\d+)"
 )
 _NOT_YOURS = re.compile(
-    r"(?:site|dist)-packages/|/lib/python\d|/python[\d.]+/lib/|/(?:python|cpython)[\w.-]*/lib/|^<|/ipykernel_"
+    r"(?:site|dist)-packages/|/lib(?:64)?/python\d|\.pyx$|/python[\d.]+/lib/|/(?:python|cpython)[\w.-]*/lib/|^<|/ipykernel_"
     r"|^(?:asyncio|asyncpg|sqlalchemy|_pytest|pluggy|anyio|starlette|fastapi|httpx|httpcore|redis|uvicorn|celery|grpc|pymongo|aiohttp|contextlib|threading)[./]",
     re.IGNORECASE,
 )
+_PACKAGE = re.compile(r"(?:site|dist)-packages/([A-Za-z_]\w{0,60})")
 _PLUGINS = re.compile(r"plugins: (.{1,400})")
 _PLUGIN = re.compile(r"(asyncio|anyio|timeout|xdist)-(\d[\w.]*)")
 _PYTHON = re.compile(r"Python (3\.\d+)(?:\.\d+)?|python(3\.\d+)/(?:site|dist)-packages")
@@ -224,7 +233,7 @@ def read(text: str, left_out: int = 0) -> Reading:
         block.facts |= block.messages | everywhere | {f"text:{name}" for name in seen}
         if block.speaker:
             block.facts |= {f"by:{block.speaker}", "by-any"}
-            if block.speaker in CLIENTS:
+            if block.speaker in CLIENTS or block.speaker not in LIBRARIES:
                 block.facts.add("other-client")
     ordered = [blocks[index] for index in sorted(blocks)]
     counts: dict[str, int] = {}
@@ -323,6 +332,9 @@ def _speaker(flat: str, begin: int, start: int, end: int) -> tuple[str, str]:
         at = part.rfind(first)
         if at > best_at and pattern.match(part, at):
             best, best_at, by = name, at, first
+    if not best:
+        packages = [name for name in _PACKAGE.findall(flat, begin, start) if name not in FRAMEWORKS]
+        return (packages[-1], f"{packages[-1]}/") if packages else ("", "")
     callback = "Protocol._on_waiter_completed"
     return best, callback if best == "asyncpg" and callback in part else by
 

@@ -20,7 +20,10 @@ MESSAGES: dict[str, tuple[str, ...]] = {
         "is bound to a different loop",
         "bound to a different event loop",
     ),
-    "loop-closed": ("Event loop is closed",),
+    "loop-closed": (
+        "Event loop is closed",
+        "unable to perform operation on <TCPTransport closed=True",  # uvloop says it so
+    ),
     "operation-in-progress": (
         "another operation is in progress",
         "cannot switch to state…another operation",
@@ -222,6 +225,15 @@ LIBRARY_WORDS = {
 CLIENTS = ("aiomysql", "aiosqlite", "psycopg", "litellm", "cloud_sql", "temporal", "kafka", "amqp")
 """Libraries without a kind of their own."""
 
+_NAMES = (
+    "_pytest pytest pluggy pytest_asyncio xdist execnet anyio starlette fastapi litestar uvicorn"
+    " hypercorn gunicorn celery billiard kombu dramatiq asgiref django flask quart werkzeug uvloop"
+    " greenlet sqlalchemy sqlmodel alembic tenacity backoff nest_asyncio ipykernel IPython tornado"
+    " click typer streamlit opentelemetry sentry_sdk newrelic ddtrace playwright"
+)
+FRAMEWORKS = frozenset(_NAMES.split())
+"""Packages whose frames lead to a client, but which are none."""
+
 GLOBAL = (
     "pytest",
     "unittest",
@@ -339,6 +351,11 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
         "__del__",
         "Exception ignored",
         "PytestUnraisableExceptionWarning",
+    ),
+    # A client's close, in a task that nothing awaits.
+    "too-late": (
+        "Task exception was never retrieved…aclose",
+        "Task exception was never retrieved…close",
     ),
     "cancel": (
         "Connection._cancel",
