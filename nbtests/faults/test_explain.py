@@ -143,6 +143,7 @@ def test_a_cut_off_message_is_still_known() -> None:
         ("", "There is no text"),
         (" \n\t\n", "There is no text"),
         (bytes(range(256)) * 200, "not text"),
+        (b'File "' * 300_000, "not known"),
         ("all is well", "not known"),
         ("Traceback (most recent call last):\nValueError: three", "ValueError: three"),
         ("the event loop is open, and everything is attached", "not known"),
@@ -337,6 +338,11 @@ def test_a_hundred_megabytes_are_searched_in_bounded_memory(line: bytes) -> None
     assert "MB were only searched" in str(answer)
 
 
+def test_a_text_of_nothing_but_messages_is_read_once() -> None:
+    """The time for each message does not grow with their number; else this takes minutes."""
+    assert explain(b"got Future < Event loop is closed " * 100_000).kinds[0] == "engine-in-a-row"
+
+
 # -- the command -----------------------------------------------------------------------------------
 
 
@@ -392,7 +398,15 @@ def test_it_imports_the_standard_library_only(repository: Path) -> None:
 
 
 def test_every_word_of_a_sign_is_a_fact_that_can_be_seen() -> None:
-    known = {*MESSAGES, *SITUATIONS, "by-any", "other-client", "first-test", "later-test"}
+    known = {
+        *MESSAGES,
+        *SITUATIONS,
+        "by-any",
+        "other-client",
+        "first-test",
+        "later-test",
+        "program",
+    }
     known |= {f"text:{name}" for name in MESSAGES} | {f"by:{name}" for name in LIBRARIES}
     known |= {f"header:scopes-{word}" for word in ("unset", "equal", "differ")}
     for kind in KINDS:

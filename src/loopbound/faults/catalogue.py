@@ -17,7 +17,7 @@ SESSION_LOOP = Cure(
     "set asyncio_default_fixture_loop_scope and asyncio_default_test_loop_scope both to session",
     "two lines of configuration; tests share one loop, and what one test leaves on it",
     needs=("pytest-asyncio>=1.3",),
-    where="!unittest !anyio-plugin !portal",
+    where="!unittest !anyio-plugin !portal !program",
     holds="all tests may share one loop. pytest-asyncio 0.26 to 1.2 have the options too, but there a sync test that asks for the current loop may fail",
 )
 SESSION_LOOP_TESTS = replace(SESSION_LOOP, where=f"pytest {SESSION_LOOP.where}")
@@ -31,7 +31,7 @@ DISPOSE_RUN = Cure(
     "dispose",
     "await engine.dispose() as the last line of each asyncio.run, before its loop closes",
     "each run connects again",
-    where="!pytest",
+    where="!pytest !unittest",
     holds="loops follow each other in a process; never beside a loop that is awake",
 )
 FUNCTION_ENGINE = Cure(
@@ -50,7 +50,7 @@ ONE_LOOP = Cure(
     "one-loop",
     "keep one loop for the whole process: runner = asyncio.Runner(), then runner.run(…) for each call",
     "none: one connection where others open one a run; calls come one after another",
-    where="!pytest",
+    where="!pytest !unittest",
     holds="the process makes its calls one at a time, and may keep a loop",
 )
 HAND_OVER = Cure(
@@ -243,6 +243,7 @@ KINDS: tuple[Kind, ...] = (
             Sign("wire-garbled !text:different-loop"),
             Sign("different-loop by:asyncpg sqlalchemy from-pool prefork"),
             Sign("different-loop prefork"),
+            Sign("closed-in-operation prefork"),
             Sign("already-running prefork"),
         ),
         "the engine was used before the process forked (gunicorn --preload, Celery prefork, multiprocessing)",
@@ -267,7 +268,7 @@ KINDS: tuple[Kind, ...] = (
             ),
         ),
         {
-            "dispose": "await engine.dispose() in the child says goodbye on the parent's sockets",
+            "dispose": "await engine.dispose() in the child ends the parent's sessions: both have the same sockets",
             "pool_pre_ping": "both processes ping on one socket",
         },
         "09",
@@ -389,7 +390,7 @@ KINDS: tuple[Kind, ...] = (
                 "function-engine",
                 FUNCTION_ENGINE.do,
                 FUNCTION_ENGINE.price,
-                where="pytest",
+                where="pytest !portal",
                 holds=FUNCTION_ENGINE.holds,
             ),
             NULL_POOL,
@@ -762,7 +763,7 @@ KINDS: tuple[Kind, ...] = (
         "a second loop, in a thread beside the first, takes the first one's connections out of the pool, and the other way round",
         (
             Sign("manual-transaction", sure=True),
-            Sign("closed-in-operation text:different-loop", sure=True),
+            Sign("closed-in-operation text:different-loop !prefork", sure=True),
             Sign("closed-in-operation threads"),
             Sign("different-loop by:asyncpg sqlalchemy from-pool threads !portal"),
             Sign("different-loop by:asyncpg sqlalchemy from-pool server"),

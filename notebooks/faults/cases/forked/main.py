@@ -19,7 +19,7 @@ async def ask():
         return await connection.scalar(text("select 1"))
 
 
-async def bid_farewell():
+async def dispose_and_ask():
     await engine.dispose()
     await ask()
     await engine.dispose()
@@ -29,7 +29,7 @@ def child():
     if CURE == "dispose-in-child":
         engine.sync_engine.dispose(close=False)
     if CURE == "dispose":
-        return asyncio.run(bid_farewell())
+        return asyncio.run(dispose_and_ask())
     return asyncio.run(ask())
 
 
