@@ -12,7 +12,7 @@ import pytest
 
 from loopbound.faults.catalogue import BY_ID, KINDS
 from loopbound.faults.explain import explain
-from loopbound.faults.tree import ROOT, Leaf, Question, follow, paths
+from loopbound.faults.tree import ROOT, Leaf, Question, drawn, follow, paths
 from loopbound.suite.cases import Case, CaseRun, cases, run_cases
 from loopbound.suite.versions.environments import NoNetwork
 from loopbound.suite.versions.observed import number, stored
@@ -225,6 +225,15 @@ def test_the_tree_is_small_enough_to_be_drawn() -> None:
     for path in paths():
         leaf, _ = follow(path)
         assert leaf.cure in {cure.name for cure in BY_ID[leaf.kind].cures}, path
+
+
+def test_the_tree_is_given_as_a_figure_takes_it() -> None:
+    question, answers = drawn()
+    assert question == "What crossed?" and len(answers) == len(ROOT.answers)
+    assert (
+        drawn(Leaf("engine-in-a-row", "null-pool"))
+        == "null-pool: create_async_engine(url, poolclass=NullPool)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Union
+
+from loopbound.faults.catalogue import BY_ID
 
 
 @dataclass(frozen=True)
@@ -315,3 +318,16 @@ def paths(at: Question | Leaf = ROOT) -> Iterator[tuple[str, ...]]:
         for answer, then in at.answers.items():
             for rest in paths(then):
                 yield (answer, *rest)
+
+
+Drawn = Union[str, tuple[str, dict[str, "Drawn"]]]  # noqa: UP007 - Python 3.10 evaluates it
+
+
+def drawn(at: Question | Leaf = ROOT) -> Drawn:
+    """The tree, or a part of it, as `loopbound.figures.decision_tree` takes it: a question with its
+    answers, and at each end the cure with what to do.
+    """
+    if isinstance(at, Question):
+        return at.ask, {answer: drawn(then) for answer, then in at.answers.items()}
+    cure = next(cure for cure in BY_ID[at.kind].cures if cure.name == at.cure)
+    return f"{cure.name}: {cure.do}"
