@@ -43,7 +43,8 @@ LOCK = os.path.join(HERE, "uv.lock")
 PROJECT = os.path.join(HERE, "pyproject.toml")
 # The last thing that a set-up writes. A .venv without it is half-made.
 MARK = os.path.join(VENV, "loopbound-setup.json")
-# Words of the command line that need more than a reader's packages.
+COURSE = "course"  # the extra with a reader's packages
+# Words of the command line that need more than those.
 EXTRAS = {"test": ["test"], "versions": ["test"]}
 WINDOWS = os.name == "nt"
 NEEDED_MB = 700
@@ -94,7 +95,7 @@ def main(words):
             return 0
         if not words or words[0].startswith("-"):
             words = ["lab"] + words  # so that "lab.py --no-browser" is what one expects
-        set_up(EXTRAS.get(words[0], []))
+        set_up([COURSE] + EXTRAS.get(words[0], []))
         return hand_over(words)
     except Problem as problem:
         print("lab.py: %s" % problem, file=sys.stderr)
@@ -244,8 +245,9 @@ def why_not_finished(want, mark):
         return "parts of it are gone: %s" % ", ".join(missing(mark)[:3])
     if mark.get("lock") != want["lock"]:
         return "the locked packages changed"
-    if not set(want["extras"]) <= set(mark.get("extras", [])):
-        return "this needs more packages: %s" % ", ".join(want["extras"])
+    more = sorted(set(want["extras"]) - set(mark.get("extras", [])))
+    if more:
+        return "this needs more packages: %s" % ", ".join(more)
     return None
 
 

@@ -28,7 +28,7 @@ KINDS = {
         "commands/grade",
     ),
     "server": ("database/server", "lab/server", "database/scratch", "house/run_world"),
-    "setup": ("lab/setup", "lab/environment"),
+    "setup": ("lab/setup", "lab/environment", "guard/wheel"),
     "suite": (
         "suite/fixes",
         "checks/capstone",
@@ -42,6 +42,7 @@ KINDS = {
         "suite/project",
         "figures/suite_figures",
         "suite/backend",
+        "guard/guard",
     ),
     "lesson": ("lessons/runs", "authoring/execute", "commands/notebooks"),
     "claims": tuple(f"lessons/claims_{number:02}" for number in range(10)),

@@ -56,7 +56,7 @@ def test_a_tool_finds_nothing(tool: tuple[str, ...], repository: Path) -> None:
 
 
 def test_what_is_imported_is_declared(repository: Path) -> None:
-    declared = [*project(repository)["dependencies"], *WITH_EXTRA]
+    declared = [*project(repository)["optional-dependencies"]["course"], *WITH_EXTRA]
     assert undeclared(repository / "src" / "loopbound", declared) == []
 
 

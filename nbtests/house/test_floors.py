@@ -5,6 +5,7 @@ circle.
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 FLOORS = (
     ("problem", "files", "machine", "outcomes", "paths", "terminal"),  # the ground
     ("faults",),  # the catalogue: without anything of the course
+    ("guard",),  # tools for the reader's own suite: from the catalogue alone
     ("loops", "database"),  # the laboratory
     ("recorder",),
     ("suite",),
@@ -29,6 +31,9 @@ FLOORS = (
     ("cli",),
     ("__main__", ""),  # "": the package itself, which opens every floor to notebooks
 )
+# What `pip install loopbound` is for. They import nothing of the course, and of other packages only
+# what stands here.
+TOOLS: dict[str, set[str]] = {"faults": set(), "guard": {"pytest", "sqlalchemy"}, "scan": set()}
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 
@@ -89,6 +94,40 @@ def wrong_imports(package: Path) -> list[str]:
     except CycleError as error:
         wrong.append(f"a circle: {' <- '.join(error.args[1])}")
     return wrong
+
+
+def heavy_imports(package: Path) -> list[str]:
+    """What a tool imports beside the standard library, itself, other tools and `problem`."""
+    wrong = []
+    for name, targets in imports(package).items():
+        tool = name.partition(".")[0]
+        if tool not in TOOLS:
+            continue
+        light = {"problem", *TOOLS}
+        reached = {target.partition(".")[0] for target in targets} - light
+        file = next(p for p in package.rglob("*.py") if _module(p, package) == name)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            outside = {each.partition(".")[0] for each in names} - sys.stdlib_module_names
+            reached |= outside - TOOLS[tool] - {package.name}
+        wrong += [f"{name}: imports {each or package.name}" for each in sorted(reached)]
+    return wrong
+
+
+def test_the_tools_import_nothing_of_the_course(repository: Path) -> None:
+    assert heavy_imports(repository / "src" / "loopbound") == []
+
+
+def test_an_import_of_the_course_in_a_tool_is_found(package: Path) -> None:
+    (package / "guard").mkdir()
+    (package / "guard" / "__init__.py").write_text("import os, pytest\n")
+    assert heavy_imports(package) == []
+    (package / "guard" / "__init__.py").write_text(
+        "def later():\n    import psutil\n    from loopbound.database import server\n"
+    )
+    assert heavy_imports(package) == ["guard: imports database", "guard: imports psutil"]
 
 
 def test_imports_lead_downwards(repository: Path) -> None:

@@ -49,7 +49,7 @@ def test_the_python_pin_is_x_y_and_one_that_the_course_supports(
 
 def test_the_packages_are_pyprojects(environment: dict) -> None:
     assert [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)] == [
-        ["-e ."]
+        ["-e .[course]"]
     ]
 
 

@@ -198,7 +198,7 @@ MACHINES = [
 ]
 
 
-@pytest.mark.parametrize("extras", [[], ["test"]], ids=["reader", "tests"])
+@pytest.mark.parametrize("extras", [["course"], ["course", "test"]], ids=["reader", "tests"])
 def test_the_walk_through_the_lock_finds_what_uv_finds(
     repository: Path, tools: Path, tmp_path: Path, extras: list[str]
 ) -> None:
@@ -236,7 +236,7 @@ def test_the_walk_through_the_lock_finds_what_uv_finds(
 
 
 def test_the_tests_packages_are_an_extra(repository: Path) -> None:
-    reader = {name for name, _ in walk(repository, [])}
+    reader = {name for name, _ in walk(repository, ["course"])}
     assert {"jupyterlab", "asyncpg", "sqlalchemy", "matplotlib"} <= reader
     assert not reader & {
         "pytest-xdist",
@@ -258,7 +258,7 @@ def test_uv_and_pip_install_the_same(by_uv, by_pip, repository: Path) -> None:
     assert "with pip" in pip_said and "with uv" not in pip_said
     expected = {
         name: version
-        for (name, version), (marker, _) in walk(repository, []).items()
+        for (name, version), (marker, _) in walk(repository, ["course"]).items()
         if marker is None or marker.evaluate()
     }
     assert installed(uv_clone) == installed(pip_clone)

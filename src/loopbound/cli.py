@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, time
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except Exception as error:
         from loopbound.problem import Problem
 
+        if isinstance(error, ModuleNotFoundError) and not find_spec("jupyterlab"):
+            error = Problem(
+                f"`{name}` belongs to the course, which is not installed: it needs {error.name}.\n"
+                "Run it in a clone of the course: python3 lab.py"
+            )
         if not isinstance(error, Problem):
             raise
         print(f"loopbound: {error}", file=sys.stderr)

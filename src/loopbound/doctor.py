@@ -64,7 +64,7 @@ def _packages() -> Iterator[Condition]:
     spoken_of = {"jupyterlab", "sqlalchemy", "asyncpg", "aiosqlite", "psycopg"}
     for text in metadata.requires("loopbound") or []:
         requirement = Requirement(text)
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+        if requirement.marker and not requirement.marker.evaluate({"extra": "course"}):
             continue
         repair = _REPAIR
         try:

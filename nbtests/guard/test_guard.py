@@ -1,0 +1,554 @@
+"""The guard in suites of its own: what crosses is named, what does not is left alone, and nothing
+else changes.
+
+Each project below holds several situations, a file each; they run once, and the tests share what
+they gave.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopbound.suite import SuiteRun, run_suites
+
+DB = """
+import os
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+URL = os.environ["DATABASE_URL"]
+async def ask(engine):
+    async with engine.connect() as connection:
+        return (await connection.execute(text("SELECT 1"))).scalar()
+"""
+ENGINE = """
+from db import *
+engine = create_async_engine(URL)
+"""
+AUTO = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+
+# On loops of their own: each of these files crosses.
+CROSSING = {
+    "pytest.ini": AUTO,
+    "db.py": DB,
+    "test_row.py": f"""{ENGINE}
+async def test_1(): assert await ask(engine) == 1
+async def test_2(): assert await ask(engine) == 1
+async def test_3(): assert await ask(engine) == 1
+""",
+    "test_ping.py": """
+from db import *
+engine = create_async_engine(URL, pool_pre_ping=True)
+async def test_1(): assert await ask(engine) == 1
+async def test_2(): assert await ask(engine) == 1
+""",
+    "test_swallowed.py": f"""{ENGINE}
+import contextlib
+async def test_1(): assert await ask(engine) == 1
+async def test_2():
+    with contextlib.suppress(Exception):
+        await ask(engine)
+""",
+    "test_queue.py": """
+import asyncio
+Q = asyncio.Queue()
+async def hand_over():
+    task = asyncio.create_task(Q.get())
+    await asyncio.sleep(0)
+    Q.put_nowait(1)
+    await task
+async def test_1(): await hand_over()
+async def test_2(): await hand_over()
+""",
+    "test_runs.py": f"""{ENGINE}
+import asyncio
+def test_1(): assert asyncio.run(ask(engine)) == 1
+def test_2(): assert asyncio.run(ask(engine)) == 1
+""",
+    "test_portal.py": f"""{ENGINE}
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+app = FastAPI()
+@app.get("/")
+async def one(): return await ask(engine)
+def test_1():
+    client = TestClient(app)
+    assert client.get("/").json() == 1
+    assert client.get("/").json() == 1
+""",
+    "test_thread.py": f"""{ENGINE}
+import asyncio, threading
+async def test_1():
+    await ask(engine)
+    thread = threading.Thread(target=lambda: asyncio.run(ask(engine)))
+    thread.start()
+    thread.join()  # this loop is awake and waits: two threads at once on one connection may crash
+""",
+    "test_session.py": f"""{ENGINE}
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def session():
+    session = AsyncSession(engine)
+    yield session
+    await session.rollback()
+async def test_1(session):
+    await session.execute(text("SELECT 1"))
+""",
+    "test_open_session.py": f"""{ENGINE}
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.pool import NullPool
+engine = create_async_engine(URL, poolclass=NullPool)
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def session():
+    async with AsyncSession(engine) as session:
+        await session.execute(text("SELECT 1"))
+        yield session
+async def test_1(session):
+    await session.execute(text("SELECT 1"))
+""",
+    "test_fixture.py": f"""{ENGINE}
+import pytest_asyncio
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def rows():
+    await ask(engine)
+async def test_1(rows): assert await ask(engine) == 1
+""",
+    "test_asyncpg.py": """
+import asyncpg
+import pytest_asyncio
+from db import URL
+PLAIN = URL.replace("+asyncpg", "")
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def pool():
+    pool = await asyncpg.create_pool(PLAIN, min_size=1, max_size=2)
+    yield pool
+    pool.terminate()
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def connection():
+    connection = await asyncpg.connect(PLAIN)
+    yield connection
+    connection.terminate()
+async def test_pool(pool): assert await pool.fetchval("SELECT 1") == 1
+async def test_connection(connection): assert await connection.fetchval("SELECT 1") == 1
+""",
+    "test_mixed.py": f"""{ENGINE}
+import asyncio
+async def test_1(): assert await ask(engine) == 1
+def test_2(): assert asyncio.run(ask(engine)) == 1
+""",
+    "test_pool_queue.py": """
+from db import *
+import asyncio
+engine = create_async_engine(URL, pool_size=1, max_overflow=0)
+async def test_1():
+    await asyncio.gather(ask(engine), ask(engine))
+    async with engine.connect() as connection:
+        await connection.invalidate()
+async def test_2():
+    await asyncio.gather(ask(engine), ask(engine))
+""",
+    "test_unittest.py": f"""{ENGINE}
+import unittest
+class TestRows(unittest.IsolatedAsyncioTestCase):
+    async def test_1(self): assert await ask(engine) == 1
+    async def test_2(self): assert await ask(engine) == 1
+""",
+    "test_marks.py": f"""{ENGINE}
+import contextlib
+import pytest
+async def test_1(): assert await ask(engine) == 1
+@pytest.mark.loop_guard("off")
+async def test_off():
+    with contextlib.suppress(Exception):
+        await ask(engine)
+@pytest.mark.loop_guard("warn")
+async def test_warn():
+    with contextlib.suppress(Exception):
+        await ask(engine)
+@pytest.mark.xfail(raises=AssertionError)
+async def test_wrong(): assert False
+""",
+}
+
+# test → kind, a cure's name, what is made where, and further words of the four lines
+NAMED = {
+    "test_row.py::test_2": ("engine-in-a-row", "session-loop", "test_row.py:2", "by a query"),
+    "test_row.py::test_3": (
+        "engine-in-a-row",
+        "session-loop",
+        "test_row.py:2",
+        "in test_row.py::test_1 (call)",
+    ),
+    "test_ping.py::test_2": ("engine-in-a-row", "session-loop", "test_ping.py:2", "by the ping"),
+    "test_swallowed.py::test_2": (
+        "engine-in-a-row",
+        "session-loop",
+        "test_swallowed.py:2",
+        "in test_swallowed.py::test_2 (call), at db.py:7",
+    ),
+    "test_queue.py::test_2": (
+        "contended-primitive",
+        "make-inside",
+        "test_queue.py:2",
+        "asyncio.Queue",
+    ),
+    "test_runs.py::test_2": ("engine-in-a-row", "dispose", "test_runs.py:2", "(asyncio.run)"),
+    "test_portal.py::test_1": ("engine-in-a-row", "client-with", "test_portal.py:2", "TestClient"),
+    "test_thread.py::test_1": (
+        "two-awake-loops",
+        "hand-over",
+        "test_thread.py:2",
+        "that loop still runs",
+    ),
+    "test_session.py::test_1": (
+        "session-object",
+        "session-per-use",
+        "test_session.py:2",
+        "its session was made in test_session.py::test_1 (setup), fixture session (module)",
+    ),
+    "test_open_session.py::test_1": (
+        "session-object",
+        "session-per-use",
+        "test_open_session.py:7",
+        "fixture session (module)",
+    ),
+    "test_fixture.py::test_1": (
+        "fixture-and-test",
+        "same-loop-scope",
+        "test_fixture.py:2",
+        "fixture rows (module)",
+    ),
+    "test_asyncpg.py::test_pool": (
+        "asyncpg-pool",
+        "client-per-loop",
+        "test_asyncpg.py:7",
+        "asyncpg.Pool",
+    ),
+    "test_asyncpg.py::test_connection": (
+        "session-object",
+        "session-per-use",
+        "asyncpg.connect",
+        "fixture connection (module)",
+    ),
+    "test_mixed.py::test_2": ("engine-in-a-row", "null-pool", "test_mixed.py:2", "(asyncio.run)"),
+    "test_pool_queue.py::test_2": (
+        "engine-in-a-row",
+        "session-loop",
+        "queue of an engine's pool made at test_pool_queue.py:3",
+        "by a wait",
+    ),
+    "test_unittest.py::TestRows::test_2": (
+        "engine-in-a-row",
+        "null-pool",
+        "test_unittest.py:2",
+        "(unittest)",
+    ),
+    "test_marks.py::test_off": None,
+    "test_marks.py::test_warn": (
+        "engine-in-a-row",
+        "session-loop",
+        "test_marks.py:2",
+        "by a query",
+    ),
+}
+# What the same suite gives without the guard, where that is another outcome.
+PASSES_WITHOUT = {"test_swallowed.py::test_2", "test_thread.py::test_1"}
+
+# On loops of their own, and nothing is wrong.
+QUIET = {
+    "pytest.ini": AUTO,
+    "db.py": DB,
+    "test_pools.py": """
+from db import *
+from sqlalchemy.pool import NullPool
+null = create_async_engine(URL, poolclass=NullPool)
+disposed = create_async_engine(URL)
+async def test_1(): assert await ask(null) == 1
+async def test_2(): assert await ask(null) == 1
+async def test_3():
+    await ask(disposed)
+    await disposed.dispose()
+async def test_4():
+    await ask(disposed)
+    await disposed.dispose()
+""",
+    "test_engine_fixture.py": """
+from db import *
+import pytest_asyncio
+@pytest_asyncio.fixture
+async def engine():
+    engine = create_async_engine(URL)
+    yield engine
+    await engine.dispose()
+async def test_1(engine): assert await ask(engine) == 1
+async def test_2(engine): assert await ask(engine) == 1
+""",
+    "test_sync_dispose.py": f"""{ENGINE}
+import pytest
+@pytest.fixture(autouse=True)
+def disposed():
+    yield
+    engine.sync_engine.dispose()
+async def test_1(): assert await ask(engine) == 1
+async def test_2(): assert await ask(engine) == 1
+""",
+    "test_primitives.py": """
+import asyncio
+L, E = asyncio.Lock(), asyncio.Event()
+async def test_1():
+    async with L: E.set()
+async def test_2():
+    async with L: await E.wait()
+""",
+    "test_lenient.py": """
+from db import *
+psycopg = create_async_engine(URL.replace("+asyncpg", "+psycopg"))
+sqlite = create_async_engine("sqlite+aiosqlite:///x.db")
+async def test_1(): assert (await ask(psycopg), await ask(sqlite)) == (1, 1)
+async def test_2(): assert (await ask(psycopg), await ask(sqlite)) == (1, 1)
+""",
+    "test_dispose_elsewhere.py": f"""{ENGINE}
+import asyncio
+def test_1():
+    asyncio.run(ask(engine))
+    asyncio.run(engine.dispose())
+    assert asyncio.run(ask(engine)) == 1
+""",
+    "test_portal.py": f"""{ENGINE}
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+app = FastAPI()
+@app.get("/")
+async def one(): return await ask(engine)
+def test_1():
+    with TestClient(app) as client:
+        assert [client.get("/").json() for _ in range(3)] == [1, 1, 1]
+""",
+    "test_session.py": """
+from db import *
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.pool import NullPool
+engine = create_async_engine(URL, poolclass=NullPool)
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def session():
+    yield AsyncSession(engine)
+async def test_1(session):
+    async with session: await session.execute(text("SELECT 1"))
+""",
+    "pages.py": """
+def title():
+    \"\"\"
+    >>> title()
+    'Reports'
+    \"\"\"
+    return "Reports"
+""",
+}
+
+SESSION = AUTO.replace("= function", "= session")
+ROW = {"db.py": DB, "test_row.py": CROSSING["test_row.py"]}
+HALF = {
+    **ROW,
+    "pytest.ini": SESSION,
+    "test_wide.py": f"""{ENGINE}
+import pytest_asyncio
+@pytest_asyncio.fixture(scope="session")
+async def rows():
+    await ask(engine)
+async def test_1(rows): assert await ask(engine) == 1
+""",
+}
+BOTH = {**ROW, "pytest.ini": SESSION + "asyncio_default_test_loop_scope = session\n"}
+ANYIO = {
+    "pytest.ini": "[pytest]\n",
+    "db.py": DB,
+    "conftest.py": """
+import pytest
+@pytest.fixture(scope="session")
+def anyio_backend(): return "asyncio"
+""",
+    "test_row.py": "import pytest\npytestmark = pytest.mark.anyio\n" + CROSSING["test_row.py"],
+}
+# Nothing crosses here, and the failures are of this family all the same.
+OTHERS = {
+    "pytest.ini": AUTO,
+    "test_scope.py": """
+import pytest_asyncio
+@pytest_asyncio.fixture(scope="session")
+async def rows(): return 1
+async def test_1(rows): assert rows == 1
+""",
+    "test_plain.py": "def test_1(): assert 'pages' == 'page'\n",
+}
+# A lock that a test leaves behind, on a loop that has gone.
+LEFT = {
+    "pytest.ini": AUTO + "timeout = 3\n",
+    "db.py": DB,
+    "schema.sql": "CREATE TABLE pages (title text)",
+    "test_left.py": f"""{ENGINE}
+held = []
+async def test_holds():
+    held.append(await engine.connect())
+    await held[0].execute(text("LOCK TABLE pages"))
+def test_waits():
+    import psycopg
+    with psycopg.connect(URL.replace("+asyncpg", "")) as connection:
+        connection.execute("SET lock_timeout = '200ms'")
+        connection.execute("TRUNCATE pages")
+""",
+}
+PROJECTS: dict[str, tuple[Mapping[str, str], list[str]]] = {
+    "crossing": (CROSSING, []),
+    "unguarded": (CROSSING, ["-o", "loop_guard=off"]),
+    "warned": (
+        {**CROSSING, "pytest.ini": AUTO + "filterwarnings = error\nloop_guard = warn\n"},
+        ["test_swallowed.py", "test_row.py"],
+    ),
+    "quiet": (QUIET, ["--doctest-modules"]),
+    "half": (HALF, []),
+    "both": (BOTH, []),
+    "anyio": (ANYIO, ["-p", "no:asyncio"]),
+    "others": (OTHERS, []),
+    "left": (LEFT, []),
+}
+
+
+class Guarded:
+    """A project's run, and the report that the guard wrote."""
+
+    def __init__(self, run: SuiteRun, report: Path) -> None:
+        self.run = run
+        self.report: dict[str, Any] = (
+            json.loads(report.read_text("utf-8")) if report.is_file() else {}
+        )
+        self.by_test = {each["test"]: each for each in self.report.get("crossings", ())}
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """Test → outcome; one in two phases has the later one."""
+        return {test.id: test.outcome for test in self.run.tests}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Guarded]:
+    """Each project's run."""
+    folder = tmp_path_factory.mktemp("reports")
+    jobs = []
+    for name, (files, options) in PROJECTS.items():
+        asked = [] if name in ("unguarded", "warned") else ["--loop-guard"]
+        if name != "unguarded":
+            asked.append(f"--loop-guard-report={folder / name}.json")
+        jobs.append(
+            {"project": files, "options": ["-p", "loopbound.guard.plugin", *asked, *options]}
+        )
+    done = run_suites(jobs)
+    return {
+        name: Guarded(run, folder / f"{name}.json")
+        for name, run in zip(PROJECTS, done, strict=True)
+    }
+
+
+@pytest.mark.parametrize("test", NAMED)
+def test_a_crossing_is_named_where_it_happens(test: str, runs: dict[str, Guarded]) -> None:
+    found = runs["crossing"].by_test.get(test)
+    expected = NAMED[test]
+    if expected is None:
+        assert found is None
+        return
+    assert found is not None, runs["crossing"].run.output
+    kind, cure, made, words = expected
+    said = "\n".join(found["lines"])
+    assert (found["kind"], found["cure"].partition(":")[0]) == (kind, cure)
+    assert made in found["object"]
+    assert words in said
+    assert [line.partition(":")[0] for line in found["lines"]] == ["born", "used", "object", "cure"]
+    assert said in runs["crossing"].run.output or test == "test_marks.py::test_warn"
+
+
+def test_nothing_else_crosses(runs: dict[str, Guarded]) -> None:
+    assert set(runs["crossing"].by_test) == {test for test, named in NAMED.items() if named}
+    assert runs["crossing"].report["guard_failed"] == ""
+
+
+def test_no_outcome_changes_but_by_the_guards_own_error(runs: dict[str, Guarded]) -> None:
+    without, guarded = runs["unguarded"].outcomes, runs["crossing"].outcomes
+    changed = {test for test in without if without[test] != guarded[test]}
+    assert changed == PASSES_WITHOUT
+    (failed,) = [t for t in runs["crossing"].run.tests if t.id == "test_swallowed.py::test_2"]
+    assert (failed.outcome, failed.symptom) == ("failed", "LoopCrossing")
+    assert "loop guard" not in runs["unguarded"].run.output
+
+
+def test_a_warning_changes_nothing_even_where_warnings_are_errors(runs: dict[str, Guarded]) -> None:
+    run = runs["warned"].run
+    assert runs["warned"].outcomes["test_swallowed.py::test_2"] == "passed"
+    assert "LoopCrossingWarning: test_swallowed.py::test_2: a loop crossing\n" in run.output
+    assert len(runs["warned"].report["crossings"]) == 3
+
+
+def test_what_is_right_is_left_alone(runs: dict[str, Guarded]) -> None:
+    quiet = runs["quiet"]
+    assert set(quiet.outcomes.values()) == {"passed"}
+    assert "pages.py::pages.title" in quiet.outcomes
+    assert quiet.report["crossings"] == []
+    # What gets away with it is a note, and so is a dispose on another loop.
+    assert {
+        (note["test"], note["object"].rpartition("(")[2], note["kind"])
+        for note in quiet.report["notes"]
+    } == {
+        ("test_lenient.py::test_2", "postgresql+psycopg)", "engine-in-a-row"),
+        ("test_lenient.py::test_2", "sqlite+aiosqlite)", "engine-in-a-row"),
+        ("test_dispose_elsewhere.py::test_1", "postgresql+asyncpg)", "dispose-elsewhere"),
+    }
+
+
+def test_the_cure_is_that_of_the_configuration(runs: dict[str, Guarded]) -> None:
+    half = runs["half"].by_test["test_row.py::test_2"]["cure"]
+    assert "both to session in pytest.ini (now: fixtures session, tests function)" in half
+    assert re.search(r"\[pytest-asyncio [\d.]+ is here\]", half)
+    wide = runs["half"].by_test["test_wide.py::test_1"]
+    assert (wide["kind"], wide["cure"]) == ("fixture-and-test", half)
+    assert runs["both"].report["crossings"] == [] and len(runs["both"].report["loops"]) == 1
+    anyio = runs["anyio"].by_test["test_row.py::test_2"]
+    assert anyio["cure"].startswith("dispose: await engine.dispose()")
+    assert "(anyio's plugin)" in anyio["lines"][1]
+
+
+def test_a_failure_without_a_crossing_is_explained_if_it_is_one_of_these(
+    runs: dict[str, Guarded],
+) -> None:
+    others = runs["others"]
+    assert others.report["crossings"] == []
+    assert set(others.report["explained"]) == {"test_scope.py::test_1"}
+    assert (
+        "fixture and test on different loops" in others.report["explained"]["test_scope.py::test_1"]
+    )
+
+
+def test_a_transaction_that_was_left_open_explains_who_waits_for_it(
+    runs: dict[str, Guarded],
+) -> None:
+    left = runs["left"]
+    assert left.outcomes == {
+        "test_left.py::test_holds": "passed",
+        "test_left.py::test_waits": "failed",
+    }
+    said = left.report["explained"]["test_left.py::test_waits"]
+    assert "in test_left.py::test_holds (call)" in said and "[open-transaction]" in said
+
+
+def test_the_end_has_a_table_and_the_loops_over_the_tests(runs: dict[str, Guarded]) -> None:
+    output = runs["anyio"].run.output
+    assert "2 crossings in 2 tests of 3; 3 loops\n" in output
+    assert "   2 × a connection of the engine made at test_row.py:5" in output
+    assert "cure for the suite (2 of 2 crossings): dispose: " in output
+    rows = re.findall(r"^  loop (\d) anyio's plugin  (\S+)$", output, re.MULTILINE)
+    assert rows == [("1", "o··"), ("2", "·x·"), ("3", "··x")]

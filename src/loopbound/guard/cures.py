@@ -1,0 +1,110 @@
+"""The cure for a crossing, here and with these versions, in the catalogue's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from loopbound.faults.catalogue import BY_ID
+from loopbound.faults.explain import fits
+from loopbound.faults.installed import meets
+from loopbound.faults.model import Cure
+from loopbound.guard.watcher import Crossing
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the configuration says of loops.
+
+    Attributes:
+        file: the file that pytest reads, as its user names it.
+        fixture: the value of asyncio_default_fixture_loop_scope; "" where it is not set.
+        test: the same of asyncio_default_test_loop_scope.
+    """
+
+    file: str = ""
+    fixture: str = ""
+    test: str = ""
+
+
+def facts_of(crossing: Crossing) -> set[str]:
+    """The catalogue's facts about a crossing, by which its cures are chosen."""
+    runners = {moment.loop.runner for moment in (crossing.born, crossing.used) if moment.loop}
+    facts = {"sqlalchemy"} if crossing.thing.owner and crossing.thing.owner.driver else set()
+    if crossing.used.test:
+        facts.add("pytest")
+    for runner, fact in (
+        ("anyio's plugin", "anyio-plugin"),
+        ("unittest", "unittest"),
+        ("a portal, as of TestClient", "portal"),
+        ("asyncio.run", "asyncio-run"),
+        ("a loop of its own", "asyncio-run"),
+        ("uvicorn", "server"),
+        ("pytest-asyncio", "pytest-asyncio"),
+    ):
+        if runner in runners:
+            facts.add(fact)
+    moments = (crossing.born, crossing.used, crossing.session)
+    if any(moment.loop_scope for moment in moments if moment):
+        facts.add("own-scope")
+    if crossing.state == "awake":
+        facts.add("threads")
+    return facts
+
+
+def cure_for(kind: str, facts: set[str], versions: Mapping[str, str], settings: Settings) -> Cure:
+    """The cheapest cure of a kind that holds here.
+
+    Args:
+        kind: its id in the catalogue.
+        facts: what is known of the place, as by `facts_of`.
+        versions: package → version.
+        settings: the configuration's.
+    """
+    facts, left_out = set(facts), set()
+    if "pytest" in facts:
+        # A suite has as many loops as its plugin makes.
+        left_out.add("one-loop")
+        if "asyncio-run" in facts:
+            # The test makes its loops itself: no plugin's option says how many.
+            facts.discard("pytest")
+            left_out.add("session-loop")
+            if facts & {"pytest-asyncio", "anyio-plugin", "unittest", "portal"}:
+                left_out.add("dispose")  # the connection comes from a loop that is not the test's
+        if "unittest" in facts:
+            # pytest gives a TestCase no async fixtures.
+            left_out |= {"dispose", "function-engine"}
+        if "portal" in facts and facts & {"pytest-asyncio", "anyio-plugin", "unittest"}:
+            left_out.add("client-with")  # the other loop is not the client's
+        if "anyio-plugin" in facts or "pytest-asyncio" not in facts:
+            left_out |= {"session-loop", "same-loop-scope"}
+        if settings.fixture == settings.test == "session" or "own-scope" in facts:
+            # A scope that stands at a fixture or a mark is not the option's to change.
+            left_out.add("session-loop")
+    cures = [cure for cure in BY_ID[kind].cures if cure.name not in left_out]
+    holding = [
+        cure
+        for cure in cures
+        if fits(cure.where, facts)
+        and all(meets(need, dict(versions)) is not False for need in cure.needs)
+    ]
+    return (holding or cures or list(BY_ID[kind].cures))[0]
+
+
+def cure_line(cure: Cure, versions: Mapping[str, str], settings: Settings) -> str:
+    """A cure as a line: what to do, with the versions and the settings that matter."""
+    line = f"{cure.name}: {cure.do}"
+    if cure.name == "session-loop" and settings != Settings():
+        now = [
+            f"{name} {value or 'not set'}"
+            for name, value in (("fixtures", settings.fixture), ("tests", settings.test))
+        ]
+        line += f" in {settings.file or 'pytest.ini'} (now: {', '.join(now)})"
+    for need in cure.needs:
+        package = need.partition(">=")[0]
+        here = versions.get(package)
+        if meets(need, dict(versions)):
+            line += f" [{package} {here} is here]"
+        else:
+            line += f" [needs {need}; here is {here or 'none'}]"
+    return line
