@@ -17,6 +17,7 @@ _HOME = {
     "hint": "loopbound.learner.cells",
     "show": "loopbound.learner.cells",
     "solution": "loopbound.learner.cells",
+    "explain": "loopbound.faults.explain",
     "predict": "loopbound.learner.predict",
 }
 

@@ -213,6 +213,23 @@ def _parser() -> argparse.ArgumentParser:
         "--write", action="store_true", help="store what was observed instead of comparing"
     )
 
+    explain = command(
+        "explain",
+        "explain a pasted error: its kind, its cure, its lesson; exit code 0 when a kind is named",
+    )
+    explain.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="what was printed; default: standard input",
+    )
+    explain.add_argument(
+        "--python",
+        metavar="PATH",
+        help="the interpreter of the environment that the error is of; default: this one",
+    )
+
     exercises = command("exercises", "make the exercises from their solutions, or draft a new task")
     exercises.add_argument(
         "what", choices=["build", "new"], help="build: write every exercise; new: draft a task"

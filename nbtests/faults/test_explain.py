@@ -1,0 +1,310 @@
+"""`loopbound explain`: the same answer in whatever form a text comes, and none where there is none."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from loopbound.commands.explain import explain_command
+from loopbound.faults.catalogue import BY_ID, KINDS
+from loopbound.faults.explain import explain
+from loopbound.faults.reading import WHOLE, taken
+from loopbound.faults.signs import FOLLOWERS, GLOBAL, LIBRARIES, MESSAGES, SITUATIONS
+from loopbound.problem import Problem
+from loopbound.suite import run_suite
+
+REDIS = """\
+Traceback (most recent call last):
+  File "/srv/app/health.py", line 12, in check
+    return await client.ping()
+  File "/usr/lib/python3/dist-packages/redis/asyncio/client.py", line 610, in execute_command
+    return await conn.retry.call_with_retry(
+  File "/usr/lib/python3/dist-packages/redis/asyncio/connection.py", line 411, in disconnect
+    self._writer.close()
+  File "/usr/lib/python3.12/asyncio/base_events.py", line 545, in _check_closed
+    raise RuntimeError('Event loop is closed')
+RuntimeError: Event loop is closed
+"""
+PROJECT = {
+    "backend.py": """
+        import os
+        from sqlalchemy import text
+        from sqlalchemy.ext.asyncio import create_async_engine
+        engine = create_async_engine(os.environ["DATABASE_URL"])
+        async def ask():
+            async with engine.connect() as connection:
+                return await connection.scalar(text("select 1"))
+        """,
+    "test_it.py": """
+        from backend import ask
+        async def test_one(): assert await ask() == 1
+        async def test_two(): assert await ask() == 1
+        """,
+}
+
+
+@pytest.fixture(scope="module")
+def printed() -> str:
+    """What pytest prints of an engine under a loop a test, with short tracebacks."""
+    run = run_suite(PROJECT, options=["--tb=short", "-o", "asyncio_mode=auto"])
+    assert len(run.failed) == 1
+    return run.output
+
+
+# -- the form of a text ----------------------------------------------------------------------------
+
+
+def wrapped(text: str) -> str:
+    """As a narrow terminal breaks it: anywhere."""
+    return "\n".join(
+        line[at : at + 60] for line in text.splitlines() for at in range(0, len(line) + 1, 60)
+    )
+
+
+def each_line(before: str) -> Callable[[str], str]:
+    return lambda text: "".join(before + line for line in text.splitlines(keepends=True))
+
+
+FORMS: dict[str, Callable[[str], str | bytes]] = {
+    "as it is": str,
+    "bytes": str.encode,
+    "UTF-16, from PowerShell": lambda text: text.encode("utf-16"),
+    "lines of Windows": lambda text: text.replace("\n", "\r\n"),
+    "Docker Compose": each_line("web_1    | "),
+    "GitHub Actions": each_line("2026-11-28T03:11:37.0000000Z "),
+    "a log of Kubernetes": each_line("2026-11-28T03:11:37.123456789Z stdout F "),
+    "journald": each_line("Nov 28 03:11:37 host python[411]: "),
+    "quoted in a mail": each_line("> "),
+    "in colours": lambda text: re.sub(r"(\w+Error)", "\x1b[1m\x1b[31m\\1\x1b[0m", text),
+    "colours without their escape": lambda text: re.sub(r"(\w+Error)", "[1;31m\\1[0m", text),
+    "in an exception group": each_line("  | "),
+    "a line of JSON": lambda text: json.dumps({"level": "error", "message": text}),
+    "HTML": lambda text: text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"),
+    "broken at 60 columns": wrapped,
+    "below other output": lambda text: "starting\n" * 300 + text + "done\n",
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_the_form_of_a_text_does_not_matter(
+    form: Callable[[str], str | bytes], printed: str
+) -> None:
+    assert explain(form(REDIS)).kinds == ("redis-client",)
+    assert explain(form(printed)).kinds[0] == "engine-in-a-row"
+
+
+def test_ten_lines_name_the_maker_the_line_and_a_cure_for_these_versions(printed: str) -> None:
+    answer = explain(printed)
+    said = str(answer)
+    assert len(answer.lines) <= 10
+    assert "asyncpg, by the callback Protocol._on_waiter_completed" in said
+    assert "backend.py:7, in ask" in said
+    assert "session-loop: " in said and "pytest-asyncio 1." in said
+    assert not answer.sure and "decide:  if " in said  # a fixture could have opened the connection
+
+
+def test_a_version_in_the_text_comes_before_the_one_that_is_installed(printed: str) -> None:
+    assert "session-loop" in str(explain(printed))
+    old = "plugins: asyncio-0.21.2, anyio-4.3.0\n" + printed
+    assert "session-loop" not in str(explain(old))
+    assert "dispose: " in str(explain(old)) or "null-pool: " in str(explain(old))
+
+
+def test_a_windows_path_of_a_library_is_not_yours() -> None:
+    text = REDIS.replace("/usr/lib/python3/dist-packages/", "C:\\Venv\\Lib\\site-packages\\")
+    text = text.replace("/usr/lib/python3.12/", "C:\\Python312\\Lib\\").replace(
+        "/srv/app/", "C:\\srv\\"
+    )
+    answer = explain(text)
+    assert answer.kinds == ("redis-client",)
+    assert "C:/srv/health.py:12, in check" in str(answer)
+
+
+def test_a_cut_off_message_is_still_known() -> None:
+    cut = "E   RuntimeError: Task <Task pending name='Task-5' coro=<test_two() running at /srv/t.py:3> got Future <Future pending cb=[BaseProtocol._on_waiter_completed()]> attached to a different lo"
+    assert explain(cut).kinds[0] == "engine-in-a-row"
+    assert "/srv/t.py:3, in test_two" in str(explain(cut))
+
+
+# -- what it does not know -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "There is no text"),
+        (" \n\t\n", "There is no text"),
+        (bytes(range(256)) * 200, "not text"),
+        ("all is well", "not known"),
+        ("Traceback (most recent call last):\nValueError: three", "ValueError: three"),
+        ("the event loop is open, and everything is attached", "not known"),
+    ],
+)
+def test_it_says_what_it_does_not_know(text: str | bytes, said: str) -> None:
+    answer = explain(text)
+    assert answer.kinds == () and not answer.sure
+    assert said in str(answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("RuntimeError: Event loop is closed", {"left-open", "any-client"}),
+        (
+            "got Future <Future pending> attached to a different loop",
+            {"engine-in-a-row", "fixture-and-test"},
+        ),
+        (
+            "asyncpg.exceptions._base.InterfaceError: cannot perform operation: another operation is in progress",
+            {"concurrent-tasks", "engine-in-a-row"},
+        ),
+    ],
+)
+def test_a_message_that_does_not_decide_gets_a_question(text: str, kinds: set[str]) -> None:
+    answer = explain(text)
+    assert set(answer.kinds) == kinds and not answer.sure
+    assert answer.lines[1].startswith("decide:")
+
+
+def test_another_fault_is_called_one() -> None:
+    answer = explain(
+        "sqlalchemy.exc.TimeoutError: QueuePool limit of size 5 overflow 10 reached, connection timed out"
+    )
+    assert answer.kinds == ("pool-exhausted",) and answer.sure
+    assert answer.lines[0].startswith("kind:    another fault")
+
+
+def test_two_faults_in_one_text_are_both_named() -> None:
+    other = "\nERROR in worker\nTraceback (most recent call last):\nRuntimeError: asyncio.run() cannot be called from a running event loop\n"
+    answer = explain(REDIS + other)
+    assert {*answer.kinds, *answer.also} == {"redis-client", "loop-already-runs"}
+
+
+def test_an_error_that_is_not_explained_is_named() -> None:
+    assert "not explained: KeyError: 'name'" in str(
+        explain(REDIS + "\nERROR next\nTraceback (most recent call last):\nKeyError: 'name'\n")
+    )
+
+
+# -- long texts ------------------------------------------------------------------------------------
+
+
+class Repeated(io.RawIOBase):
+    """A hundred megabytes, or so, that take no room."""
+
+    def __init__(self, middle: bytes, line: bytes = b"INFO all is well\n") -> None:
+        half = memoryview(line * (50_000_000 // len(line)))
+        self.parts = [half, memoryview(middle), half]
+
+    def read(self, size: int = -1) -> bytes:
+        if not self.parts:
+            return b""
+        part, self.parts[0] = self.parts[0][:size], self.parts[0][size:]
+        if not self.parts[0]:
+            self.parts.pop(0)
+        return bytes(part)
+
+
+@pytest.mark.parametrize("line", [b"INFO all is well\n", b"x"], ids=["lines", "one line"])
+def test_a_hundred_megabytes_are_searched_in_bounded_memory(line: bytes) -> None:
+    data, left_out = taken(Repeated(REDIS.encode(), line))
+    assert len(data) < 2 * WHOLE and left_out > 90_000_000
+    answer = explain(data, left_out=left_out)
+    assert answer.kinds == ("redis-client",)
+    assert "MB were only searched" in str(answer)
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def test_the_command_reads_a_file_and_standard_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "said.txt"
+    file.write_text(REDIS, encoding="utf-8")
+    assert explain_command(file, None) == 0
+    first = capsys.readouterr().out
+    done = subprocess.run(
+        [sys.executable, "-m", "loopbound", "explain"],
+        input=REDIS,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == first and first.startswith("kind:    a Redis client on a second loop\n")
+    file.write_text("nothing")
+    assert explain_command(file, None) == 1
+
+
+def test_what_cannot_be_read_or_asked_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="cannot be read"):
+        explain_command(tmp_path / "missing", None)
+    file = tmp_path / "said.txt"
+    file.write_text(REDIS)
+    for python in (str(tmp_path / "python"), sys.executable + "-of-nobody"):
+        with pytest.raises(Problem, match="does not answer as a Python"):
+            explain_command(file, python)
+
+
+def test_another_interpreter_is_asked_for_its_versions() -> None:
+    bare = textwrap.dedent(REDIS).replace("redis/asyncio", "asyncpg/x").replace("redis", "asyncpg")
+    assert explain(bare, python=sys.executable).kinds == explain(bare).kinds
+
+
+def test_it_imports_the_standard_library_only(repository: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'src'); import loopbound.faults.explain\n"
+        "named = {name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names\n"
+        "ours = {name for name in sys.modules if name.startswith('loopbound')}\n"
+        "print(sorted(named), [name for name in ours if 'faults' not in name and name not in ('loopbound', 'loopbound.problem')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], cwd=repository, capture_output=True, text=True
+    )
+    assert done.stdout.split("] ")[0].replace("'__main__', ", "") == "['loopbound'", done.stderr
+    assert done.stdout.endswith("[]\n")
+
+
+# -- the catalogue ---------------------------------------------------------------------------------
+
+
+def test_every_word_of_a_sign_is_a_fact_that_can_be_seen() -> None:
+    known = {*MESSAGES, *SITUATIONS, "by-any", "other-client", "first-test", "later-test"}
+    known |= {f"text:{name}" for name in MESSAGES} | {f"by:{name}" for name in LIBRARIES}
+    known |= {f"header:scopes-{word}" for word in ("unset", "equal", "differ")}
+    for kind in KINDS:
+        words = [sign.facts for sign in kind.signs] + [cure.where for cure in kind.cures]
+        assert {word.lstrip("!") for line in words for word in line.split()} <= known, kind.id
+    assert set(GLOBAL) <= set(SITUATIONS) and set(MESSAGES) >= FOLLOWERS
+
+
+def test_every_message_and_library_is_a_sign_of_some_kind() -> None:
+    used = {
+        word.lstrip("!") for kind in KINDS for sign in kind.signs for word in sign.facts.split()
+    }
+    assert set(MESSAGES) - used == set()
+
+
+def test_kinds_are_whole() -> None:
+    assert len(BY_ID) == len(KINDS)
+    for kind in KINDS:
+        for text in (kind.name, kind.binds, kind.tell, kind.look, kind.mistaken_for):
+            assert text and text == text.strip() and not text.endswith("."), kind.id
+        names = [(cure.name, cure.where) for cure in kind.cures]
+        assert names and len(set(names)) == len(names), kind.id
+        assert all(cure.do and cure.price for cure in kind.cures), kind.id
+
+
+def test_every_kind_names_a_lesson_that_there_is() -> None:
+    from loopbound.course.manifest import lessons
+
+    numbers = {lesson.file[:2] for lesson in lessons()}
+    assert {kind.lesson for kind in KINDS} <= numbers

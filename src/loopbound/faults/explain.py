@@ -1,0 +1,250 @@
+"""Explain an error by its text: which kind of fault, who made the future, what cures it here.
+
+It reads; it runs nothing of the text, and it says where it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from loopbound.faults.catalogue import KINDS
+from loopbound.faults.installed import meets, versions_here, versions_of
+from loopbound.faults.model import Cure, Kind
+from loopbound.faults.reading import Block, Reading, read, text_of
+from loopbound.faults.signs import LIBRARY_WORDS, MESSAGES
+
+
+@dataclass(frozen=True)
+class Found:
+    """One kind that fits, and how well.
+
+    Attributes:
+        kind: which.
+        sure: its signs decide.
+        weight: how many facts its sign has.
+        block: the part of the text that shows it.
+    """
+
+    kind: Kind
+    sure: bool
+    weight: int
+    block: Block
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `explain` says of a text; shown as its lines.
+
+    Attributes:
+        kinds: ids of the kinds: one, two between which a question decides, or none.
+        sure: the signs decide; otherwise the lines say what is open.
+        lines: at most ten.
+        also: ids of further faults that the text shows.
+        facts: what was seen, for tools.
+    """
+
+    kinds: tuple[str, ...]
+    sure: bool
+    lines: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    facts: frozenset[str] = field(default=frozenset(), repr=False)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    __repr__ = __str__
+
+
+def explain(text: str | bytes, python: str | None = None, left_out: int = 0) -> Answer:
+    """Explain an error that somebody pasted.
+
+    Args:
+        text: a traceback, a whole log, what pytest printed.
+        python: the interpreter of the environment that the error is of; default: this one. What
+            the text itself says of versions comes first.
+        left_out: bytes of a longer text that are not in it.
+
+    Raises:
+        Problem: that interpreter does not answer.
+    """
+    versions = versions_of(python) if python else versions_here()
+    said = text if isinstance(text, str) else text_of(text)
+    if said is None:
+        return _nothing(
+            "This is not text: it looks like the bytes of a program or an archive.",
+            "Give what was printed: pytest 2>&1 | loopbound explain",
+        )
+    reading = read(said, left_out)
+    if reading.kind == "empty":
+        return _nothing(
+            "There is no text.",
+            "Give what was printed: pytest 2>&1 | loopbound explain, or: loopbound explain FILE",
+        )
+    if not reading.blocks:
+        return _unknown(reading)
+    return _answer(reading, versions)
+
+
+def find(block: Block) -> list[Found]:
+    """The kinds that fit a block, best first: sure ones, then those with more facts."""
+    found = []
+    for kind in KINDS:
+        fitting = [
+            (sign.sure, sum(not word.startswith("!") for word in sign.facts.split()))
+            for sign in kind.signs
+            if fits(sign.facts, block.facts)
+        ]
+        if fitting:
+            sure, weight = max(fitting)
+            found.append(Found(kind, sure, weight, block))
+    # A stable sort: of equals the more particular kind comes first, as in the catalogue.
+    return sorted(found, key=lambda each: (-each.sure, -each.weight))
+
+
+def fits(wanted: str, facts: set[str] | frozenset[str]) -> bool:
+    """Whether facts fulfil a line such as ``"loop-closed by:redis !pytest"``."""
+    return all(
+        word[1:] not in facts if word.startswith("!") else word in facts for word in wanted.split()
+    )
+
+
+def _answer(reading: Reading, versions: Mapping[str, str]) -> Answer:
+    ranked = [found for block in reading.blocks if (found := find(block))]
+    if not ranked:
+        return _unknown(reading)
+    # Of several blocks the first whose signs decide speaks; without one, the first.
+    best = next((found for found in ranked if found[0].sure), ranked[0])
+    first = best[0]
+    second = None if first.sure else _second(best, ranked)
+    shown = {first.kind.id, *([second.kind.id] if second else [])}
+    also = tuple(
+        dict.fromkeys(
+            found[0].kind.id for found in ranked if found[0].sure and found[0].kind.id not in shown
+        )
+    )
+    known = {**versions, **reading.versions}
+    lines = _lines(first, second, also, reading, known)
+    kinds = (first.kind.id, *([second.kind.id] if second else []))
+    return Answer(kinds, first.sure, tuple(lines), also, frozenset(first.block.facts))
+
+
+def _second(best: list[Found], ranked: list[list[Found]]) -> Found | None:
+    """The kind that the first one may be mistaken for: another of its block, or of the next."""
+    others = [*best[1:], *(found[0] for found in ranked)]
+    return next((each for each in others if each.kind.id != best[0].kind.id), None)
+
+
+def _lines(
+    first: Found,
+    second: Found | None,
+    also: tuple[str, ...],
+    reading: Reading,
+    versions: Mapping[str, str],
+) -> list[str]:
+    block, kind = first.block, first.kind
+    name = f"another fault, not the loops': {kind.name}" if kind.other else kind.name
+    if first.sure:
+        lines = [f"kind:    {name}", f"         {kind.binds}"]
+    elif second:
+        lines = [f"kind:    {name}, or {second.kind.name}; the text does not decide"]
+        lines.append(f"decide:  if {kind.tell}: the first; if {second.kind.tell}: the second")
+    else:
+        lines = [f"kind:    probably {name}; no sign decides", f"         if {kind.tell}"]
+    lines.append(f"maker:   {_maker(block)}")
+    lines.append(f"yours:   {_yours(block)}")
+    lines.append(f"seen:    {_seen(reading)}")
+    lines.append(f"look at: {kind.look}")
+    lines += _cure_lines(first, second, versions)
+    if kind.not_cures:
+        what, why = next(iter(kind.not_cures.items()))
+        lines.append(f"not:     {what}: {why}")
+    lessons = sorted({kind.lesson, *([second.kind.lesson] if second else [])})
+    more = f"; also here: {', '.join(also)}" if also else ""
+    kinds = kind.id + (f", {second.kind.id}" if second else "")
+    lines.append(f"lesson:  {' and '.join(lessons)} ({kinds}{more})")
+    return lines[:10]
+
+
+def _cure_lines(first: Found, second: Found | None, versions: Mapping[str, str]) -> list[str]:
+    """Two cures: of one kind the two cheapest, of two kinds the cheapest of each."""
+    cures = _cures(first.kind, first.block.facts, versions)[:2]
+    if second is None:
+        return [f"cure:    {_cure(cure, versions)}" for cure in cures]
+    other = _cures(second.kind, first.block.facts, versions)[0]
+    if other.name == cures[0].name:
+        return [f"cure:    {_cure(other, versions)}; for both"]
+    return [f"cure:    {_cure(cures[0], versions)}", f"or cure: {_cure(other, versions)}"]
+
+
+def _maker(block: Block) -> str:
+    if not block.speaker:
+        return "not known: neither a callback nor a library's frame is in this text"
+    name = LIBRARY_WORDS.get(block.speaker, block.speaker)
+    if "_on_waiter" in block.said_by:
+        return f"{name}, by the callback {block.said_by} in the message"
+    return f"{name}, by its {'frames' if block.said_by.endswith('/') else 'name in the message'}"
+
+
+def _yours(block: Block) -> str:
+    return str(block.met) if block.met else "no line of yours is in this text"
+
+
+def _seen(reading: Reading) -> str:
+    parts = [
+        f"{MESSAGES[name][0]} ({count})"
+        for name, count in reading.counts.items()
+        if name not in ("timed-out", "scope-mismatch-other") or len(reading.counts) == 1
+    ]
+    text = ", ".join(parts[:4])
+    if reading.others:
+        text += f"; not explained: {reading.others[0][:60]}"
+    if reading.left_out:
+        text += f"; {reading.left_out // 1_000_000} MB were only searched"
+    return text
+
+
+def _cures(kind: Kind, facts: set[str], versions: Mapping[str, str]) -> list[Cure]:
+    """The cures that hold here, cheapest first; all that are left if none is known to."""
+    placed = [cure for cure in kind.cures if fits(cure.where, facts)] or list(kind.cures)
+    holding = [
+        cure
+        for cure in placed
+        if all(meets(need, dict(versions)) is not False for need in cure.needs)
+    ]
+    return holding or placed
+
+
+def _cure(cure: Cure, versions: Mapping[str, str]) -> str:
+    parts = []
+    for need in cure.needs:
+        name, _, least = need.partition(">=")
+        state = meets(need, dict(versions))
+        parts.append(
+            f"{name} {versions[name]} is here"
+            if state
+            else f"needs {name} {least} or later"
+            + (f", here is {versions[name]}" if state is False else "")
+        )
+    given = f" [{'; '.join(parts)}]" if parts else ""
+    return f"{cure.name}: {cure.do}{given}"
+
+
+def _nothing(*lines: str) -> Answer:
+    return Answer((), False, lines)
+
+
+def _unknown(reading: Reading) -> Answer:
+    lines = ["kind:    not known: none of the messages of these faults is in the text"]
+    if reading.others:
+        lines.append(f"seen:    {reading.others[-1]}")
+        lines.append("         That is another fault, as far as this catalogue goes.")
+    else:
+        lines.append(
+            "seen:    no error's last line. Give the whole traceback, or pytest's whole output."
+        )
+    if reading.left_out:
+        lines.append(
+            f"         {reading.left_out // 1_000_000} MB were only searched for known messages."
+        )
+    return Answer((), False, tuple(lines))

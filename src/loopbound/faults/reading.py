@@ -1,0 +1,409 @@
+"""From a pasted text to facts: lines without their gutters, one block for each error, its frames."""
+
+from __future__ import annotations
+
+import bisect
+import html
+import re
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from loopbound.faults.signs import CLIENTS, FOLLOWERS, GLOBAL, LIBRARIES, MESSAGES, SITUATIONS
+
+WHOLE = 4_000_000
+"""Bytes up to which a text is read whole; of a longer one, the parts around what is known."""
+_END = 500_000  # of a long text, how much of its beginning and its end is kept
+_AROUND = 20_000  # and how much before and after each place that may matter
+_ANCHORS = (
+    b"different loop",
+    b"different event loop",
+    b"loop is closed",
+    b"operation is in progress",
+    b"running event loop",
+    b"current event loop",
+    b"cancel scope",
+    b"different Context",
+    b"ScopeMismatch",
+    b"event_loop",
+    b"idle in transaction",
+    b"middle of operation",
+    b"greenlet_spawn",
+    b"QueuePool limit",
+    b"not available",
+)
+
+_ANSI = re.compile(
+    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|\^?\[(?:\d{1,3};){0,3}\d{1,3}m"
+)
+_STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
+_GUTTER = re.compile(
+    rf"(?:[\w.-]{{1,60}}\s*\|\s(?=.)|{_STAMP}\s+(?:std(?:out|err) [FP] )?"
+    r"|[A-Z][a-z]{2}\s+\d+ \d\d:\d\d:\d\d \S{1,60} \S{1,60}?\[\d+\]: |\[gw\d+\] (?!\[)"
+    r"|(?:> ?){1,4}(?=File |Traceback|E  | )|E   ?|\s*\+?\s*\|\s(?=\s*\S)|│\s?)"
+)
+_HEADER = re.compile(
+    r"(?:_{3,} .{1,200} _{3,}|={3,} .{1,200} ={3,}|-{3,} [Cc]aptured .{1,60} -{3,})\s*$"
+)
+_RECORD = re.compile(
+    rf"\[?(?:{_STAMP}).{{0,40}}(?:ERROR|CRITICAL|WARNING)|(?:ERROR|CRITICAL|WARNING)\b.{{0,30}}[:\s]"
+    r"|Exception ignored in|Task exception was never retrieved|Exception in thread|--- Logging error"
+)
+_CHAIN = re.compile(
+    r"The above exception was the direct cause|During handling of the above exception"
+)
+_SUMMARY = re.compile(r"(?:FAILED|ERROR) \S+\.py\S*(?: - |$)")
+_FRAME = re.compile(
+    r"""File "(?P<a>[^"\n]{1,400})", line (?P<al>\d+)(?:, in (?P<af>[^\s(]+))?"""
+    r"""|File (?P<b>[^\s"]{1,400}?\.py):(?P<bl>\d+)(?:, in (?P<bf>[^\s(]+))?"""
+    r"""|(?P<c>Cell In ?\[\d+\]|Input In ?\[\d+\]), (?:line (?P<cl>\d+)|in)"""
+    r"""|^(?P<d>(?:[A-Za-z]:)?[^\s:"'<>|]{1,400}\.py):(?P<dl>\d+)(?:: in (?P<df>[^\s(]+)|: |:?$| in (?P<dg>\w+))"""
+)
+_RUNNING_AT = re.compile(
+    r"(?:coro=<)?(\w+)\(\) running at ([^\s:>]{1,300}\.py|[A-Z]:[^\s:>]{1,300}\.py):(\d+)"
+)
+_NOT_YOURS = re.compile(
+    r"(?:site|dist)-packages/|/lib/python\d|/python[\d.]+/lib/|/(?:python|cpython)[\w.-]*/lib/|^<|/ipykernel_"
+    r"|^(?:asyncio|asyncpg|sqlalchemy|_pytest|pluggy|anyio|starlette|fastapi|httpx|httpcore|redis|uvicorn|celery|grpc|pymongo|aiohttp|contextlib|threading)[./]",
+    re.IGNORECASE,
+)
+_PLUGINS = re.compile(r"plugins: (.{1,400})")
+_PLUGIN = re.compile(r"(asyncio|anyio|timeout|xdist)-(\d[\w.]*)")
+_PYTHON = re.compile(r"Python (3\.\d+)(?:\.\d+)?|python(3\.\d+)/(?:site|dist)-packages")
+_PYTEST = re.compile(r"pytest-(\d+\.\d+[\w.]*)")
+_SQLALCHEMY = re.compile(r"sqlalche\.me/e/(\d)(\d)/")
+_SCOPES = re.compile(
+    r"asyncio_default_fixture_loop_scope=(\w+)(?:, asyncio_default_test_loop_scope=(\w+))?"
+)
+_PROGRESS = re.compile(r"(?:\S+\.py )?(?P<letters>[.FEsxX]{1,300})(?:\s+\[ *\d+%\])?\s*$")
+_VERBOSE = re.compile(r"\S+\.py::\S.{0,200} (PASSED|FAILED|ERROR)\b")
+_LAST = re.compile(
+    r"(?:E +)?((?:[\w]+\.)*[A-Z]\w*(?:Error|Exception|Warning|Timeout|Interrupt|Group|Failed)\b.{0,160})"
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One line of a traceback: where, in which function, and whether it is of the reader's code."""
+
+    path: str
+    line: str
+    function: str
+    yours: bool
+    at: int  # the line of the text
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}" if self.line else self.path
+        return f"{place}, in {self.function}" if self.function else place
+
+
+@dataclass
+class Block:
+    """The lines of one error, and what they show."""
+
+    first: int
+    last: int
+    facts: set[str] = field(default_factory=set)
+    messages: set[str] = field(default_factory=set)
+    speaker: str = ""
+    said_by: str = ""
+    met: Frame | None = None
+
+
+@dataclass
+class Reading:
+    """What was read of a text.
+
+    Attributes:
+        blocks: those that show a message that is known, leading ones only if there are any.
+        counts: how often each message was seen.
+        versions: package → version, as the text itself says.
+        others: last lines of errors that no message here explains.
+        kind: "text", "empty" or "binary".
+        left_out: bytes of a long text that were not looked at closely.
+    """
+
+    blocks: list[Block]
+    counts: dict[str, int]
+    versions: dict[str, str]
+    others: list[str]
+    kind: str = "text"
+    left_out: int = 0
+
+
+def _squeezed(phrase: str) -> re.Pattern[str]:
+    parts = [re.escape(re.sub(r"\s+", "", part)) for part in phrase.split("…")]
+    return re.compile(".{0,300}?".join(parts))
+
+
+def _table(phrases: dict[str, tuple[str, ...]]) -> list[tuple[str, str, re.Pattern[str]]]:
+    return [
+        (name, re.sub(r"\s+", "", phrase.partition("…")[0]), _squeezed(phrase))
+        for name, group in phrases.items()
+        for phrase in group
+    ]
+
+
+_MESSAGES, _LIBRARIES, _SITUATIONS = _table(MESSAGES), _table(LIBRARIES), _table(SITUATIONS)
+
+
+def taken(stream: BinaryIO) -> tuple[bytes, int]:
+    """What of a stream has to be looked at, and how many bytes were left out. Memory is bounded."""
+    head = stream.read(WHOLE)
+    more = stream.read(1_000_000)
+    if not more:
+        return head, 0
+    kept, tail, room, total, left = [head[:_END]], b"", WHOLE, len(head), 0
+    chunk = head[_END:]
+    while chunk:
+        total += len(chunk) if chunk is not head[_END:] else 0
+        window = tail[-_AROUND:] + chunk
+        places = sorted(place for anchor in _ANCHORS if (place := window.find(anchor)) >= 0)
+        end = 0
+        for place in places:
+            start, stop = max(end, place - _AROUND), place + _AROUND
+            if room > 0 and stop > start:
+                kept.append(window[start:stop])
+                room -= stop - start
+                end = stop
+        tail = (tail + chunk)[-_END:]
+        chunk = more
+        more = stream.read(1_000_000) if chunk else b""
+    kept.append(tail)
+    data = b"\n".join(kept)
+    left = max(0, total - len(data))
+    return data, left
+
+
+def text_of(data: bytes) -> str | None:
+    """The text of some bytes, or None if they are none."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", errors="replace")
+    if data[1:400:2].count(0) > len(data[1:400:2]) * 0.7 and len(data) > 3:
+        return data.decode("utf-16-le", errors="replace")  # PowerShell's, its mark cut off
+    text = data.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    sample = text[:20_000] + text[-20_000:]
+    odd = sum(
+        sign == "\ufffd" or (sign < " " and sign not in "\n\r\t\x1b\x0c\x08") for sign in sample
+    )
+    return None if odd > max(8, len(sample) * 0.1) else text
+
+
+def read(text: str, left_out: int = 0) -> Reading:
+    """Read a text; nothing in it is run or trusted."""
+    lines = _lines(text)
+    if not any(line.strip() for line in lines):
+        return Reading([], {}, {}, [], "empty")
+    flat, starts = _flat(lines)
+    found = [
+        (bisect.bisect_right(starts, match.start()) - 1, name, match.start(), match.end())
+        for name, begin, pattern in _MESSAGES
+        if begin in flat
+        for match in pattern.finditer(flat)
+    ]
+    edges = _edges(lines)
+    frames = _frames(lines)
+    blocks: dict[int, Block] = {}
+    for line, name, start, end in sorted(found):
+        index = bisect.bisect_right(edges, line) - 1
+        block = blocks.get(index)
+        if block is None:
+            last = edges[index + 1] - 1 if index + 1 < len(edges) else len(lines) - 1
+            block = blocks[index] = Block(edges[index], last)
+            _see(block, flat, starts, frames)
+        block.messages.add(name)
+        if not block.speaker:
+            block.speaker, block.said_by = _speaker(flat, starts[block.first], start, end)
+            block.met = _met(block, lines, frames, line)
+    seen = {name for block in blocks.values() for name in block.messages}
+    everywhere = {
+        name
+        for name, begin, pattern in _SITUATIONS
+        if name in GLOBAL and begin in flat and pattern.search(flat)
+    } | _header(lines)
+    for block in blocks.values():
+        block.facts |= block.messages | everywhere | {f"text:{name}" for name in seen}
+        if block.speaker:
+            block.facts |= {f"by:{block.speaker}", "by-any"}
+            if block.speaker in CLIENTS:
+                block.facts.add("other-client")
+    ordered = [blocks[index] for index in sorted(blocks)]
+    counts: dict[str, int] = {}
+    for _, name, _, _ in found:
+        counts[name] = counts.get(name, 0) + 1
+    others = _others(lines, edges, set(blocks))
+    return Reading(_leading(ordered), counts, _versions(lines), others, "text", left_out)
+
+
+def _lines(text: str) -> list[str]:
+    if "&lt;" in text or "&#x27;" in text:
+        text = html.unescape(text)
+    lines = []
+    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+        if "\\n" in line and ("Traceback" in line or 'File \\"' in line or "Error" in line):
+            # A log of JSON has the whole traceback in one string.
+            lines += (
+                line.replace("\\\\n", "\n").replace("\\n", "\n").replace('\\"', '"').split("\n")
+            )
+        else:
+            lines.append(line)
+    return [_clean(line) for line in lines]
+
+
+def _clean(line: str) -> str:
+    line = _ANSI.sub("", line[:100_000])
+    for _ in range(4):
+        match = _GUTTER.match(line)
+        if not match or not match.end():
+            break
+        line = line[match.end() :]
+    return line.replace("\\", "/").rstrip()
+
+
+def _flat(lines: list[str]) -> tuple[str, list[int]]:
+    """The text without blanks, and where in it each line begins."""
+    parts, starts, at = [], [], 0
+    for line in lines:
+        part = "".join(line.replace("│", "").split())
+        starts.append(at)
+        parts.append(part)
+        at += len(part)
+    return "".join(parts), starts
+
+
+def _edges(lines: list[str]) -> list[int]:
+    """Where blocks begin."""
+    edges, finished, chained = [0], False, False
+    for number, line in enumerate(lines):
+        new = False
+        if _HEADER.match(line) or _SUMMARY.match(line):
+            new, finished, chained = True, False, False
+        elif line.lstrip().startswith("Traceback (most recent call last)"):
+            new = finished and not chained
+            finished = chained = False
+        elif _CHAIN.search(line):
+            chained = True
+        elif _RECORD.match(line) and not line.startswith("E "):
+            new, finished, chained = True, False, False
+        elif line and not line[0].isspace() and _LAST.match(line):
+            finished = True
+        if new and number > edges[-1]:
+            edges.append(number)
+    return edges
+
+
+def _frames(lines: list[str]) -> list[Frame]:
+    found = []
+    for number, line in enumerate(lines):
+        if ".py" not in line and "In" not in line and 'File "' not in line:
+            continue
+        for match in _FRAME.finditer(line[:2000]):
+            path = match["a"] or match["b"] or match["c"] or match["d"]
+            at = match["al"] or match["bl"] or match["cl"] or match["dl"] or ""
+            function = match["af"] or match["bf"] or match["df"] or match["dg"] or ""
+            found.append(Frame(path, at, function, not _NOT_YOURS.search(path), number))
+    return found
+
+
+def _see(block: Block, flat: str, starts: list[int], frames: list[Frame]) -> None:
+    """Note the situations of a block."""
+    begin = starts[block.first]
+    end = starts[block.last + 1] if block.last + 1 < len(starts) else len(flat)
+    part = flat[begin:end]
+    block.facts |= {
+        name for name, first, pattern in _SITUATIONS if first in part and pattern.search(part)
+    }
+
+
+def _speaker(flat: str, begin: int, start: int, end: int) -> tuple[str, str]:
+    """The library that speaks last before a message ends, and by what it was known."""
+    best, best_at, by = "", -1, ""
+    # A message names its future first and its words after; a class may follow in the same line.
+    part = flat[begin : end + 200]
+    for name, first, pattern in _LIBRARIES:
+        at = part.rfind(first)
+        if at > best_at and pattern.match(part, at):
+            best, best_at, by = name, at, first
+    callback = "Protocol._on_waiter_completed"
+    return best, callback if best == "asyncpg" and callback in part else by
+
+
+def _met(block: Block, lines: list[str], frames: list[Frame], line: int) -> Frame | None:
+    """The line of the reader's code that met the error: the deepest one before its message."""
+    mine = [frame for frame in frames if block.first <= frame.at <= line and frame.yours]
+    if mine:
+        return mine[-1]
+    for number in range(line, min(line + 4, len(lines))):
+        if found := _RUNNING_AT.search(lines[number]):
+            function, path, at = found.groups()
+            return Frame(path, at, function, True, number)
+    after = [frame for frame in frames if line < frame.at <= block.last and frame.yours]
+    return after[-1] if after else None
+
+
+def _leading(blocks: list[Block]) -> list[Block]:
+    """Without the blocks that only follow from others."""
+    lead = [
+        block
+        for block in blocks
+        if block.messages - FOLLOWERS and "closing-failed" not in block.messages
+    ]
+    if lead:
+        speakers = {block.speaker for block in lead}
+        for block in lead:
+            block.facts -= FOLLOWERS & block.messages - {"never-awaited"}
+        # What another library says does not follow from these.
+        return lead + [block for block in blocks if block.speaker and block.speaker not in speakers]
+    return [block for block in blocks if block.messages - FOLLOWERS] or blocks
+
+
+def _header(lines: list[str]) -> set[str]:
+    """Facts of pytest's header and of its line of letters."""
+    facts: set[str] = set()
+    for line in lines:
+        if found := _SCOPES.search(line):
+            fixture, test = found[1], found[2] or "function"
+            # Unset: the fixture's own scope, so nothing is known.
+            facts.add(
+                "header:scopes-unset"
+                if fixture == "None"
+                else "header:scopes-equal"
+                if fixture == test
+                else "header:scopes-differ"
+            )
+            break
+    for line in lines:
+        verbose, short = _VERBOSE.match(line), _PROGRESS.match(line)
+        letter = verbose[1][0] if verbose else short["letters"].lstrip("sx")[:1] if short else ""
+        if letter:
+            facts.add("later-test" if letter in ".P" else "first-test")
+            break
+    return facts
+
+
+def _versions(lines: list[str]) -> dict[str, str]:
+    """What the text itself says of versions."""
+    said: dict[str, str] = {}
+    for line in lines:
+        if found := _PLUGINS.search(line):
+            for name, version in _PLUGIN.findall(found[1]):
+                said.setdefault({"anyio": "anyio"}.get(name, f"pytest-{name}"), version)
+        if "ython" in line and (found := _PYTHON.search(line)):
+            said.setdefault("python", found[1] or found[2])
+        if "pytest-" in line and (found := _PYTEST.search(line)):
+            said.setdefault("pytest", found[1])
+        if "sqlalche.me" in line and (found := _SQLALCHEMY.search(line)):
+            said.setdefault("sqlalchemy", f"{found[1]}.{found[2]}")
+    return said
+
+
+def _others(lines: list[str], edges: list[int], known: set[int]) -> list[str]:
+    """The last line of each error in blocks without a known message."""
+    found = []
+    for index, edge in enumerate(edges):
+        if index in known:
+            continue
+        end = edges[index + 1] if index + 1 < len(edges) else len(lines)
+        said = [match[1] for line in lines[edge:end] if (match := _LAST.match(line))]
+        if said:
+            found.append(said[-1].strip())
+    return list(dict.fromkeys(found))
