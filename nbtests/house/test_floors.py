@@ -15,6 +15,7 @@ import pytest
 FLOORS = (
     ("problem", "files", "machine", "outcomes", "paths", "terminal"),  # the ground
     ("faults",),  # the catalogue: without anything of the course
+    ("scan",),
     ("loops", "database"),  # the laboratory
     ("recorder",),
     ("suite",),
