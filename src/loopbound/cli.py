@@ -280,6 +280,38 @@ def _parser() -> argparse.ArgumentParser:
         help="the interpreter of the environment that the error is of; default: this one",
     )
 
+    scan = command(
+        "scan",
+        "look through a project for loops that cross, running nothing of it; exit code 1 when"
+        " something was found",
+    )
+    scan.add_argument(
+        "path", nargs="?", type=Path, default=Path(), metavar="PATH", help="a folder or a file (.)"
+    )
+    scan.add_argument(
+        "--format",
+        dest="form",
+        choices=["text", "json", "sarif", "github"],
+        default="text",
+        help="how it is printed; default: %(default)s",
+    )
+    scan.add_argument(
+        "--python",
+        metavar="VERSION|PATH",
+        help="a Python version, or the interpreter of the project's environment; default: what is"
+        " locked, pinned or installed there",
+    )
+    scan.add_argument(
+        "--select",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="report only these codes, or those that start so; several with commas",
+    )
+    scan.add_argument(
+        "--ignore", action="append", default=[], metavar="CODE", help="leave these codes out"
+    )
+
     exercises = command("exercises", "make the exercises from their solutions, or draft a new task")
     exercises.add_argument(
         "what", choices=["build", "new"], help="build: write every exercise; new: draft a task"
