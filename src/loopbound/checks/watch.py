@@ -190,8 +190,8 @@ class Watch:
             else:
                 self._note_error(note, error)
         else:
-            note["outcome"] = RETURNED
             note["value"] = plain(value)
+            note["outcome"] = RETURNED
         finally:
             # from here on an exception from outside would hit the loop's own code, which then could
             # not close it

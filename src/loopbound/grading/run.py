@@ -75,7 +75,19 @@ async def grade_one(
             problem=cleaned(str(problem)),
             seconds=round(time.perf_counter() - began, 3),
         )
-    tasks = await grade(processes, facts, submission, place, limits)
+    try:
+        tasks = await grade(processes, facts, submission, place, limits)
+    except Problem as problem:
+        if await asyncio.to_thread(processes.databases.trouble):
+            raise
+        return Graded(
+            file,
+            learner,
+            digest,
+            submission.assignment.name,
+            problem=cleaned(str(problem)),
+            seconds=round(time.perf_counter() - began, 3),
+        )
     return Graded(
         file,
         learner,

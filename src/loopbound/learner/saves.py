@@ -118,13 +118,10 @@ def changed_tasks(before: Submission | None, now: Submission) -> set[str]:
     """
     if before is None or before.assignment != now.assignment:
         return {task.id for task in now.assignment.tasks}
-    changed = {
-        task.id
-        for task in now.assignment.tasks
-        if before.cells.get(task.id) != now.cells.get(task.id)
-    }
+    old, new = before.belonging(), now.belonging()
+    changed = {task.id for task in now.assignment.tasks if old.get(task.id) != new.get(task.id)}
     names = {
-        task: _names(*before.cells.get(task, ()), *now.cells.get(task, ()))
+        task: _names(*old.get(task, ()), *new.get(task, ()))
         for task in (task.id for task in now.assignment.tasks)
     }
     reached = set(changed)
