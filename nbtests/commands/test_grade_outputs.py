@@ -233,3 +233,20 @@ def test_each_of_a_group_has_the_result() -> None:
     found = {row["Student"]: row["Points"] for row in rows("g.csv")}
     assert found == {"Kim Lee": "9", "Lea Roy": "9"}
     assert len([*Path("report").iterdir()]) == 3
+
+
+def test_what_is_known_is_written_where_grading_stops(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_class()
+    Path("team/omar").mkdir()
+    fresh = json.loads(Path(f"team/mina/{N1}.ipynb").read_text(encoding="utf-8"))
+    fresh["cells"][1]["source"] = "def speakers():\n    return []"
+    Path("team/omar/a.ipynb").write_text(json.dumps(fresh), encoding="utf-8")
+
+    # No server is there to grade with.
+    Path("cache").write_text("")
+    monkeypatch.setenv("LOOPBOUND_CACHE", str(Path("cache").absolute()))
+    assert grade("team", "--csv", "g.csv", "--html", "report") == 1
+    assert {row["Student"] for row in rows("g.csv")} == {"mina", "'=joel", "noor", "aiko"}
+    assert Path("report/learner-mina.html").exists() and "loopbound: " in capsys.readouterr().err

@@ -20,6 +20,7 @@ from loopbound.grading.roster import compared, read_roster
 from loopbound.grading.tables import as_json, by_assignment, by_learner
 from loopbound.machine import cores
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
+from loopbound.problem import Problem
 from loopbound.terminal import ProgressLine, ended_in_good_order
 
 __all__ = ["grade_command", "table"]
@@ -67,7 +68,7 @@ def grade_command(
 
             check_folder(html)
         with Gradebook(gradebook) as book:
-            results = _results(hand_ins, book, jobs or workers(), again)
+            results, stopped = _results(hand_ins, book, jobs or workers(), again)
             results = with_marks(_placed(results, hand_ins, due), given)
             print(table(results, keep, hand_ins, given))
             if target:
@@ -91,12 +92,19 @@ def grade_command(
                 )
                 book.show(html, shown)
                 print(f"\n{page}{_kept(shown, results)}")
+    if stopped:
+        raise stopped
     return 1 if any(graded.problem for graded in results) else 0
 
 
-def _results(hand_ins: HandIns, book: Gradebook, jobs: int, again: bool) -> list[Graded]:
-    """What each hand-in earned, from the gradebook where it is known there."""
+def _results(
+    hand_ins: HandIns, book: Gradebook, jobs: int, again: bool
+) -> tuple[list[Graded], Problem | None]:
+    """What each hand-in earned, from the gradebook where it is known there; and why grading
+    stopped, where it did: what is known by then is written even so.
+    """
     results: list[Graded] = []
+    stopped = None
     handed_in = hand_ins.notebooks
     with ended_in_good_order(), ProgressLine() as progress:
         open_ones = []
@@ -126,8 +134,11 @@ def _results(hand_ins: HandIns, book: Gradebook, jobs: int, again: bool) -> list
 
         if open_ones:
             progress.pass_by("starting …")
-            _grade(open_ones, jobs, done, progress.stay)
-    return results
+            try:
+                _grade(open_ones, jobs, done, progress.stay)
+            except Problem as problem:
+                stopped = problem
+    return results, stopped
 
 
 def _placed(results: Sequence[Graded], hand_ins: HandIns, due: datetime | None) -> list[Graded]:
