@@ -240,6 +240,17 @@ HAND_INS = {
         ("01.1",),
         ("`later` is first defined in cell 11",),
     ),
+    "an import that is nowhere": HandIn(
+        inside("reduce"),
+        ("01.2",),
+        ("`NameError: name 'reduce' is not defined`", "No cell of the notebook defines `reduce`."),
+        ("with the imports above",),
+    ),
+    "an answer that is a text": HandIn(
+        lambda notebook: cell_of(notebook, "01.2").update(cell_type="raw", metadata={}),
+        ("01.2",),
+        ("Cell 10 defines `all_reports`, and is no code cell.",),
+    ),
     "its stub deleted": HandIn(
         lambda notebook: notebook["cells"].remove(cell_of(notebook, "01.2")),
         ("01.2",),
@@ -309,7 +320,7 @@ def test_the_code_that_was_judged_is_shown(results: dict[str, Graded]) -> None:
     shown = {
         name: {task.task: task.answer for task in graded.tasks}["01.2"]
         for name, graded in results.items()
-        if name not in ("its stub deleted", "renamed beside the stub")
+        if name not in ("its stub deleted", "renamed beside the stub", "an answer that is a text")
     }
     assert {name for name, code in shown.items() if "gather" not in code} == set()
     assert "YOUR CODE" not in shown["behind its check"]

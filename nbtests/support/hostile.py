@@ -291,6 +291,17 @@ _RUNS_AWAY = (
         RUNS_AWAY,
         cell("import os\nfor _ in range(200): os.write(1, b'x' * 2**20)"),
     ),
+    Case(
+        "a thread that sends errors",
+        RUNS_AWAY,
+        cell(
+            "import threading, time\nkernel = get_ipython().kernel\ndef flood():\n    while True:"
+            " kernel.session.send(kernel.iopub_socket, 'error', {'ename': 'x' * 900_000, 'evalue':"
+            " '', 'traceback': []}, parent=kernel.get_parent())\nthreading.Thread(target=flood,"
+            " daemon=True).start()\ntime.sleep(1)"
+        ),
+        {"01.2": ANY},
+    ),
     Case("a result of 100 MB", RUNS_AWAY, cell("'x' * 10**8")),
     Case("an error of 100 MB", RUNS_AWAY, cell("raise ValueError('x' * 10**8)")),
     Case(
@@ -677,6 +688,16 @@ _TAMPERS = (
         answer(WRONG, before="from loopbound.checks import lesson_01\nlesson_01._USERS.clear()"),
         NONE,
         ("lesson_01._USERS",),
+    ),
+    Case(
+        "a check's own values changed by an answer",
+        TAMPERS,
+        answer(
+            f"{ASYNC}from loopbound.checks import lesson_01\n    lesson_01._USERS.clear()\n    return"
+            " []"
+        ),
+        NONE,
+        ("replaced", "lesson_01._USERS"),
     ),
     Case(
         "logging switched off",
@@ -1127,6 +1148,19 @@ _REACHES = (
         "every database taken",
         REACHES,
         cell(f"{SQL}kept = []\nwhile len(kept) < 200: kept.append(scratch_database('more'))"),
+    ),
+    Case(
+        "every lock taken",
+        REACHES,
+        cell(
+            f"{SQL}import threading\nline = psycopg.connect(url, autocommit=True)\ndef take():\n   "
+            " while True:\n        try: line.execute('SELECT pg_advisory_lock(n) FROM"
+            " generate_series(1, 1000000) n')\n        except psycopg.errors.OutOfMemory:"
+            " pass\ntake_on = threading.Thread(target=take, daemon=True)\ntake_on.start()\nimport"
+            " time; time.sleep(1)\nscratch_database('more')"
+        ),
+        {"01.2": ANY, "01.4": ANY},
+        ("took more locks",),
     ),
     Case(
         "a query that sleeps",

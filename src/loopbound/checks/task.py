@@ -25,6 +25,7 @@ from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED
 from loopbound.recorder import DIFFERENT, Event
 
 __all__ = [
+    "IMPORTS_RUN",
     "TaskCheck",
     "another_name",
     "complete",
@@ -43,6 +44,9 @@ _SINCE_3_14 = {
     r"'(\w+)' object can't be awaited": r"object \1 can't be used in 'await' expression",
     "An asyncio.Future, a coroutine or an awaitable is required": "a coroutine was expected",
 }
+
+IMPORTS_RUN = "Is the cell with the imports above run?"
+"""What is asked where a name is not there."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,14 @@ def _near(wanted: str, names: Mapping[str, Any]) -> str:
 def namesake(wanted: str, names: Iterable[str]) -> str:
     """The name among these that was most likely meant to be the wanted one; "" for none."""
     words = set(wanted.split("_"))
-    longer = [name for name in names if words <= set(name.split("_"))]
-    return next(iter(longer or difflib.get_close_matches(wanted, list(names), 1, 0.8)), "")
+    # `fetch_all_reports` is `all_reports`, and `my_total` is `total`; `total_pages` is neither.
+    longer = [
+        name
+        for name in names
+        if words <= (found := set(name.split("_")))
+        and (len(words) > 1 or all(len(word) <= 3 for word in found - words))
+    ]
+    return next(iter(longer or difflib.get_close_matches(wanted, list(names), 1, 0.82)), "")
 
 
 def another_name(wanted: str, found: str) -> Verdict:
@@ -256,7 +266,7 @@ def _raised(step: Data, check: TaskCheck) -> Verdict:
     if step["symptom"] == DIFFERENT:
         words += f" It met something that belongs to another loop than {step['loop']}."
     elif step["error"].startswith("NameError"):
-        words += " Is the cell with the imports above run?"
+        words += f" {IMPORTS_RUN}"
     return Verdict(RAISED, words)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from loopbound.checks.task import another_name, judge, task_check
+from loopbound.checks.task import IMPORTS_RUN, another_name, judge, task_check
 from loopbound.checks.verdict import Verdict, failed
 from loopbound.course.manifest import Assignment, Task
 from loopbound.grading.cleaned import cleaned
@@ -113,7 +113,7 @@ class _Run:
     was, None for the course's own; ``reduced`` the numbers of cells that do harm, and ``dropped``
     of those that do it even so; ``sound`` of those behind which a check came through. ``troubles``
     says of a cell what became of it, and ``told`` has those of which it was said. ``uneasy``: an
-    answer left something in this kernel.
+    answer left something in this kernel. ``spent``: seconds for cells.
     """
 
     processes: Processes
@@ -131,6 +131,7 @@ class _Run:
     told: set[int] = field(default_factory=set)
     sound: set[int] = field(default_factory=set)
     uneasy: bool = False
+    spent: float = 0.0
     until: float = 0.0
 
     async def results(self, tasks: list[Task]) -> tuple[TaskResult, ...]:
@@ -202,18 +203,24 @@ class _Run:
         ]
         self.told |= {number for number in self.troubles if number <= place}
         if missing := _NO_NAME.search(verdict.says):
-            name = missing[1]
-            places = [cell for cell in self.submission.cells if name in names_in(cell.source)]
-            said += [
-                self.troubles[cell.number]
-                for cell in places
-                if cell.number in self.troubles and self.troubles[cell.number] not in said
-            ]
-            if places and places[0].number > place:
-                said.append(f"`{name}` is first defined in {places[0]}, below this check.")
+            verdict = replace(verdict, says=verdict.says.replace(f" {IMPORTS_RUN}", ""))
+            said += self._about_name(missing[1], place)
         fresh = [text for text in said if text not in verdict.says]
         more = [f"{len(fresh) - 5} more cells did not end well."] if len(fresh) > 5 else []
         return replace(verdict, says="\n".join([verdict.says, *fresh[:5], *more]))
+
+    def _about_name(self, name: str, place: int) -> list[str]:
+        """What there is to say about a name that was not there when a task was checked."""
+        cells = [
+            cell
+            for cell in self.submission.cells
+            if name in names_in(cell.source)
+            or (cell.number in self.troubles and re.search(rf"\b{name}\b", cell.source))
+        ]
+        said = [self.troubles[cell.number] for cell in cells if cell.number in self.troubles]
+        if cells and cells[0].number > place:
+            said.append(f"`{name}` is first defined in {cells[0]}, below this check.")
+        return said if cells else [f"No cell of the notebook defines `{name}`."]
 
     async def _verdict(self, task: Task, place: int) -> Verdict:
         first: Verdict | None = None
@@ -392,13 +399,20 @@ class _Run:
 
     async def _cell(self, kernel: Kernel, cell: Cell) -> None:
         number = cell.number
-        whole = number not in self.reduced
-        if not whole:
+        if self.spent > self.limits.notebook / 2 and number not in self.reduced:
+            self.reduced.add(number)  # so that there is time for the checks
+            self.troubles[number] = (
+                f"{_capital(cell)} was not run, because those before took {self.spent:.0f} seconds."
+                f" {_REDUCED}"
+            )
+        if number in self.reduced:
             await self._definitions(kernel, cell, 0)
         else:
             self.runs.append(cell)
             seconds = self._left(self.limits.cell)
+            began = time.perf_counter()
             ran = await self._run(kernel, cell.source, seconds)
+            self.spent += time.perf_counter() - began
             where = f" in line {ran.line}" if ran.line else ""
             below = 0 < ran.line < len(cell.source.rstrip().splitlines())
             rest = (

@@ -439,7 +439,14 @@ def _sorted_out(
                 " last one counts."
             )
         elif each.id not in handed_out and not any(each.id in cell.answers for cell in own):
-            notes.append(f"The answer cell of {each.id} is gone.")
+            name = task_check(each.id).answers[0]
+            texts = [
+                f" Cell {number} defines `{name}`, and is no code cell."
+                for number, cell in enumerate(cells, 1)
+                if cell.get("cell_type") != "code"
+                and re.search(rf"^(async )?def {name}\b", _source(cell), re.MULTILINE)
+            ]
+            notes.append(f"The answer cell of {each.id} is gone.{''.join(texts[:1])}")
     return Submission(
         path,
         which,

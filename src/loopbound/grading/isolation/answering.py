@@ -110,10 +110,11 @@ def run_commands_quietly(shell: Any) -> None:
     """
 
     def system(command: str) -> None:
+        command = shell.var_expand(command, depth=1)
         if not _INSTALLS.match(command):
             nowhere = subprocess.DEVNULL
             ended = subprocess.run(
-                shell.var_expand(command, depth=1),
+                command,
                 shell=True,
                 stdin=nowhere,
                 stdout=nowhere,

@@ -128,10 +128,19 @@ class Databases:
                 [MOST_LOCKS],
             ).fetchall()
             for pid, role in rows:
-                if role in self._roles:
+                if name := self._roles.get(role):
                     self._admin.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
-                    self.hoarders.add(self._roles[role])
+                    self.hoarders.add(name)
                     ended = True
+                    # Now there is room for this; it comes back no more.
+                    self._admin.execute(
+                        sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(name))
+                    )
+                    self._admin.execute(
+                        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_get_activity(NULL)"
+                        " WHERE usesysid = %s",
+                        [role],
+                    )
         return ended
 
     def trouble(self) -> str:

@@ -248,11 +248,11 @@ class Kernel:
 
 # As ipykernel names a cell's file.
 _FILE = re.compile(r"\((?:\S*[/\\])?\d{5,}\.py, line (\d+)\)")
-_LONGEST = 500
+_LONGEST = 300
 
 
 def _error(content: Any) -> Ran:
-    name = str(content.get("ename", "Error"))[:_LONGEST]
+    name = str(content.get("ename", "Error"))[:100]
     first = str(content.get("evalue", ""))[: 4 * _LONGEST].splitlines()
     text = f"{name}: {first[0]}" if first else name
     line = 0

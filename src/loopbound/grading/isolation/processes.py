@@ -344,6 +344,8 @@ class LearnerProcess:
             "environment": (
                 {name: os.environ[name] for name in _KEPT if name in os.environ}
                 | {"PYTHONDONTWRITEBYTECODE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+                # What installs packages is not to look for a network first.
+                | {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "UV_OFFLINE": "1"}
             ),
         }
         line, self._process = await asyncio.to_thread(self.processes.launch, order)
