@@ -154,6 +154,10 @@ def test_a_dry_run_says_everything_and_writes_nothing(capsys: pytest.CaptureFixt
         f"noor/{N1}.ipynb",
     }
     assert f"→ mina  → {N2}" in lines[f"mina/{N2}.ipynb"]
+    assert "cannot be graded" in lines["aiko/work.html"]
+    # The notebooks of these tests have an answer to 01.1, and to no task of 02.
+    assert ", as given out" in lines[f"mina/{N2}.ipynb"]
+    assert ", as given out" not in lines[f"noor/{N1}.ipynb"]
     assert lines[f"=joel/{N1}.ipynb"].endswith(" late") and "Nothing was run" in said
     assert sorted(Path().rglob("*")) == before
 

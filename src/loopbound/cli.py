@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="PATH",
-        help="a notebook, or a folder with notebooks of one or many learners",
+        help="a notebook, or a folder or a zip archive with those of one or many learners",
     )
     grade.add_argument(
         "--jobs",

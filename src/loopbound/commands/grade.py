@@ -316,7 +316,8 @@ def listing(hand_ins: HandIns, due: datetime | None) -> str:
     for handed in hand_ins.notebooks:
         when = handed.when.strftime("%Y-%m-%d %H:%M") if handed.when else ""
         late = " late" if _is_late(handed, due) else ""
-        what = handed.assignment or "cannot be graded"
+        what = "cannot be graded" if handed.problem else handed.assignment
+        what += ", as given out" if handed.untouched else ""
         rows.append((handed.place, " & ".join(handed.learners), what, f"{when}{late}"))
     wide = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
