@@ -58,7 +58,7 @@ def write_notebooks(
     naming = Naming(results, names)
     written = 0
     for number, graded in enumerate(results):
-        if graded.shown is None or graded.file not in paths:
+        if graded.shown is None or graded.file not in paths or not graded.begun:
             continue
         page = naming.page(graded.learner).removesuffix(".html")
         same = [each for each in results[:number] if each.learner == graded.learner]
@@ -71,7 +71,7 @@ def write_notebooks(
             )
         replace_text(target, executed(paths[graded.file].read_bytes(), graded, naming))
         written += 1
-    rest = sum(bool(graded.tasks) for graded in results) - written
+    rest = sum(graded.shown is None for graded in results if graded.begun)
     before = f" {rest} had been graded before and did not run; --again runs them." if rest else ""
     return f"{folder}: {written} {'notebook' if written == 1 else 'notebooks'}.{before}"
 
