@@ -546,7 +546,7 @@ def test_the_class_list_mends_names_and_says_who_is_missing(tmp_path: Path) -> N
     roster = tmp_path / "class.csv"
     roster.write_text(
         "id,name,email,group\n12345,Anna Müller,anna.m@x.de,\n7,Ben O'Neil,ben@x.de,Team Blue\n"
-        "8,Zoë de Boer,zoe@x.de,Team Blue\n9,Kim Lee,kim@x.de,\n10,Lea Lee,lea@x.de,\n"
+        "8,Zoë de Boer,zoe@x.de,Team Blue\n12,Roy Boo,roy@x.de,Team Blue\n9,Kim Lee,kim@x.de,\n10,Lea Lee,lea@x.de,\n"
         "11,Max Idle,max@x.de,\n",
         encoding="utf-8",
     )
@@ -558,15 +558,20 @@ def test_the_class_list_mends_names_and_says_who_is_missing(tmp_path: Path) -> N
         f"team blue/{N1}.ipynb",
         f"kim lee & lea/{N1}.ipynb",
         f"visitor/{N1}.ipynb",
+        f"kim_roy/{N1}.ipynb",
     )
     hand_ins = looked_at(folder, roster=roster)
     assert {handed.place: handed.learners for handed in hand_ins.notebooks} == {
         f"mulleranna_12345_678901_{N1}.ipynb": ("Anna Müller",),
         f"Anna Mueller_1_assignsubmission_file_/{N2}.ipynb": ("Anna Müller",),
         f"amueller/{N1} (2).ipynb": ("Anna Müller",),
-        f"team blue/{N1}.ipynb": ("Ben O'Neil", "Zoë de Boer"),
+        f"team blue/{N1}.ipynb": ("Ben O'Neil", "Zoë de Boer", "Roy Boo"),
         f"kim lee & lea/{N1}.ipynb": ("Kim Lee", "Lea Lee"),
         f"visitor/{N1}.ipynb": ("visitor",),
+        # One person who is not in the list, not two of it.
+        f"kim_roy/{N1}.ipynb": ("kim_roy",),
     }
     assert [member.name for member in hand_ins.missing] == ["Max Idle"]
-    assert "Not in the class list: visitor." in hand_ins.remarks
+    mended = next(text for text in hand_ins.remarks if text.startswith("Called otherwise"))
+    assert "mulleranna → Anna Müller" in mended and "visitor" not in mended
+    assert "Not in the class list: kim_roy, visitor." in hand_ins.remarks

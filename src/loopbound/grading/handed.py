@@ -18,7 +18,7 @@ from pathlib import Path
 from loopbound.course.manifest import Assignment
 from loopbound.course.solutions import BEGIN
 from loopbound.grading.cleaned import cleaned, file_name
-from loopbound.grading.roster import Member, Roster
+from loopbound.grading.roster import Member, Roster, compared
 from loopbound.grading.submission import LARGEST_FILE, read_submission
 from loopbound.grading.tree import TIMESTAMP, Entry, Tree, is_clone
 from loopbound.grading.whose import Named, Placed, read_name, time_said, whose
@@ -149,12 +149,15 @@ def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | No
     names = whose([_placed(entry, handed) for entry, handed in candidates], roster)
     remarks: list[str] = []
     own: list[tuple[Entry, Handed]] = []
-    nameless = []
+    nameless: list[str] = []
+    mended: dict[str, None] = {}
     for (entry, handed), name in zip(candidates, names, strict=True):
         said = _said(entry)
         number = next((each.id for each in reversed(said) if each.id), "")
         members = roster.called(name, number) if roster and name else ()
         learner = " & ".join(member.name for member in members) or name
+        if members and compared(learner) != compared(name):
+            mended[f"{cleaned(name, 200, lines=False)} → {learner}"] = None
         if not learner:
             learner = cleaned(_stem(entry), 200, lines=False)
             if not entry.why:
@@ -177,6 +180,8 @@ def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | No
             "Nothing says whose these are; each is listed under its file's name:"
             f" {_listed(nameless)}."
         )
+    if mended:
+        remarks.append(f"Called otherwise in the class list: {_listed([*mended], 40)}.")
     notebooks, passed = _chosen(own)
     passed += [
         Passed(handed.place, entry.why)

@@ -86,9 +86,14 @@ class Roster:
             return tuple(group)
         if one := self._one(name, number):
             return (one,)
-        for signs in (r"\s*(?:[&+;/]|\b(?:and|und|et|y)\b)\s*", r"\s*,\s*", r"[_\s-]+"):
+        # "kim_lee" is more often one person that the list does not have than two.
+        for signs, asked in (
+            (r"\s*(?:[&+;/]|\b(?:and|und|et|y)\b)\s*", self._one),
+            (r"\s*,\s*", self._one),
+            (r"[_-]+", self.certain),
+        ):
             parts = [part for part in re.split(signs, name) if part]
-            members = [self._one(part) for part in parts]
+            members = [asked(part) for part in parts]
             if len(parts) > 1 and all(members) and len(set(members)) == len(parts):
                 return tuple(member for member in members if member)
         return ()
