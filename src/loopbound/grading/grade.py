@@ -116,7 +116,8 @@ class _Run:
     was, None for the course's own; ``reduced`` the numbers of cells that do harm, and ``dropped``
     of those that do it even so; ``sound`` of those behind which a check came through. ``troubles``
     says of a cell what became of it, and ``told`` has those of which it was said. ``uneasy``: an
-    answer left something in this kernel. ``spent``: seconds for cells.
+    answer left something in this kernel. ``cut_off``: it left the server no room. ``spent``:
+    seconds for cells.
     """
 
     processes: Processes
@@ -135,6 +136,7 @@ class _Run:
     sound: set[int] = field(default_factory=set)
     shown: dict[int, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     uneasy: bool = False
+    cut_off: bool = False
     spent: float = 0.0
     until: float = 0.0
 
@@ -230,7 +232,7 @@ class _Run:
         first: Verdict | None = None
         tried: dict[Cell, str] = {}  # what is left out to be fair, and may be innocent
         cramped = False
-        while True:
+        while not self.cut_off:
             kernel = await self._reach(place)
             uneasy = self.uneasy
             try:
@@ -244,6 +246,7 @@ class _Run:
                     continue
                 break
             if self.lent and self.lent.hoards:
+                self.cut_off = True
                 await self.close()
                 return failed("locks", _HOARDS)
             if self.lent and self.lent.failed and not cramped:
@@ -272,10 +275,10 @@ class _Run:
                 await self.close()
                 if self._reduce(suspects):
                     continue
-                name = changed[0] if changed else "Python's own"
+                names = changed or next(iter(culprits.values()))
                 return failed(
                     "replaced",
-                    f"Your cells put something else in the place of `{name}`. A check runs with"
+                    f"Your cells put something else in the place of `{names[0]}`. A check runs with"
                     " Python's own, so this task was not checked.",
                 )
             self.sound |= {cell.number for cell in self.done}
@@ -283,11 +286,12 @@ class _Run:
             left = {
                 cell: f"{_capital(cell)} left {_listed(words)} behind; beside it the check failed."
                 for cell, words in self._noted("left").items()
+                if _BESIDE & set(words)
             }
             if after := _words(message.get("after")):
                 verdict = _with_change(verdict, after)
                 await self.close()  # for the tasks that follow
-            self.uneasy = bool(_words(message.get("left"))) or uneasy
+            self.uneasy = bool(_BESIDE & set(_words(message.get("left")))) or uneasy
             if verdict.outcome == PASSED:
                 self._tell(tried)
                 return verdict
@@ -301,6 +305,8 @@ class _Run:
                 continue
             first = first or verdict
             break
+        if first is None:
+            return failed("locks", _HOARDS)
         if tried:
             self.reduced -= {cell.number for cell in tried}
             await self.close()
@@ -620,6 +626,8 @@ class _Run:
 
 
 _NO_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
+# What goes on while a check holds the kernel's own loop.
+_BESIDE = {"thread", "process"}
 _REDUCED = "Only what it imports and defines was used."
 _SOMETHING = "something ended the kernel: an exit, a signal, or more memory than it may have."
 _HOARDS = (

@@ -66,28 +66,23 @@ async def grade_one(
     """Grade one submission; a file that cannot be read is a result too."""
     began = time.perf_counter()
     file, digest, learner = handed.file, handed.digest(), cleaned(handed.learner, 200, lines=False)
+    assignment = ""
     try:
         submission = read_submission(handed.path)
-    except Problem as problem:
-        return Graded(
-            file,
-            learner,
-            digest,
-            problem=cleaned(str(problem)),
-            seconds=round(time.perf_counter() - began, 3),
-        )
-    try:
+        assignment = submission.assignment.name
         shown: dict[int, tuple[dict[str, Any], ...]] = {}
         tasks = await grade(processes, facts, submission, place, limits, shown=shown)
-    except Problem as problem:
-        if await asyncio.to_thread(processes.databases.trouble):
+    except Exception as error:
+        if assignment and await asyncio.to_thread(processes.databases.trouble):
             raise
+        # Whatever a notebook can bring about is a line for this notebook.
+        said = str(error) if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
         return Graded(
             file,
             learner,
             digest,
-            submission.assignment.name,
-            problem=cleaned(str(problem)),
+            assignment,
+            problem=cleaned(said),
             seconds=round(time.perf_counter() - began, 3),
         )
     return Graded(

@@ -106,7 +106,8 @@ _INSTALLS = re.compile(
 
 def run_commands_quietly(shell: Any) -> None:
     """Let ``!command`` run without the terminal that IPython would give it: here is none. What
-    installs packages is passed over, for nothing can be installed.
+    installs packages is passed over, for nothing can be installed, and so is ``%reset``: it would
+    take away what the course's own cells have defined.
     """
 
     def system(command: str) -> None:
@@ -123,7 +124,7 @@ def run_commands_quietly(shell: Any) -> None:
             shell.user_ns["_exit_code"] = ended.returncode
 
     shell.system = shell.system_piped = shell.system_raw = system
-    for name in _INSTALLERS:
+    for name in (*_INSTALLERS, "reset"):
         shell.register_magic_function(lambda line: None, "line", name)
 
 

@@ -340,8 +340,8 @@ def _silence() -> None:
 
 
 _STATE = ("_hints_given", "_passed")  # of the checks, and meant to change
-# What the kernel itself puts there again with each cell.
-_ITS_OWN = ("input", "exit", "quit", "display", "get_ipython")
+# What the kernel itself puts there again with each cell, and a check with each run.
+_ITS_OWN = ("input", "exit", "quit", "display", "get_ipython", "showwarning")
 
 _channel: Channel | None = None
 _fingerprint: Fingerprint | None = None

@@ -35,6 +35,7 @@ END_SECONDS = 60.0  # for a submission with many processes on a busy machine
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 MOST_SAID = 64 * 2**20  # bytes that one process may tell us
 MOST_REPORTS = 100  # of one process; a kernel has one for each task, and each place of its check
+MOST_WAITING = 3  # of these that are kept until they are read
 MOST_NOTES = 1_000  # of one process, about cells that left something
 LARGEST_MESSAGE = 2**18  # bytes that a kernel may send in one piece over its own sockets
 MOST_MESSAGES = 100  # of those that wait until we read them
@@ -389,7 +390,7 @@ class LearnerProcess:
                     reports += 1
                     if reports > MOST_REPORTS:
                         break
-                    self._tell(self.reports.put_nowait, message)
+                    self._tell(self._reported, message)
                 elif kind in ("started", "listening", "ready", "broken") and not self._ready.done():
                     self._tell(self._begin, message, descriptors)
                     descriptors = []
@@ -406,7 +407,16 @@ class LearnerProcess:
 
     def _note(self, message: dict[str, Any]) -> None:
         if len(self.notes) < MOST_NOTES:
-            self.notes.append(message)
+            kept: dict[str, Any] = {"cell": message.get("cell")}
+            for what in ("changed", "left"):
+                said = message.get(what)
+                kept[what] = [str(word)[:100] for word in said[:5]] if type(said) is list else []
+            self.notes.append(kept)
+
+    def _reported(self, message: dict[str, Any]) -> None:
+        # More than are asked for come from nothing of ours.
+        if self.reports.qsize() < MOST_WAITING:
+            self.reports.put_nowait(message)
 
     def _begin(self, message: dict[str, Any], descriptors: list[int]) -> None:
         kind = message["op"]
