@@ -258,8 +258,12 @@ def _read(entry: Entry, place: str) -> Handed:
     handed = replace(handed, content=_digest(content))
     try:
         submission = read_submission(entry.path)
-    except Problem as problem:
-        return replace(handed, problem=cleaned(str(problem)))
+    except Exception as error:
+        # What one notebook can bring about is its own line, and ends no other's.
+        name = cleaned(file_name(entry.path.name), 120, lines=False)
+        said = f"{name} cannot be read: {type(error).__name__}: {error}"
+        said = str(error) if isinstance(error, Problem) else said
+        return replace(handed, problem=cleaned(said))
     which = submission.assignment
     low = cleaned(file_name(entry.parts[-1]).casefold(), 120, lines=False)
     return replace(
