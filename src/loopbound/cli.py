@@ -191,6 +191,12 @@ def _parser() -> argparse.ArgumentParser:
         help="points and comments that you set: CSV with learner,task,points,comment",
     )
     grade.add_argument(
+        "--notebooks",
+        type=Path,
+        metavar="DIR",
+        help="also write each notebook as it ran, with its tracebacks and what the checks said",
+    )
+    grade.add_argument(
         "--csv",
         type=Path,
         metavar="FILE",

@@ -43,6 +43,7 @@ def grade_command(
     by_hand: Path | None = None,
     csv: Path | None = None,
     csv_totals: Path | None = None,
+    notebooks: Path | None = None,
 ) -> int:
     """Grade notebooks; print a table, and write what else is wanted.
 
@@ -67,6 +68,10 @@ def grade_command(
             from loopbound.report import check_folder, write_report
 
             check_folder(html)
+        if notebooks:
+            from loopbound.report import check_notebooks, write_notebooks
+
+            check_notebooks(notebooks)
         with Gradebook(gradebook) as book:
             results, stopped = _results(hand_ins, book, jobs or workers(), again)
             results = with_marks(_placed(results, hand_ins, due), given)
@@ -77,6 +82,9 @@ def grade_command(
                 replace_text(csv, by_assignment(results, keep, hand_ins))
             if csv_totals:
                 replace_text(csv_totals, by_learner(results, keep, hand_ins))
+            if notebooks:
+                paths_of = {handed.file: handed.path for handed in hand_ins.notebooks}
+                print(f"\n{write_notebooks(notebooks, results, paths_of, names=names)}")
             if html:
                 shown = with_marks(_with_others(results, book.shown(html), paths), given)
                 page = write_report(

@@ -77,6 +77,7 @@ async def grade(
     place: int = 0,
     limits: Limits | None = None,
     only: Collection[str] | None = None,
+    shown: dict[int, tuple[dict[str, Any], ...]] | None = None,
 ) -> tuple[TaskResult, ...]:
     """Grade a submission.
 
@@ -85,11 +86,13 @@ async def grade(
         facts: of the same processes.
         place: which of the grader's workers this is; no two at the same time.
         only: ids of the tasks to grade; all without it.
+        shown: gets the error of each of the learner's cells, as outputs, by its number.
 
     Raises:
         Problem: nothing could be run at all, and not for a reason that lies in the submission.
     """
     run = _Run(processes, facts, submission, place, limits or Limits())
+    run.shown = {} if shown is None else shown
     wanted = [task for task in submission.assignment.tasks if only is None or task.id in only]
     try:
         return await run.results(wanted)
@@ -131,6 +134,7 @@ class _Run:
     troubles: dict[int, str] = field(default_factory=dict)
     told: set[int] = field(default_factory=set)
     sound: set[int] = field(default_factory=set)
+    shown: dict[int, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     uneasy: bool = False
     cut_off: bool = False
     spent: float = 0.0
@@ -418,6 +422,7 @@ class _Run:
             seconds = self._left(self.limits.cell)
             began = time.perf_counter()
             ran = await self._run(kernel, cell.source, seconds)
+            self.shown.setdefault(number, ran.shown)  # when it ran first, with all that was there
             self.spent += time.perf_counter() - began
             where = f" in line {ran.line}" if ran.line else ""
             below = 0 < ran.line < len(cell.source.rstrip().splitlines())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from loopbound.outcomes import NOT_ATTEMPTED
 
@@ -34,7 +36,8 @@ class Graded:
     ``problem`` is why it could not be graded, else ""; ``notes`` what was put right in reading or
     running it. ``handed_in`` is an ISO time, "" where it is not known; ``order`` sorts what one
     learner handed in to one assignment, ``place`` is its file below what was named, and ``comment``
-    what a person says about the whole.
+    what a person says about the whole. ``shown`` has its cells' errors, as outputs of a notebook,
+    by their numbers; None where it was not run now.
     """
 
     file: str
@@ -50,6 +53,7 @@ class Graded:
     order: str = ""
     place: str = ""
     comment: str = ""
+    shown: Mapping[int, tuple[dict[str, Any], ...]] | None = None
 
     @property
     def begun(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from loopbound.grading.cleaned import cleaned
 from loopbound.grading.grade import Facts, Limits, grade
@@ -69,7 +70,8 @@ async def grade_one(
     try:
         submission = read_submission(handed.path)
         assignment = submission.assignment.name
-        tasks = await grade(processes, facts, submission, place, limits)
+        shown: dict[int, tuple[dict[str, Any], ...]] = {}
+        tasks = await grade(processes, facts, submission, place, limits, shown=shown)
     except Exception as error:
         if assignment and await asyncio.to_thread(processes.databases.trouble):
             raise
@@ -91,4 +93,5 @@ async def grade_one(
         tasks,
         submission.notes,
         seconds=round(time.perf_counter() - began, 3),
+        shown=shown,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from loopbound.course.manifest import Assignment, assignments
@@ -144,8 +144,8 @@ def as_json(
     people, chosen = _People(results, hand_ins), counted(results, keep)
     submissions = []
     for graded in results:
-        row = asdict(graded)
-        del row["order"], row["place"]
+        row = asdict(replace(graded, shown=None))
+        del row["order"], row["place"], row["shown"]
         row["file"] = graded.place or graded.file.replace("\\", "/").rpartition("/")[2]
         row["tasks"] = {task.pop("task"): task for task in row["tasks"]}
         row["counts"] = any(each.graded is graded for each in chosen.values())

@@ -27,6 +27,7 @@ from jupyter_client.provisioning import KernelProvisionerBase
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
+from loopbound.grading.cleaned import cleaned
 from loopbound.grading.isolation.databases import SubmissionDatabases
 from loopbound.grading.isolation.processes import KILL, Ended, LearnerProcess, Processes
 from loopbound.problem import Problem
@@ -34,6 +35,7 @@ from loopbound.problem import Problem
 __all__ = ["Kernel", "Ran"]
 
 HANDSHAKE = 0.02  # seconds between two greetings, until the kernel's broadcasts arrive
+MOST_SHOWN = 20_000  # characters that are kept of a traceback
 GRACE = 2.0  # seconds that a cell has to end in when it is interrupted
 
 _silent = logging.getLogger("loopbound.grading")
@@ -44,12 +46,14 @@ _silent.propagate = False
 @dataclass(frozen=True)
 class Ran:
     """How a cell ended: ``error`` is "" or the error's name and first line, ``line`` the line of
-    the cell that raised, 0 where unknown; ``stopped`` says that its time was up.
+    the cell that raised, 0 where unknown; ``stopped`` says that its time was up, and ``shown``
+    is the error as an output of a notebook. What a cell prints does not leave the kernel.
     """
 
     error: str = ""
     line: int = 0
     stopped: bool = False
+    shown: tuple[dict[str, Any], ...] = ()
 
 
 class Provisioner(KernelProvisionerBase):
@@ -136,7 +140,7 @@ class _Client(NotebookClient):
         if msg["msg_type"] == "status":
             return super().process_message(msg, cell, cell_index)
         if msg["msg_type"] == "error" and self.error is None:
-            self.error = _error(msg["content"])
+            self.error = replace(_error(msg["content"]), shown=(_output(msg["content"]),))
         return None
 
 
@@ -244,6 +248,20 @@ class Kernel:
             self._client.stop_channels()
         self._manager.cleanup_connection_file()
         await self.child.close()
+
+
+def _output(content: Any) -> dict[str, Any]:
+    """An error as an output of a notebook, bounded. It comes from a process that ran the learner's
+    code, so it need not have any form.
+    """
+    rows = content.get("traceback")
+    text = "\n".join(str(row)[:MOST_SHOWN] for row in rows[:60]) if isinstance(rows, list) else ""
+    return {
+        "output_type": "error",
+        "ename": cleaned(content.get("ename"), 100, lines=False),
+        "evalue": cleaned(content.get("evalue"), _LONGEST, lines=False),
+        "traceback": cleaned(text, MOST_SHOWN).split("\n"),
+    }
 
 
 # As ipykernel names a cell's file.
