@@ -143,7 +143,7 @@ def run(project: dict[str, str], cure: str) -> SuiteRun:
         project,
         overlay=None if cure == AS_FOUND else BACKEND / "fixes" / cure,
         limit=600,
-        python=sys.executable,  # started, not forked from a process that has imported everything
+        fresh=True,  # started, not forked from a process that has imported everything
     )
 
 

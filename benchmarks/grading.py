@@ -528,8 +528,8 @@ from loopbound.grading.run import grade_all
 
 processes = Processes(warm=False)
 try:
-    with Gradebook(Path(sys.argv[2])) as book:
-        grade_all(found([Path(sys.argv[1])]), int(sys.argv[3]), book.store, processes)
+    with Gradebook(Path(sys.argv[2])) as book, found([Path(sys.argv[1])]) as hand_ins:
+        grade_all(hand_ins.notebooks, int(sys.argv[3]), book.store, processes)
 finally:
     processes.close()
 """

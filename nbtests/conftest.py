@@ -33,6 +33,7 @@ KINDS = {
         "suite/fixes",
         "checks/capstone",
         "suite/versions",
+        "faults/cases",
         "commands/incident",
         "suite/pool_model",
         "suite/hang",

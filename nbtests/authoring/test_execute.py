@@ -5,6 +5,7 @@ Real kernels throughout.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -277,7 +278,7 @@ def test_ctrl_c_ends_the_kernel(tmp_path: Path) -> None:
         [*LOOPBOUND, "run", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     started = tmp_path / "started"
-    until = time.monotonic() + 300
+    until = time.monotonic() + LONG
     while not (started.exists() and started.read_text()) and time.monotonic() < until:
         time.sleep(0.05)
     kernel = int(started.read_text())
@@ -290,8 +291,9 @@ def test_ctrl_c_ends_the_kernel(tmp_path: Path) -> None:
 
 def _kernels() -> list[Any]:
     """Kernels among this process's descendants."""
-    return [
-        child
-        for child in psutil.Process(os.getpid()).children(recursive=True)
-        if "ipykernel_launcher" in " ".join(child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process(os.getpid()).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended, and waits to be asked how
+            if "ipykernel_launcher" in " ".join(child.cmdline()):
+                found.append(child)
+    return found

@@ -71,7 +71,10 @@ def test_a_drafted_task_fails_where_its_author_has_to_write(clone: Path) -> None
         "test_a_wrong_answer_gets_its_diagnosis",
         "test_the_solution_passes",
     ], done.stdout + done.stderr
-    assert "not judged yet" in done.stdout
+    assert (
+        f"answer_{identity.replace('.', '_')}()` returned 'the value that is right'." in done.stdout
+    )
+    assert "NameError" not in done.stdout
 
 
 @pytest.mark.parametrize(

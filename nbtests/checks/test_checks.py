@@ -69,6 +69,19 @@ def test_who_swallows_every_exception_is_ended_all_the_same() -> None:
     assert data["steps"][0]["outcome"] == DID_NOT_END
 
 
+@pytest.mark.parametrize("waits", ["await asyncio.Event().wait()", "while True: pass"])
+def test_a_plain_answer_that_waits_for_a_step_on_a_loop_is_ended_with_it(waits: str) -> None:
+    names = names_of(f"async def endless():\n {waits}\ndef answer(A): A.run(endless())")
+    before = threading.active_count()
+    with Watch(names, 0.4) as watch:
+        loop = watch.loop("A")
+        watch.plain_step("answer(A)", lambda: names["answer"](loop))
+        assert not loop.left_running
+    (step,) = watch.data()["steps"]
+    assert step["outcome"] == DID_NOT_END and not step["stuck"]
+    assert loops.open_loops() == [] and threading.active_count() == before
+
+
 def test_what_cannot_be_stopped_is_said_so_and_the_check_ends() -> None:
     # No exception reaches a thread that waits in C, and this one waits until the check has ended.
     try:

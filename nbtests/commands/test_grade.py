@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import psutil
 import psycopg
 import pytest
@@ -79,7 +80,8 @@ def test_what_cannot_be_read_has_its_line_and_the_others_their_points(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hand_in(tmp_path / "team", "mina")
-    hand_in(tmp_path / "team", "mina", file="again.ipynb")
+    tried = "[1, 2, 3][7]"
+    hand_in(tmp_path / "team", "mina", tried, file="again.ipynb")
     (tmp_path / "team" / "tala").mkdir()
     (tmp_path / "team" / "tala" / "other.ipynb").write_text(
         '{"cells": [{"cell_type": "code", "source": "x = 1", "metadata": {}}]}', encoding="utf-8"
@@ -87,7 +89,7 @@ def test_what_cannot_be_read_has_its_line_and_the_others_their_points(
     strange = tmp_path / "team" / "an\x1b[31m\nother ✿"
     strange.mkdir()
     (strange / "x\ny.ipynb").write_text("[]", encoding="utf-8")
-    assert grade("team", "--json", "grades.json") == 1
+    assert grade("team", "--json", "grades.json", "--notebooks", "ran") == 1
     said = capsys.readouterr().out
     assert (
         "tala, other.ipynb: no exercise of this course is in other.ipynb." in said
@@ -101,8 +103,31 @@ def test_what_cannot_be_read_has_its_line_and_the_others_their_points(
         (FULL, False),
         (FULL, False),
     ]
-    assert grade("team/mina") == 0
-    assert "2 of 2 were graded before" in capsys.readouterr().err
+    # The notebooks as they ran: the traceback of what raised, and what each check said.
+    ran = [
+        nbformat.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        for path in sorted((tmp_path / "ran").iterdir())
+    ]
+    assert len(ran) == 2
+    cells = [cell for cell in ran[0].cells if cell.source == tried] or [
+        cell for cell in ran[1].cells if cell.source == tried
+    ]
+    (error,) = cells[0].outputs
+    assert error.ename == "IndexError"
+    assert any("[1, 2, 3][7]" in line for line in error.traceback), "where it raised"
+    for notebook in ran:
+        for number, cell in enumerate(notebook.cells):
+            cell.setdefault("id", str(number))  # as the exercise has it, but for a cell of ours
+        nbformat.validate(notebook)
+        said = "".join(str(cell.get("outputs", "")) for cell in notebook.cells)
+        assert "✓ 01.1 passed, 2 of 2" in said and "· 01.3 not attempted" in said
+    assert grade("team/mina", "--notebooks", "ran") == 0
+    told = capsys.readouterr()
+    assert "2 of 2 were graded before" in told.err
+    assert "2 had been graded before and did not run" in told.out
+    (tmp_path / "ran" / "learner-mina-01-what-a-loop-is.ipynb").write_text("mine")
+    assert grade("team/mina", "--again", "--notebooks", "ran") == 1
+    assert "was not written by this command, and is not replaced" in capsys.readouterr().err
 
 
 def test_a_gradebook_that_cannot_be_one(

@@ -1,4 +1,4 @@
-"""`loopbound explain`: the same answer in whatever form a text comes, and none where there is none."""
+"""`loopbound explain`: the same answer in every form in which a text comes, and none where there is none."""
 
 from __future__ import annotations
 
@@ -143,6 +143,7 @@ def test_a_cut_off_message_is_still_known() -> None:
         ("", "There is no text"),
         (" \n\t\n", "There is no text"),
         (bytes(range(256)) * 200, "not text"),
+        (b'File "' * 300_000, "not known"),
         ("all is well", "not known"),
         ("Traceback (most recent call last):\nValueError: three", "ValueError: three"),
         ("the event loop is open, and everything is attached", "not known"),
@@ -172,6 +173,121 @@ def test_a_message_that_does_not_decide_gets_a_question(text: str, kinds: set[st
     answer = explain(text)
     assert set(answer.kinds) == kinds and not answer.sure
     assert answer.lines[1].startswith("decide:")
+
+
+def tried(*frames: str, last: str) -> str:
+    """A traceback with these frames, given as "path:function"."""
+    pairs = [frame.rpartition(":") for frame in frames]
+    lines = [f'  File "{path}", line 7, in {function}\n' for path, _, function in pairs]
+    return "Traceback (most recent call last):\n" + "".join(lines) + last
+
+
+LIBRARY = "/srv/.venv/lib/python3.12/site-packages/"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "sure"),
+    [
+        # The same message, too late: in a finalizer, or in a task that closes a client.
+        (
+            "Exception ignored in: <function Connection.__del__ at 0x1>\n"
+            + tried(
+                LIBRARY + "redis/asyncio/connection.py:__del__",
+                last="RuntimeError: Event loop is closed",
+            ),
+            "left-open",
+            True,
+        ),
+        (
+            "Task exception was never retrieved\nfuture: <Task finished coro=<AsyncClient.aclose() done>>\n"
+            + tried(LIBRARY + "httpx/_client.py:aclose", last="RuntimeError: Event loop is closed"),
+            "left-open",
+            False,
+        ),
+        # Of a client that runs the application under test, and the driver in it, the driver speaks.
+        (
+            tried(
+                LIBRARY + "httpx/_client.py:send",
+                LIBRARY + "redis/asyncio/client.py:execute",
+                last="RuntimeError: Event loop is closed",
+            ),
+            "redis-client",
+            True,
+        ),
+        # A library that the catalogue does not know is named all the same.
+        (
+            tried(
+                LIBRARY + "celery/app/trace.py:run",
+                LIBRARY + "coolmq/client.py:send",
+                last="RuntimeError: Task <Task pending> got Future <Future pending> attached to a different loop",
+            ),
+            "any-client",
+            True,
+        ),
+        (
+            tried(
+                LIBRARY + "coolmq/client.py:send",
+                last="RuntimeError: unable to perform operation on <TCPTransport closed=True reading=False 0x7>; the handler is closed",
+            ),
+            "any-client",
+            False,
+        ),
+        # Who makes the loops is seen by the frames around.
+        (
+            tried(
+                LIBRARY + "celery/app/trace.py:trace_task",
+                LIBRARY + "sqlalchemy/dialects/postgresql/asyncpg.py:_start_transaction",
+                last="RuntimeError: Task <Task pending> got Future <Future pending cb=[BaseProtocol._on_waiter_completed()]> attached to a different loop",
+            ),
+            "engine-in-a-row",
+            True,
+        ),
+        (
+            tried(
+                "/usr/lib/python3.12/multiprocessing/process.py:run",
+                LIBRARY + "sqlalchemy/dialects/postgresql/asyncpg.py:_start_transaction",
+                last="RuntimeError: Task <Task pending> got Future <Future pending cb=[BaseProtocol._on_waiter_completed()]> attached to a different loop",
+            ),
+            "fork",
+            False,
+        ),
+        (
+            tried(
+                LIBRARY + "uvicorn/server.py:serve",
+                LIBRARY + "sqlalchemy/dialects/postgresql/asyncpg.py:_start_transaction",
+                last="RuntimeError: Task <Task pending> got Future <Future pending cb=[BaseProtocol._on_waiter_completed()]> attached to a different loop",
+            ),
+            "startup-loop",
+            False,
+        ),
+        (
+            "Cell In[5], line 1\n----> 1 asyncio.run(main())\n\nRuntimeError: asyncio.run() cannot be called from a running event loop",
+            "loop-already-runs",
+            True,
+        ),
+        (
+            tried(
+                LIBRARY + "psycopg_pool/pool_async.py:getconn",
+                last="psycopg_pool.PoolTimeout: couldn't get a connection after 30.00 sec",
+            ),
+            "psycopg-pool",
+            False,
+        ),
+    ],
+)
+def test_frames_decide_what_a_message_leaves_open(text: str, kind: str, sure: bool) -> None:
+    answer = explain(text)
+    assert (answer.kinds[0], answer.sure) == (kind, sure), str(answer)
+
+
+def test_a_library_that_is_not_known_is_named() -> None:
+    text = tried(
+        "/srv/jobs.py:main",
+        LIBRARY + "coolmq/client.py:send",
+        last="RuntimeError: Event loop is closed",
+    )
+    assert "maker:   coolmq, by its frames" in str(explain(text))
+    assert "yours:   /srv/jobs.py:7, in main" in str(explain(text))
 
 
 def test_another_fault_is_called_one() -> None:
@@ -222,6 +338,11 @@ def test_a_hundred_megabytes_are_searched_in_bounded_memory(line: bytes) -> None
     assert "MB were only searched" in str(answer)
 
 
+def test_a_text_of_nothing_but_messages_is_read_once() -> None:
+    """The time for each message does not grow with their number; else this takes minutes."""
+    assert explain(b"got Future < Event loop is closed " * 100_000).kinds[0] == "engine-in-a-row"
+
+
 # -- the command -----------------------------------------------------------------------------------
 
 
@@ -249,7 +370,7 @@ def test_what_cannot_be_read_or_asked_is_a_problem(tmp_path: Path) -> None:
         explain_command(tmp_path / "missing", None)
     file = tmp_path / "said.txt"
     file.write_text(REDIS)
-    for python in (str(tmp_path / "python"), sys.executable + "-of-nobody"):
+    for python in (str(tmp_path / "python"), sys.executable + "-that-is-not-there"):
         with pytest.raises(Problem, match="does not answer as a Python"):
             explain_command(file, python)
 
@@ -277,7 +398,15 @@ def test_it_imports_the_standard_library_only(repository: Path) -> None:
 
 
 def test_every_word_of_a_sign_is_a_fact_that_can_be_seen() -> None:
-    known = {*MESSAGES, *SITUATIONS, "by-any", "other-client", "first-test", "later-test"}
+    known = {
+        *MESSAGES,
+        *SITUATIONS,
+        "by-any",
+        "other-client",
+        "first-test",
+        "later-test",
+        "program",
+    }
     known |= {f"text:{name}" for name in MESSAGES} | {f"by:{name}" for name in LIBRARIES}
     known |= {f"header:scopes-{word}" for word in ("unset", "equal", "differ")}
     for kind in KINDS:

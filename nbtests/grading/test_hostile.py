@@ -260,11 +260,7 @@ def test_it_earns_what_is_right_and_gets_its_line(
         assert earned == {
             task: earned[task] if points == ANY else points for task, points in wanted.items()
         }, [(task.task, task.points, task.says) for task in graded.tasks]
-        lines = [
-            f"{task.outcome} {task.diagnosis} {task.says}"
-            for task in graded.tasks
-            if task.points == 0
-        ]
+        lines = [f"{task.outcome} {task.diagnosis} {task.says}" for task in graded.tasks]
         said = "\n".join([*lines, *graded.notes])
     if isolation not in case.earns_in:
         assert [words for words in case.says if words not in said] == [], said

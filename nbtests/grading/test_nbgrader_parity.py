@@ -191,6 +191,17 @@ def _ends_the_kernel(notebook: Notebook) -> None:
     _cell(notebook, "answer-01-3")["source"] = "import os\nos._exit(0)"
 
 
+def _behind_its_check(notebook: Notebook) -> None:
+    mine, cells = _cell(notebook, "answer-01-2"), notebook["cells"]
+    place = cells.index(_cell(notebook, "check-01-2")) + 1
+    cells.insert(place, {**json.loads(json.dumps(mine)), "id": "mine", "metadata": {}})
+    mine["source"] = "def all_reports(users, fetch):\n    raise NotImplementedError()"
+
+
+def _a_trial_ends_the_kernel(notebook: Notebook) -> None:
+    _cell(notebook, "answer-01-3")["source"] += "\n\nimport os\nos._exit(0)"
+
+
 def _cell(notebook: Notebook, grade_id: str) -> dict[str, Any]:
     return next(cell for cell in notebook["cells"] if nbgrader_of(cell).get("grade_id") == grade_id)
 
@@ -205,6 +216,12 @@ OTHERWISE: dict[str, tuple[Callable[[Notebook], None], dict[str, float], str]] =
         _ends_the_kernel,
         RIGHT | {"01.3": 0.0},
         "the tasks beside it are run in a new kernel",
+    ),
+    "behind-its-check": (_behind_its_check, RIGHT, "an answer counts wherever it stands"),
+    "a-trial-ends-the-kernel": (
+        _a_trial_ends_the_kernel,
+        RIGHT,
+        "what stands beside an answer costs no points",
     ),
     "a-check-twice": (_copy_of_a_check, RIGHT, "a copied cell stops no batch"),
 }

@@ -16,7 +16,7 @@ import pytest
 FLOORS = (
     ("problem", "files", "machine", "outcomes", "paths", "terminal"),  # the ground
     ("faults",),  # the catalogue: without anything of the course
-    ("guard",),  # tools for the reader's own suite: from the catalogue alone
+    ("guard", "scan"),  # tools for the reader's own suite: from the catalogue alone
     ("loops", "database"),  # the laboratory
     ("recorder",),
     ("suite",),

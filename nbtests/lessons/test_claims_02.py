@@ -4,10 +4,13 @@ where there is one.
 
 import asyncio
 import inspect
+import selectors
 import shutil
 import socket
 import subprocess
 import sys
+import threading
+import traceback
 from pathlib import Path
 
 import pytest
@@ -112,6 +115,114 @@ def test_a_coroutine_binds_to_no_loop(loops):
     coroutine = A.run(call(lambda: asyncio.sleep(0, result="report")))
     A.close()
     assert B.run(coroutine) == "report"
+
+
+# -- what the lesson says beside the claims --------------------------------------------------------
+
+
+class Watched(selectors.DefaultSelector):
+    """A loop's selector that says when the loop lies down to sleep without an alarm."""
+
+    def __init__(self):
+        super().__init__()
+        self.asleep = threading.Event()
+
+    def select(self, timeout=None):
+        if timeout is None:
+            self.asleep.set()
+        return super().select(timeout)
+
+
+def test_a_lock_that_an_awake_loop_gives_back_wakes_nobody_on_another():
+    lock, watched, got_it = asyncio.Lock(), Watched(), threading.Event()
+
+    async def wait_for_it():
+        async with lock:
+            got_it.set()
+
+    async def give_back():
+        lock.release()
+
+    B = asyncio.SelectorEventLoop(watched)
+    waiting = threading.Thread(target=lambda: B.run_until_complete(wait_for_it()))
+    with NamedLoop("A") as A:
+        A.run(lock.acquire())  # it is free, so A binds nothing
+        waiting.start()
+        assert watched.asleep.wait(LONG)
+        A.run(give_back())
+        # No error on either side: the lock is free, and B sleeps until another thing wakes it.
+        assert not lock.locked()
+        assert not got_it.wait(0.5)
+        B.call_soon_threadsafe(int)
+        assert got_it.wait(LONG)
+        waiting.join()
+    B.close()
+
+
+async def pages():
+    yield 1
+    yield 2
+
+
+async def pages_of_a_group():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(0.05))
+        yield 1
+    yield 2
+
+
+async def begun(generator):
+    await anext(generator)
+    return generator
+
+
+def test_a_generator_binds_where_it_holds_a_task_group_open(loops):
+    A, B = loops
+    assert A.run(wait(A.run(begun(pages_of_a_group())).__anext__())) == 2
+    assert B.run(wait(A.run(begun(pages())).__anext__())) == 2
+    grouped = A.run(begun(pages_of_a_group()))
+    with pytest.raises(RuntimeError, match=ATTACHED):
+        B.run(wait(anext(grouped)))
+
+
+def test_a_future_shows_its_maker_by_a_callback_or_a_coroutine_or_not_at_all(loops):
+    A, B = loops
+
+    def met(crossing):
+        with pytest.raises(RuntimeError, match=r"^Task .*> got .* attached") as caught:
+            B.run(wait(crossing))
+        future = (
+            str(caught.value).partition("> got ")[2].removesuffix(" attached to a different loop")
+        )
+        return future, traceback.extract_tb(caught.value.__traceback__)[-1].name
+
+    def library(_): ...
+
+    async def with_a_callback():
+        future = asyncio.Future()
+        future.add_done_callback(library)
+        return future
+
+    async def as_a_task():
+        return asyncio.create_task(asyncio.sleep(LONG), name="fetch")
+
+    near, far = socket.socketpair()
+
+    async def connect():
+        return await asyncio.open_connection(sock=near)
+
+    async def hang_up():
+        writer.close()
+        await writer.wait_closed()
+
+    future, _ = met(A.run(with_a_callback()))
+    assert future.startswith("Future <Future pending cb=[") and "library() at" in future
+    future, _ = met(A.run(as_a_task()))
+    assert future.startswith("Future <Task pending name='fetch' coro=<sleep() running at ")
+    with far:
+        reader, writer = A.run(connect())
+        assert met(reader.readline()) == ("Future <Future pending>", "_wait_for_data")
+        A.run(hang_up())
 
 
 @claim(

@@ -2,12 +2,16 @@
 
 import asyncio
 import inspect
+import threading
 import time
 import traceback
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import asyncpg
+import httpx
+import psycopg
 import pytest
 from claims import claim
 
@@ -83,6 +87,55 @@ def test_event_loop_is_closed_comes_from_cleaning_up_after_a_dead_loop():
         del connection  # collected while the recorder still listens
 
 
+def test_a_call_that_needs_a_timer_of_a_dead_loop_meets_event_loop_is_closed_first():
+    with connection_of_a() as (_, A, B, connection):
+        assert A.run(ask(connection)) == 1
+        A.close()
+        with pytest.raises(RuntimeError, match="^Event loop is closed$") as caught:
+            B.run(connection.fetchval("select 1", timeout=60))
+        frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+        assert frames[-3:] == ["call_later", "call_at", "_check_closed"]
+        with pytest.raises(asyncpg.InterfaceError, match="another operation is in progress"):
+            B.run(ask(connection))
+        caught = None
+        del connection  # collected while the recorder still listens
+
+
+class _Page(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # so that the client may keep its connection
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"42")
+
+    def log_message(self, *_): ...
+
+
+def test_event_loop_is_closed_is_all_that_a_pooled_httpx_client_says():
+    async def page(client):
+        return (await client.get(f"http://127.0.0.1:{server.server_port}/")).text
+
+    said = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server, Recorder():
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        client = httpx.AsyncClient()
+        for name in "ABCD":
+            with NamedLoop(name) as loop:
+                try:
+                    said.append(loop.run(page(client)))
+                except RuntimeError as error:
+                    said.append(str(error))
+                if name == "D":
+                    loop.run(client.aclose())
+        server.shutdown()
+        serving.join()
+        del client  # collected while the recorder still listens
+    assert said == ["42", "Event loop is closed"] * 2
+
+
 @claim(
     "B11",
     verdict="holds",
@@ -150,3 +203,27 @@ def test_asyncio_compares_the_loops_and_asyncpg_does_not():
         future = A.run(make())
         with pytest.raises(RuntimeError, match="attached to a different loop"):
             B.run(wait_for(future))
+
+
+def test_a_psycopg_connection_crosses_until_its_lock_has_had_a_waiter():
+    async def one(connection):
+        return (await (await connection.execute("select 42")).fetchone())[0]
+
+    async def two(connection):
+        return await asyncio.gather(one(connection), one(connection), return_exceptions=True)
+
+    async def connect(dsn):
+        return await psycopg.AsyncConnection.connect(dsn)
+
+    # On Windows psycopg runs on no other kind of loop.
+    kind = asyncio.SelectorEventLoop
+    with scratch_database("claim") as db, NamedLoop("A", kind) as A, NamedLoop("B", kind) as B:
+        connection = A.run(connect(db.url.replace("+asyncpg", "")))
+        assert B.run(one(connection)) == 42
+        assert A.run(two(connection)) == [42, 42]
+        assert B.run(one(connection)) == 42
+        first, second = B.run(two(connection))
+        assert first == 42
+        assert isinstance(second, RuntimeError)
+        assert str(second).endswith("is bound to a different event loop")
+        A.run(connection.close())

@@ -1,6 +1,7 @@
 """What lesson 04 says about the incident documents' claims, executed through SQLAlchemy's pools."""
 
 import asyncio
+import contextlib
 import gc
 
 import asyncpg
@@ -56,6 +57,28 @@ SPOILED = ["ok", "different loop"] + ["operation in progress"] * 5
 )
 def test_pool_sequences_over_seven_loops(db, options, expected):
     assert through_loops(create_async_engine(db.url, **options)) == expected
+
+
+async def two_tasks(engine):
+    async with engine.connect() as connection:
+        await connection.scalar(text("select 1"))
+        await asyncio.gather(connection.scalar(text("select 2")), connection.commit())
+
+
+@pytest.mark.parametrize(
+    ("names", "use", "refused"),
+    [("ABC", ask, ("A", "C")), ("A", two_tasks, ("A", "A"))],
+    ids=["crossing", "race"],
+)
+def test_the_connections_loop_tells_a_race_from_a_crossing(db, names, use, refused):
+    engine = create_async_engine(db.url)
+    with Recorder(engine) as log:
+        for name in names:
+            with NamedLoop(name) as loop, contextlib.suppress(Exception):
+                loop.run(use(engine))
+        engine.sync_engine.dispose(close=False)
+    in_progress = [e for e in log.events if e.symptom == "operation in progress"]
+    assert [(event.born_on, event.loop) for event in in_progress] == [refused]
 
 
 def test_under_pre_ping_every_second_loop_fails_for_any_number_of_loops(db):

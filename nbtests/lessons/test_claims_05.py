@@ -72,6 +72,38 @@ def test_each_of_the_five_passes_alone():
     assert set(run.passed) == FIVE
 
 
+def test_failing_in_the_suite_alone_is_a_sign_and_no_signature():
+    on_another_loop = """
+        import pytest_asyncio
+        from app.db.session import engine
+
+        @pytest_asyncio.fixture(scope="session", loop_scope="session")
+        async def wide():
+            async with engine.connect(): pass
+
+        async def test_meets_the_fixtures_connection(wide):
+            async with engine.connect(): pass
+    """
+    left_over = """
+        rows = []
+        def test_leaves_a_row():
+            rows.append(1)
+        def test_expects_none():
+            assert rows == []
+    """
+    overlay = {"tests/test_loop.py": on_another_loop, "tests/test_rows.py": left_over}
+    alone = incident(
+        overlay=overlay, order="alone", tests=["tests/test_loop.py", "tests/test_rows.py"]
+    )
+    # This fault, and it fails alone.
+    assert alone.failed == {
+        "tests/test_loop.py::test_meets_the_fixtures_connection": "different loop"
+    }
+    # Another fault, with the sign of this one.
+    together = incident(overlay=overlay, tests=["tests/test_rows.py"])
+    assert together.failed == {"tests/test_rows.py::test_expects_none": "AssertionError"}
+
+
 @claim(
     "B07",
     verdict="holds with a correction",

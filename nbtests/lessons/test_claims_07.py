@@ -1,11 +1,17 @@
 """What lesson 07 says about dispose, and about the incident documents' first recipe, executed."""
 
+import asyncio
 import gc
+import os
+import subprocess
+import sys
+import threading
 import time
 
 import psutil
 import pytest
 from claims import claim
+from patience import LONG
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -62,6 +68,9 @@ WAYS = {
     # name: (dispose, words in the pool's log, at once, after a collection, after A was closed)
     "own loop": (lambda A, B, engine: A.run(engine.dispose()), None, (0, 0), (0, 0), (0, 0)),
     "other loop": (lambda A, B, engine: B.run(engine.dispose()), "different loop", (0, 2), (0, 2), (0, 0)),
+    "other loop, then the owner": (
+        lambda A, B, engine: (B.run(engine.dispose()), A.run(asyncio.sleep(0))), "different loop", (0, 0), (0, 0), (0, 0),
+    ),
     "owner closed": (
         lambda A, B, engine: (A.close(), B.run(engine.dispose())), "Event loop is closed", (0, 2), (0, 0), (0, 0),
     ),
@@ -94,6 +103,84 @@ def test_every_way_swaps_the_pool_and_only_the_owner_closes_its_connections(db, 
     logged = [event.text for event in log.events if event.kind == "logged"]
     assert seen == expected
     assert len(logged) == (2 if words else 0) and all(words in line for line in logged)
+
+
+def test_beside_an_owner_that_is_awake_no_socket_stays(db):
+    sides, done = Sides(db), threading.Event()
+
+    async def stay_awake():
+        while not done.is_set():
+            await asyncio.sleep(0.01)
+
+    engine = create_async_engine(db.url)
+    with Recorder(engine), NamedLoop("A") as A, NamedLoop("B") as B:
+        A.run(hold_two(engine))
+        awake = threading.Thread(target=lambda: A.run(stay_awake()))
+        awake.start()
+        B.run(engine.dispose())
+        done.set()
+        awake.join()
+        assert sides.look() == (0, 0)
+
+
+FORKED = """
+import asyncio, logging, os, sys, time
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+url, close = sys.argv[1], sys.argv[2] == "close=True"
+logging.disable()  # the pool logs what it cannot close
+engine = create_async_engine(url)
+
+async def session(seconds):
+    async with asyncio.timeout(seconds), engine.connect() as connection:
+        return await connection.scalar(text("select pg_backend_pid()"))
+
+async def in_the_child():
+    await engine.dispose(close=close)
+    return await session(60)
+
+def of_the_parent():
+    with psycopg.connect(url.replace("+asyncpg", "")) as connection:
+        return connection.execute("select count(*) from pg_stat_activity where pid = %s", [first]).fetchone()[0]
+
+parent = asyncio.Runner()
+first = parent.run(session(60))
+child = os.fork()
+if not child:
+    os._exit(asyncio.run(in_the_child()) == first)  # 0: it connected afresh
+assert os.waitpid(child, 0)[1] == 0
+if close:
+    while of_the_parent():
+        time.sleep(0.05)
+    try:
+        parent.run(session(1))
+    except Exception:
+        print("the session has gone, and the parent fails", flush=True)
+else:
+    print("the same session" if parent.run(session(60)) == first else "another session", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("close=True", "the session has gone, and the parent fails"),
+        ("close=False", "the same session"),
+    ],
+)
+def test_a_plain_dispose_in_a_forked_child_ends_its_parents_session(way, said):
+    with scratch_database("claim") as db:
+        ended = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", FORKED, db.url, way],
+            capture_output=True,
+            text=True,
+            timeout=LONG,
+        )
+    assert (ended.stdout.strip(), ended.returncode) == (said, 0), ended.stderr
 
 
 def test_without_a_dispose_the_next_loop_fails(db):

@@ -323,6 +323,65 @@ def test_every_expected_diagnosis_has_words(repository: Path, whole_course: None
     }
 
 
+def test_the_page_begins_with_who_has_not_started_is_stuck_or_made_which_mistake(
+    tmp_path: Path,
+) -> None:
+    results = [
+        *(
+            with_task(handed_in(name, ONE, "✗✓✓✓"), result("01.1", WRONG, "Two.", "two lines"))
+            for name in ("mina", "joel")
+        ),
+        handed_in("mina", FOUR, "····"),
+        handed_in("noor", ONE, "✓!··"),
+        # Whole clones: nothing was begun in them, so nothing has failed.
+        *(handed_in("lea", name, "····") for name in (ONE, FOUR)),
+        unreadable("aiko", "/srv/in/aiko/night.ipynb", "night.ipynb is empty."),
+    ]
+    write_report(tmp_path / "named", results, names=True, missing=["Max Idle"])
+    page = read(tmp_path / "named" / "index.html")
+    assert page.all("dt") == ["Not started", "Stuck", "Common mistakes", "Could not be read"]
+    first, second = task("01.1").title, task("01.2").title
+    assert [" ".join(text.split()) for text in page.all("dd")] == [
+        "1 handed in nothing: Max Idle. 1 handed in exercises as they were given out: lea.",
+        f"01.1 {first}, 2: joel, mina 01.2 {second}, 1: noor",
+        f"2 × two lines in 01.1 {first}",
+        "aiko",
+    ]
+    # An assignment that not one learner has begun has no column, and no part in the shares.
+    assert page.all("th", scope="colgroup") == ["01 · Turns on a loop"] and shares(page) == [
+        33,
+        67,
+        67,
+        67,
+    ]
+    assert any(
+        "not begun by any learner: 04 · Engines and passing loops" in text for text in page.all("p")
+    )
+    assert page.all("td", class_="absent") == ["–nothing handed in"] * 4 + ["–not begun"] * 4
+    assert [text for text in page.all("td", class_="points") if " of " in text][:3] == [
+        "7 of 9",
+        "7 of 9",
+        "2 of 9",
+    ]
+    lea = read(tmp_path / "named" / "learner-lea.html")
+    assert lea.all("article") == [] and any("as they were given out" in p for p in lea.all("p"))
+    write_report(tmp_path / "unnamed", results, names=False, missing=["Max Idle"])
+    unnamed = (tmp_path / "unnamed" / "index.html").read_text(encoding="utf-8")
+    assert "1 handed in nothing. 1 handed in" in unnamed and "Idle" not in unnamed
+
+
+def test_the_latest_counts_where_that_is_the_rule(tmp_path: Path) -> None:
+    results = [
+        handed_in("mina", ONE, "✓✓✓✓", "/srv/in/mina/b.ipynb", order="2026-11-01 00000"),
+        handed_in("mina", ONE, "✓✓··", "/srv/in/mina/a.ipynb", order="2026-11-02 00001", late=True),
+    ]
+    index = read(write_report(tmp_path, results, names=True, keep="latest"))
+    assert [text for text in index.all("td", class_="points") if " of " in text] == ["5 of 9"]
+    page = read(tmp_path / "learner-mina.html")
+    remark = "Another notebook, b.ipynb, earned 9 of 9; the latest one counts."
+    assert remark in page.all("li") and "late" in page.all("span", class_="quiet")
+
+
 def test_what_could_not_be_read_is_listed_with_its_reason(tmp_path: Path) -> None:
     page = read(write_report(tmp_path, a_cohort(), names=True))
     assert page.all("tr")[-1].split() == ["aikonight.ipynbnight.ipynb", "is", "empty."]

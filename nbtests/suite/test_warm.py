@@ -104,9 +104,7 @@ def said(run: SuiteRun, word: str) -> str:
 
 def test_a_test_sees_what_it_would_see_in_a_process_started_for_it() -> None:
     common = {"project": PROJECT, "options": ["-s"]}
-    forked, again, started = run_suites(
-        [common, common, common | {"python": sys.executable}], at_once=1
-    )
+    forked, again, started = run_suites([common, common, common | {"fresh": True}], at_once=1)
     for run in (forked, again, started):
         assert len(run.passed) == len(run.tests) == 6, run.output
     assert json.loads(said(forked, "seen")) == json.loads(said(started, "seen"))
@@ -115,7 +113,7 @@ def test_a_test_sees_what_it_would_see_in_a_process_started_for_it() -> None:
 
 def test_the_incident_gives_the_same_with_all_its_warnings() -> None:
     common = {"project": BACKEND, "options": ["-W", "default"], "trace": True}
-    forked, started = run_suites([common, common | {"python": sys.executable}])
+    forked, started = run_suites([common, common | {"fresh": True}])
     told = [
         [(test.id, test.outcome, test.phase, test.symptom) for test in run.tests]
         for run in (forked, started)

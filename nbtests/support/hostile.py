@@ -212,7 +212,7 @@ def conftest(text: str) -> Callable[[Place], Path]:
 
 
 WRONG = "async def all_reports(users, fetch):\n    return [await fetch(user) for user in users]\n"
-NONE, HERE = {"01.2": 0}, {NAMESPACES: {"01.2": POINTS["01.2"]}, GROUPS: {"01.2": 0}}
+NONE = {"01.2": 0}
 SQL = (
     "import psycopg\nfrom loopbound.database import scratch_database\nmine ="
     " scratch_database('mine')\nurl = mine.url.replace('+asyncpg', '')\n"
@@ -221,12 +221,12 @@ ONLY = (NAMESPACES,)
 ASYNC = "async def all_reports(users, fetch):\n    "
 
 _RUNS_AWAY = (
-    Case("endless loop", RUNS_AWAY, cell("while True: pass"), NONE, ("did not end",), limits=HASTY),
+    Case("endless loop", RUNS_AWAY, cell("while True: pass"), {}, ("did not end",), limits=HASTY),
     Case(
         "endless loop that awaits",
         RUNS_AWAY,
         cell("import asyncio\nwhile True: await asyncio.sleep(0)"),
-        NONE,
+        {},
         ("did not end",),
         limits=HASTY,
     ),
@@ -234,7 +234,7 @@ _RUNS_AWAY = (
         "KeyboardInterrupt swallowed",
         RUNS_AWAY,
         cell("import time\nwhile True:\n    try: time.sleep(60)\n    except BaseException: pass"),
-        NONE,
+        {},
         ("did not end",),
         limits=HASTY,
     ),
@@ -242,7 +242,7 @@ _RUNS_AWAY = (
         "an await for ever",
         RUNS_AWAY,
         cell("import asyncio\nawait asyncio.Event().wait()"),
-        NONE,
+        {},
         ("did not end",),
         limits=HASTY,
     ),
@@ -279,7 +279,7 @@ _RUNS_AWAY = (
         "fork bomb",
         RUNS_AWAY,
         cell("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"),
-        NONE,
+        {},
         ("did not end",),
         ONLY,
         limits=HASTY,
@@ -290,6 +290,17 @@ _RUNS_AWAY = (
         "200 MB written to the descriptor",
         RUNS_AWAY,
         cell("import os\nfor _ in range(200): os.write(1, b'x' * 2**20)"),
+    ),
+    Case(
+        "a thread that sends errors",
+        RUNS_AWAY,
+        cell(
+            "import threading, time\nkernel = get_ipython().kernel\ndef flood():\n    while True:"
+            " kernel.session.send(kernel.iopub_socket, 'error', {'ename': 'x' * 900_000, 'evalue':"
+            " '', 'traceback': []}, parent=kernel.get_parent())\nthreading.Thread(target=flood,"
+            " daemon=True).start()\ntime.sleep(1)"
+        ),
+        {"01.2": ANY},
     ),
     Case("a result of 100 MB", RUNS_AWAY, cell("'x' * 10**8")),
     Case("an error of 100 MB", RUNS_AWAY, cell("raise ValueError('x' * 10**8)")),
@@ -341,7 +352,7 @@ _RUNS_AWAY = (
 )
 
 _KILLS = (
-    Case("os._exit", KILLS, cell("import os\nos._exit(0)"), NONE, ("ended the kernel",)),
+    Case("os._exit", KILLS, cell("import os\nos._exit(0)"), {}, ("ended the kernel",)),
     Case(
         "os._exit in an answer",
         KILLS,
@@ -363,33 +374,29 @@ _KILLS = (
         "kernel killed",
         KILLS,
         cell("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"),
-        earns_in=HERE,
     ),
     Case(
         "kernel stopped",
         KILLS,
         cell("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)"),
-        earns_in=HERE,
         limits=HASTY,
     ),
     Case(
         "kernel crashed",
         KILLS,
         cell("import ctypes\nctypes.string_at(0)"),
-        NONE,
+        {},
         ("ended the kernel",),
     ),
     Case(
         "parent killed",
         KILLS,
         cell("import os, signal\nos.kill(os.getppid() or -1, signal.SIGKILL)"),
-        earns_in=HERE,
     ),
     Case(
         "process group killed",
         KILLS,
         cell("import os, signal\nos.killpg(0, signal.SIGKILL)"),
-        earns_in=HERE,
     ),
     Case(
         "everybody killed",
@@ -476,7 +483,7 @@ _LEAVES = (
             "import os, signal\nif os.fork() == 0:\n    os.setsid()\n    os.execvp('sh', ['sh',"
             " '-c', 'sleep 600; : <MARK>'])\nos.kill(os.getppid() or -1, signal.SIGKILL)"
         ),
-        NONE,
+        {},
         earns_in={NAMESPACES: {"01.2": ANY}},
     ),
     Case("fork that goes on", LEAVES, cell("import os\nos.fork()"), {"01.2": ANY}),
@@ -511,7 +518,7 @@ _LEAVES = (
         "loop stopped",
         LEAVES,
         cell("import asyncio\nasyncio.get_running_loop().stop()"),
-        NONE,
+        {},
         ("ended the kernel",),
     ),
     Case(
@@ -630,14 +637,14 @@ _TAMPERS = (
             "import asyncio\nasync def gather(*coros): return [await coro for coro in"
             " coros]\nasyncio.gather = gather"
         ),
-        NONE,
+        {},
         ("asyncio", "in the place of"),
     ),
     Case(
         "id patched",
         TAMPERS,
         cell("import builtins\nbuiltins.id = lambda thing: 1"),
-        NONE,
+        {},
         ("builtins.id",),
     ),
     Case(
@@ -651,7 +658,7 @@ _TAMPERS = (
         "AssertionError patched",
         TAMPERS,
         cell("import builtins\nbuiltins.AssertionError = KeyError"),
-        NONE,
+        {},
         ("builtins.AssertionError",),
     ),
     Case(
@@ -683,10 +690,20 @@ _TAMPERS = (
         ("lesson_01._USERS",),
     ),
     Case(
+        "a check's own values changed by an answer",
+        TAMPERS,
+        answer(
+            f"{ASYNC}from loopbound.checks import lesson_01\n    lesson_01._USERS.clear()\n    return"
+            " []"
+        ),
+        NONE,
+        ("replaced", "lesson_01._USERS"),
+    ),
+    Case(
         "logging switched off",
         TAMPERS,
         cell("import logging\nlogging.disable(logging.CRITICAL)"),
-        NONE,
+        {},
         ("logging.disable",),
     ),
     Case(
@@ -801,7 +818,7 @@ _TAMPERS = (
         cell(
             "from loopbound.grading.isolation import inside\ninside._channel.line.sendall(b'\\xff' * 4096)"
         ),
-        NONE,
+        {},
         ("ended the kernel",),
     ),
     Case(
@@ -812,7 +829,7 @@ _TAMPERS = (
             " range(2000):\n    inside._channel.line.sendmsg([b'\\0'], [(socket.SOL_SOCKET,"
             " socket.SCM_RIGHTS, array.array('i', [0] * 8))])"
         ),
-        NONE,
+        {},
     ),
     Case(
         "a report of a million lines",
@@ -1133,10 +1150,23 @@ _REACHES = (
         cell(f"{SQL}kept = []\nwhile len(kept) < 200: kept.append(scratch_database('more'))"),
     ),
     Case(
+        "every lock taken",
+        REACHES,
+        cell(
+            f"{SQL}import threading\nline = psycopg.connect(url, autocommit=True)\ndef take():\n   "
+            " while True:\n        try: line.execute('SELECT pg_advisory_lock(n) FROM"
+            " generate_series(1, 1000000) n')\n        except psycopg.errors.OutOfMemory:"
+            " pass\ntake_on = threading.Thread(target=take, daemon=True)\ntake_on.start()\nimport"
+            " time; time.sleep(1)\nscratch_database('more')"
+        ),
+        {"01.2": ANY, "01.4": ANY},
+        ("took more locks",),
+    ),
+    Case(
         "a query that sleeps",
         REACHES,
         cell(f"{SQL}psycopg.connect(url).execute('SELECT pg_sleep(600)')"),
-        NONE,
+        {},
         ("did not end",),
         limits=HASTY,
     ),
@@ -1147,7 +1177,7 @@ _REACHES = (
             "from loopbound.database import scratch_database\nscratch_database(schema='SELECT"
             " pg_sleep(600)')"
         ),
-        NONE,
+        {},
         ("did not end",),
         limits=HASTY,
     ),

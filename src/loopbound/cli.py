@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime, time
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -124,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="PATH",
-        help="a notebook, or a folder with notebooks of one or many learners",
+        help="a notebook, or a folder or a zip archive with those of one or many learners",
     )
     grade.add_argument(
         "--jobs",
@@ -159,6 +160,55 @@ def _parser() -> argparse.ArgumentParser:
         help="where results are kept; default: %(default)s here",
     )
     grade.add_argument("--again", action="store_true", help="grade what was graded before, too")
+    grade.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="run nothing: list whose each file is, and what is passed over, and why",
+    )
+    grade.add_argument(
+        "--learners",
+        type=Path,
+        metavar="FILE",
+        help="the class as CSV, with columns such as id,name,email,group: mends names, and says"
+        " who is missing",
+    )
+    grade.add_argument(
+        "--keep",
+        choices=["best", "latest"],
+        default="best",
+        help="which of several hand-ins counts; default: %(default)s",
+    )
+    grade.add_argument(
+        "--due",
+        type=_deadline,
+        metavar="DATE",
+        help="what was handed in after it is late, such as 2026-11-28 or 2026-11-28T18:00",
+    )
+    grade.add_argument(
+        "--by-hand",
+        type=Path,
+        metavar="FILE",
+        help="points and comments that you set: CSV with learner,task,points,comment",
+    )
+    grade.add_argument(
+        "--notebooks",
+        type=Path,
+        metavar="DIR",
+        help="also write each notebook as it ran, with its tracebacks and what the checks said",
+    )
+    grade.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="also write a table: a row for each learner and assignment, a column for each task",
+    )
+    grade.add_argument(
+        "--csv-totals",
+        type=Path,
+        metavar="FILE",
+        help="also write a row for each learner, a column for each assignment: what Canvas and"
+        " Moodle import",
+    )
 
     tidy = command("format", "bring notebooks into the form in which they are committed")
     tidy.add_argument(
@@ -236,6 +286,38 @@ def _parser() -> argparse.ArgumentParser:
         help="the interpreter of the environment that the error is of; default: this one",
     )
 
+    scan = command(
+        "scan",
+        "look through a project for loops that cross, running nothing of it; exit code 1 when"
+        " something was found",
+    )
+    scan.add_argument(
+        "path", nargs="?", type=Path, default=Path(), metavar="PATH", help="a folder or a file (.)"
+    )
+    scan.add_argument(
+        "--format",
+        dest="form",
+        choices=["text", "json", "sarif", "github"],
+        default="text",
+        help="how it is printed; default: %(default)s",
+    )
+    scan.add_argument(
+        "--python",
+        metavar="VERSION|PATH",
+        help="a Python version, or the interpreter of the project's environment; default: what is"
+        " locked, pinned or installed there",
+    )
+    scan.add_argument(
+        "--select",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="report only these codes, or those that start so; several with commas",
+    )
+    scan.add_argument(
+        "--ignore", action="append", default=[], metavar="CODE", help="leave these codes out"
+    )
+
     exercises = command("exercises", "make the exercises from their solutions, or draft a new task")
     exercises.add_argument(
         "what", choices=["build", "new"], help="build: write every exercise; new: draft a task"
@@ -263,6 +345,18 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text!r}")
     return int(text)
+
+
+def _deadline(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"a date is written as 2026-11-28 or 2026-11-28T18:00, not {text!r}"
+        ) from None
+    # A date lasts until its end.
+    found = found if len(text) > 10 else datetime.combine(found.date(), time.max)
+    return found.astimezone() if found.tzinfo is None else found
 
 
 def _count(text: str) -> int:

@@ -99,9 +99,7 @@ class NamedLoop:
         self._closing = threading.Lock()
         self._closed = False
         self._step_task: asyncio.Task[Any] | None = None
-        self._left_running: str | None = (
-            None  # a step that was interrupted and goes on all the same
-        )
+        self._left_running: str | None = None
         started: Future[asyncio.AbstractEventLoop] = Future()
         # A daemon, so that a forgotten loop cannot keep a kernel from ending;
         # `close` (or the atexit hook below) is what ends it properly.
@@ -120,6 +118,16 @@ class NamedLoop:
     @property
     def closed(self) -> bool:
         return self._closed
+
+    @property
+    def thread(self) -> int | None:
+        """The identifier of its thread."""
+        return self._thread.ident
+
+    @property
+    def left_running(self) -> str | None:
+        """The step that was interrupted and goes on all the same; None where there is none."""
+        return self._left_running
 
     def run(self, coro: Coroutine[Any, Any, T], *, step: str | None = None) -> T:
         """Run `coro` on this loop and wait for it, while the caller's own loop stands still.
@@ -159,8 +167,8 @@ class NamedLoop:
             # In short waits, for on Windows a lock that is waited for cannot be interrupted.
             while not wait([outcome], timeout=0.2).done:
                 pass
-        except KeyboardInterrupt:
-            # Interrupting the cell must end the step, not leave it running unseen.
+        except BaseException:  # interrupted, or ended from outside by a check
+            # That must end the step, not leave it running unseen.
             if not outcome.done():
                 self._loop.call_soon_threadsafe(self._cancel_step)
                 # A step that blocks its thread, or swallows the cancellation, cannot be stopped

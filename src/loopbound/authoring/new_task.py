@@ -27,7 +27,7 @@ _CHECK = """
 
 def _judge_{name}(data: Data) -> Verdict:
     value = value_of(data)
-    return failed("not judged yet", f"`{name}()` returned {{told(value)}}.")
+    return failed("not judged yet", f"`{name}()` returned {{as_text(value)}}.")
 
 
 CHECKS["{id}"] = TaskCheck(
@@ -76,7 +76,7 @@ def new_task(words: Sequence[str]) -> int:
         Problem: there is no such assignment, or its files are not as this expects them.
     """
     if len(words) != 2 or not words[1].strip():
-        raise Problem('an assignment and a title are wanted, as in: exercises new 04 "Four rows"')
+        raise Problem('an assignment and a title are wanted, as in: exercises new 04 "A title"')
     which, root = assignment(words[0]), repository()
     title = " ".join(words[1].split())
     task = Task(f"{which.number}.{len(which.tasks) + 1}", title, "write", points=2, minutes=5)

@@ -720,7 +720,8 @@ def _observe_recover(names: Mapping[str, Any]) -> Data:
             seen["closed"] = connection.is_closed()
             if watch.well and not seen["closed"]:
                 seen["after"] = home.run(again(), step="the check asks")
-        home.run(_gone(connection))
+        if not home.left_running:
+            home.run(_gone(connection))
     return watch.data(**seen)
 
 

@@ -299,8 +299,8 @@ CHECKS["07.2"] = TaskCheck(
     show=timeline_of("An open owner, A, and a closed one, C; each time a query on another loop"),
     hints=(
         (
-            "The lesson ends its six ways with a rule of two lines: one for an owner that is"
-            " open, one for an owner that is gone."
+            "The lesson ends its seven ways with a rule: one line for an owner that is open, one"
+            " for an owner that is gone."
         ),
         (
             "`owner.closed` tells which it is. `owner.run(…)` runs a coroutine on that loop and"

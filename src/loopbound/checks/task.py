@@ -8,9 +8,11 @@ grader runs the last two in processes of its own.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -22,7 +24,18 @@ from loopbound.course import manifest
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED
 from loopbound.recorder import DIFFERENT, Event
 
-__all__ = ["TaskCheck", "complete", "facts_of", "judge", "observe", "observed", "task_check"]
+__all__ = [
+    "IMPORTS_RUN",
+    "TaskCheck",
+    "another_name",
+    "complete",
+    "facts_of",
+    "judge",
+    "namesake",
+    "observe",
+    "observed",
+    "task_check",
+]
 
 Data = dict[str, Any]
 
@@ -31,6 +44,9 @@ _SINCE_3_14 = {
     r"'(\w+)' object can't be awaited": r"object \1 can't be used in 'await' expression",
     "An asyncio.Future, a coroutine or an awaitable is required": "a coroutine was expected",
 }
+
+IMPORTS_RUN = "Is the cell with the imports above run?"
+"""What is asked where a name is not there."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +100,41 @@ def observe(identity: str, names: Mapping[str, Any]) -> Data:
     if missing := [name for name in check.given if name not in names]:
         data: Data = {"missing": missing, "given": True}
     elif missing := [name for name in check.answers if name not in names]:
-        data = {"missing": missing, "given": False}
+        data = {"missing": missing, "given": False, "near": _near(missing[0], names)}
     elif strange := [name for name in check.answers if not callable(names[name])]:
         data = {"no_function": strange[0], "type": type(names[strange[0]]).__name__}
     else:
         data = check.observe(names) if check.observe else _called(check.answers[0], names)
     # Through JSON and back, so that no judgement can come to rely on anything else.
     return json.loads(json.dumps(data))
+
+
+def _near(wanted: str, names: Mapping[str, Any]) -> str:
+    """The name that looks like the wanted one, and has a letter of another alphabet."""
+    return namesake(wanted, [name for name in names if not name.isascii()])
+
+
+def namesake(wanted: str, names: Iterable[str]) -> str:
+    """The name among these that was most likely meant to be the wanted one; "" for none."""
+    words = set(wanted.split("_"))
+    # `fetch_all_reports` is `all_reports`, and `my_total` is `total`; `total_pages` is neither.
+    longer = [
+        name
+        for name in names
+        if words <= (found := set(name.split("_")))
+        and (len(words) > 1 or all(len(word) <= 3 for word in found - words))
+    ]
+    return next(iter(longer or difflib.get_close_matches(wanted, list(names), 1, 0.82)), "")
+
+
+def another_name(wanted: str, found: str) -> Verdict:
+    """The verdict on a function that is there under another name."""
+    words = f"You wrote `{found}`; the check looks for `{wanted}`."
+    alike = [letter for letter in found if not letter.isascii()]
+    if alike:
+        called = unicodedata.name(alike[0], "of another alphabet").capitalize()
+        words += f" The {alike[0]!r} in yours is another letter than it looks like: {called}."
+    return failed("another name", words)
 
 
 def _called(answer: str, names: Mapping[str, Any]) -> Data:
@@ -144,6 +188,8 @@ def judge(identity: str, data: Data) -> Verdict:
                 NOT_ATTEMPTED,
                 f"There is no `{name}` here yet. Run the notebook's cells from the top.",
             )
+        if data.get("near"):
+            return another_name(name, data["near"])
         return Verdict(
             NOT_ATTEMPTED,
             f"There is no `{name}` yet. Write it in the cell above, run that cell, then this one.",
@@ -220,7 +266,7 @@ def _raised(step: Data, check: TaskCheck) -> Verdict:
     if step["symptom"] == DIFFERENT:
         words += f" It met something that belongs to another loop than {step['loop']}."
     elif step["error"].startswith("NameError"):
-        words += " Is the cell with the imports above run? If it is, nothing of that name is in it."
+        words += f" {IMPORTS_RUN}"
     return Verdict(RAISED, words)
 
 

@@ -166,6 +166,10 @@ class Watch:
         note: dict[str, Any] = {"called": called, "loop": "", "tasks": []}
         self._steps.append(note)
         value = _bounded(None, self._noted(note, call, awaits=False), note, self.limit)
+        if note["outcome"] == DID_NOT_END:
+            # It may have waited for a step on one of the loops.
+            free = [_freed(loop) for loop in self._loops.values()]
+            note["stuck"] |= not all(free)
         note.pop("thread", None)
         return value
 
@@ -190,8 +194,8 @@ class Watch:
             else:
                 self._note_error(note, error)
         else:
-            note["outcome"] = RETURNED
             note["value"] = plain(value)
+            note["outcome"] = RETURNED
         finally:
             # from here on an exception from outside would hit the loop's own code, which then could
             # not close it
@@ -337,10 +341,24 @@ def _stop(
     # waits for it.
     with _stopping:
         _raise_in(note.get("thread"), _TakesTooLong)
-    if not wait([outcome], timeout=_GRACE).done and loop is not None:
-        _raise_in(waiter.ident, KeyboardInterrupt)
-        wait([outcome], timeout=4)
+    if not wait([outcome], timeout=_GRACE).done:
+        if loop is not None:
+            _raise_in(waiter.ident, KeyboardInterrupt)
+        wait([outcome], timeout=4)  # longer than a step on a loop has for its end
     note["stuck"] = not outcome.done() or isinstance(outcome.exception(), KeyboardInterrupt)
+
+
+def _freed(loop: NamedLoop) -> bool:
+    """Whether a loop serves again after a step on it was given up. One that blocks the loop's
+    thread is ended there, since nothing of the loop's own can be running then.
+    """
+    if loop.left_running:
+        turn = threading.Event()
+        loop.loop.call_soon_threadsafe(turn.set)
+        if not turn.wait(_GRACE * slowness()):
+            _raise_in(loop.thread, _TakesTooLong)
+            turn.wait(_GRACE * slowness())
+    return not loop.left_running
 
 
 def _raise_in(thread: int | None, kind: type[BaseException]) -> None:

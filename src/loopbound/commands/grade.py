@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from loopbound.files import check_writable, write_json
+from loopbound.files import check_writable, replace_text, write_json
 from loopbound.grading.cleaned import cleaned
+from loopbound.grading.counting import KEEP, Mark, counted, marks, with_marks
 from loopbound.grading.gradebook import Gradebook
-from loopbound.grading.handed import Handed, found
+from loopbound.grading.handed import Handed, HandIns, found
 from loopbound.grading.results import Graded
+from loopbound.grading.roster import compared, read_roster
+from loopbound.grading.tables import as_json, by_assignment, by_learner
 from loopbound.machine import cores
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
+from loopbound.problem import Problem
 from loopbound.terminal import ProgressLine, ended_in_good_order
 
-__all__ = ["as_json", "grade_command", "table"]
+__all__ = ["grade_command", "table"]
+
+MOST_LINES = 200  # about what was passed over
 
 
 def grade_command(
@@ -28,54 +36,182 @@ def grade_command(
     gradebook: Path,
     again: bool,
     names: bool,
+    dry_run: bool = False,
+    learners: Path | None = None,
+    keep: str = "best",
+    due: datetime | None = None,
+    by_hand: Path | None = None,
+    csv: Path | None = None,
+    csv_totals: Path | None = None,
+    notebooks: Path | None = None,
 ) -> int:
     """Grade notebooks; print a table, and write what else is wanted.
 
     Returns 0 where every notebook was graded, whatever its points, and 1 where one could not be
-    read.
+    read, or something else was handed in instead.
 
     Raises:
-        Problem: no such path, nothing to grade, a file that cannot be written, a gradebook that
-            cannot be used.
+        Problem: no such path, nothing to grade, a file that cannot be read or written, a gradebook
+            that cannot be used.
     """
-    handed = found(paths)
-    if target:
-        check_writable(target)  # before the work, which may take long
-    if html:
-        # With the figures' colours, which take a second to import.
-        from loopbound.report import check_folder, write_report
+    given = marks(by_hand) if by_hand else []
+    roster = read_roster(learners) if learners else None
+    with ended_in_good_order(), found(paths, roster) as hand_ins:
+        if dry_run:
+            print(listing(hand_ins, due))
+            return 1 if any(handed.problem for handed in hand_ins.notebooks) else 0
+        for file in (target, csv, csv_totals):
+            if file:
+                check_writable(file)  # before the work, which may take long
+        if html:
+            # With the figures' colours, which take a second to import.
+            from loopbound.report import check_folder, write_report
 
-        check_folder(html)
+            check_folder(html)
+        if notebooks:
+            from loopbound.report import check_notebooks, write_notebooks
+
+            check_notebooks(notebooks)
+        with Gradebook(gradebook) as book:
+            results, stopped = _results(hand_ins, book, jobs or workers(), again)
+            results = with_marks(_placed(results, hand_ins, due), given)
+            print(table(results, keep, hand_ins, given))
+            if target:
+                write_json(target, as_json(results, keep, hand_ins))
+            if csv:
+                replace_text(csv, by_assignment(results, keep, hand_ins))
+            if csv_totals:
+                replace_text(csv_totals, by_learner(results, keep, hand_ins))
+            if notebooks:
+                paths_of = {handed.file: handed.path for handed in hand_ins.notebooks}
+                print(f"\n{write_notebooks(notebooks, results, paths_of, names=names)}")
+            if html:
+                shown = with_marks(_with_others(results, book.shown(html), paths), given)
+                page = write_report(
+                    html,
+                    shown,
+                    names=names,
+                    keep=keep,
+                    missing=[
+                        member.name
+                        for member in hand_ins.missing
+                        if member.name not in {graded.learner for graded in shown}
+                    ],
+                )
+                book.show(html, shown)
+                print(f"\n{page}{_kept(shown, results)}")
+    if stopped:
+        raise stopped
+    return 1 if any(graded.problem for graded in results) else 0
+
+
+def _results(
+    hand_ins: HandIns, book: Gradebook, jobs: int, again: bool
+) -> tuple[list[Graded], Problem | None]:
+    """What each hand-in earned, from the gradebook where it is known there; and why grading
+    stopped, where it did: what is known by then is written even so.
+    """
     results: list[Graded] = []
-    with Gradebook(gradebook) as book, ended_in_good_order(), ProgressLine() as progress:
+    stopped = None
+    handed_in = hand_ins.notebooks
+    with ProgressLine() as progress:
         open_ones = []
-        for each in handed:
-            known = None if again else book.known(each.file, each.digest())
-            if known is None:
+        for each in handed_in:
+            if each.problem:
+                graded = Graded(each.file, each.learner, each.digest(), problem=each.problem)
+                book.store(graded)
+                results.append(graded)
+            elif (known := None if again else book.known(each.file, each.digest())) is None:
                 open_ones.append(each)
             else:
+                if known.learner != each.learner:
+                    book.name(each.file, each.learner)
                 results.append(known)
-        if results:
+        graded_before = len(handed_in) - len(open_ones) - sum(bool(e.problem) for e in handed_in)
+        if graded_before:
             progress.stay(
-                f"{len(results)} of {len(handed)} were graded before and have not changed; --again"
-                " grades them once more."
+                f"{graded_before} of {len(handed_in)} were graded before and have not changed;"
+                " --again grades them once more."
             )
 
         def done(graded: Graded) -> None:
             book.store(graded)
             results.append(graded)
-            progress.stay(f"{len(results)} of {len(handed)}: {one_line(graded)}")
+            if graded.begun or graded.problem:
+                progress.stay(f"{len(results)} of {len(handed_in)}: {one_line(graded)}")
 
         if open_ones:
             progress.pass_by("starting …")
-            _grade(open_ones, jobs or workers(), done, progress.stay)
-    results.sort(key=lambda graded: (graded.learner, graded.assignment, graded.file))
-    print(table(results))
-    if target:
-        write_json(target, as_json(results))
-    if html:
-        print(f"\n{write_report(html, results, names=names)}")
-    return 1 if any(graded.problem for graded in results) else 0
+            try:
+                _grade(open_ones, jobs, done, progress.stay)
+            except Problem as problem:
+                stopped = problem
+    return results, stopped
+
+
+def _placed(results: Sequence[Graded], hand_ins: HandIns, due: datetime | None) -> list[Graded]:
+    """The results with what is read from their places, which the gradebook does not keep: whose
+    each is, a result for each of a group, and when it was handed in.
+    """
+    by_file = {handed.file: handed for handed in hand_ins.notebooks}
+    placed = []
+    for graded in results:
+        handed = by_file[graded.file]
+        when = handed.when.isoformat(timespec="seconds") if handed.when else ""
+        placed += [
+            replace(
+                graded,
+                learner=learner,
+                handed_in=when,
+                late=_is_late(handed, due),
+                order=f"{when} {handed.turn:05}",
+                place=handed.place,
+                notes=(*handed.notes, *graded.notes),
+            )
+            for learner in handed.learners
+        ]
+    placed.sort(key=lambda graded: (graded.learner, graded.assignment, graded.order, graded.file))
+    return placed
+
+
+def _is_late(handed: Handed, due: datetime | None) -> bool:
+    return handed.late or bool(due and handed.when and handed.when > due)
+
+
+def _with_others(
+    results: Sequence[Graded], shown: Sequence[Graded], paths: Sequence[Path]
+) -> list[Graded]:
+    """The results, and those that the report showed before and that lie elsewhere: a run for one
+    late learner keeps the others' pages.
+    """
+    asked = [os.path.abspath(path) for path in paths]
+    names = {compared(graded.learner): graded.learner for graded in results}
+    there = {graded.file for graded in results}
+    others = [
+        replace(graded, learner=names.get(compared(graded.learner), graded.learner))
+        for graded in shown
+        if graded.file not in there
+        and not any(
+            graded.file == path or graded.file.startswith((f"{path}{os.sep}", f"{path}/"))
+            for path in asked
+        )
+        and _is_there(Path(graded.file))
+    ]
+    return [*results, *others]
+
+
+def _kept(shown: Sequence[Graded], results: Sequence[Graded]) -> str:
+    others = len({graded.learner for graded in shown} - {graded.learner for graded in results})
+    if not others:
+        return ""
+    who = "1 learner is" if others == 1 else f"{others} learners are"
+    return f"\n{who} in it from earlier runs; name another folder for a report without them."
+
+
+def _is_there(file: Path) -> bool:
+    return file.exists() or any(
+        above.suffix.casefold() == ".zip" and above.is_file() for above in file.parents
+    )
 
 
 def _grade(
@@ -100,12 +236,15 @@ def _grade(
                 started.result().close()
 
 
+# What is printed ----------------------------------------------------------------------------------
+
+
 def one_line(graded: Graded) -> str:
     """A result in a line: whose, which assignment, points, seconds."""
     if graded.problem:
         return f"{graded.learner}, {_name(graded)}: {graded.problem.splitlines()[0]}"
     return (
-        f"{graded.learner}, {graded.assignment}: {graded.points} of {graded.of} points,"
+        f"{graded.learner}, {graded.assignment}: {graded.points:g} of {graded.of} points,"
         f" {graded.seconds:.1f} s"
     )
 
@@ -114,54 +253,100 @@ def _name(graded: Graded) -> str:
     return cleaned(Path(graded.file).name, 120, lines=False)
 
 
-def table(results: Sequence[Graded]) -> str:
-    """The results for people: a line each, a sign a task, then what has to be said."""
-    wide = max([len(graded.learner) for graded in results] or [0], default=0)
-    name = max([len(graded.assignment) for graded in results] or [0], default=0)
+def table(
+    results: Sequence[Graded],
+    keep: str = "best",
+    hand_ins: HandIns | None = None,
+    given: Sequence[Mark] = (),
+) -> str:
+    """The results for people: a line each, a sign a task, then what has to be said. What came back
+    as it was given out has a line for each learner.
+    """
+    begun = [graded for graded in results if graded.begun or graded.problem]
+    wide = max([len(graded.learner) for graded in begun], default=0)
+    name = max([len(graded.assignment) for graded in begun], default=0)
     lines, remarks = [], []
-    for graded in results:
+    for graded in begun:
         signs = "".join(TABLE_SIGNS[result.outcome] for result in graded.tasks) or "?"
-        points = f"{graded.points:>3} of {graded.of:<3}" if graded.tasks else " " * 10
+        points = f"{graded.points:>3g} of {graded.of:<3}" if graded.tasks else " " * 10
+        signs += "   late" if graded.late else ""
         lines.append(
             f"{graded.learner:<{wide}}  {graded.assignment:<{name}}  {points}  {signs}".rstrip()
         )
         said = [*graded.problem.splitlines(), *graded.notes]
         remarks += [f"{graded.learner}, {_name(graded)}: {text}" for text in said]
-    several: dict[tuple[str, str], list[str]] = {}
-    for graded in results:
-        several.setdefault((graded.learner, graded.assignment), []).append(_name(graded))
-    remarks += [
-        f"{learner} has {len(names)} notebooks of {which}, each with a line of its own:"
-        f" {', '.join(names)}."
-        for (learner, which), names in several.items()
-        if which and len(names) > 1
-    ]
     legend = (
         f"{TABLE_SIGNS[PASSED]} passed   {TABLE_SIGNS[WRONG]} wrong   {TABLE_SIGNS[RAISED]} raised"
         f"   {TABLE_SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
     )
-    blocks = ["\n".join(lines), legend, "\n".join(remarks)]
+    chosen = counted(results, keep)
+    untouched: dict[str, list[str]] = defaultdict(list)
+    for (learner, which), each in chosen.items():
+        if not each.graded.begun:
+            untouched[learner].append(which[:2])
+    alike: dict[str, list[str]] = defaultdict(list)
+    for learner, numbers in untouched.items():
+        alike[", ".join(numbers)].append(learner)
+    remarks += [
+        f"As given out, and not begun: {numbers} ({', '.join(learners)})."
+        for numbers, learners in alike.items()
+    ]
+    remarks += [
+        f"{learner} has {len(each.others) + 1} notebooks of {which}; {KEEP[keep]}:"
+        f" {_name(each.graded)}, not {', '.join(map(_name, each.others))}."
+        for (learner, which), each in chosen.items()
+        if each.others
+    ]
+    unused = {mark.learner for mark in given} - {
+        mark.learner
+        for mark in given
+        if compared(mark.learner) in {compared(graded.learner) for graded in results}
+    }
+    if unused:
+        remarks.append(f"Set by hand, and not in this run: {', '.join(sorted(unused))}.")
+    blocks = ["\n".join(lines), legend if lines else "", "\n".join(remarks)]
+    if hand_ins:
+        blocks += [_missing(hand_ins), _passed_over(hand_ins), "\n".join(hand_ins.remarks)]
     return "\n\n".join(block for block in blocks if block)
 
 
-def as_json(results: Sequence[Graded]) -> dict[str, Any]:
-    """The results as plain data: ``{"submissions": [{"learner", "assignment", "points", "of",
-    "problem", "notes", "tasks": {id: {…}}}]}``.
-    """
+def listing(hand_ins: HandIns, due: datetime | None) -> str:
+    """Before anything runs: whose each file is, and of which assignment."""
     rows = []
-    for graded in results:
-        row = asdict(graded)
-        row["tasks"] = {task.pop("task"): task for task in row["tasks"]}
-        rows.append(
-            {
-                "learner": graded.learner,
-                "assignment": graded.assignment,
-                "points": graded.points,
-                "of": graded.of,
-                **row,
-            }
-        )
-    return {"submissions": rows}
+    for handed in hand_ins.notebooks:
+        when = handed.when.strftime("%Y-%m-%d %H:%M") if handed.when else ""
+        late = " late" if _is_late(handed, due) else ""
+        what = "cannot be graded" if handed.problem else handed.assignment
+        what += ", as given out" if handed.untouched else ""
+        rows.append((handed.place, " & ".join(handed.learners), what, f"{when}{late}"))
+    wide = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        f"{place:<{wide[0]}} → {learner:<{wide[1]}} → {what:<{wide[2]}}  {when}".rstrip()
+        for place, learner, what, when in rows
+    ]
+    said = [
+        f"{handed.place}: {text}"
+        for handed in hand_ins.notebooks
+        for text in (*handed.problem.splitlines(), *handed.notes)
+    ]
+    blocks = ["\n".join(lines), "\n".join(said), _missing(hand_ins), _passed_over(hand_ins)]
+    blocks += ["\n".join(hand_ins.remarks), "Nothing was run: --dry-run."]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _missing(hand_ins: HandIns) -> str:
+    names = [member.name for member in hand_ins.missing]
+    return f"Handed in nothing ({len(names)}): {', '.join(names)}." if names else ""
+
+
+def _passed_over(hand_ins: HandIns) -> str:
+    lines = [
+        f"  {each.place}: {f'{each.count} files, ' if each.count > 1 else ''}{each.why}"
+        for each in hand_ins.passed[:MOST_LINES]
+    ]
+    if len(hand_ins.passed) > MOST_LINES:
+        lines.append(f"  and {len(hand_ins.passed) - MOST_LINES} more, which --json lists")
+    return "\n".join(["Passed over:", *lines]) if lines else ""
 
 
 def workers() -> int:

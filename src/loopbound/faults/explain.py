@@ -12,7 +12,7 @@ from loopbound.faults.catalogue import KINDS
 from loopbound.faults.installed import meets, versions_here, versions_of
 from loopbound.faults.model import Cure, Kind
 from loopbound.faults.reading import Block, Reading, read, text_of
-from loopbound.faults.signs import LIBRARY_WORDS, MESSAGES
+from loopbound.faults.signs import LIBRARY_WORDS
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Answer:
 
 
 def explain(text: str | bytes, python: str | None = None, left_out: int = 0) -> Answer:
-    """Explain an error that somebody pasted.
+    """Explain an error by its text.
 
     Args:
         text: a traceback, a whole log, what pytest printed.
@@ -123,7 +123,11 @@ def _answer(reading: Reading, versions: Mapping[str, str]) -> Answer:
             found[0].kind.id for found in ranked if found[0].sure and found[0].kind.id not in shown
         )
     )
-    known = {**versions, **reading.versions}
+    # What the text says comes first, and is called so.
+    known = {
+        **versions,
+        **{name: f"{said} (in the text)" for name, said in reading.versions.items()},
+    }
     lines = _lines(first, second, also, reading, known)
     kinds = (first.kind.id, *([second.kind.id] if second else []))
     return Answer(kinds, first.sure, tuple(lines), also, frozenset(first.block.facts))
@@ -191,10 +195,11 @@ def _yours(block: Block) -> str:
 
 
 def _seen(reading: Reading) -> str:
+    quiet = {"TimeoutError", "ScopeMismatch:"}  # said by others too
     parts = [
-        f"{MESSAGES[name][0]} ({count})"
-        for name, count in reading.counts.items()
-        if name not in ("timed-out", "scope-mismatch-other") or len(reading.counts) == 1
+        f"{phrase} ({count})"
+        for phrase, count in reading.counts.items()
+        if phrase not in quiet or len(reading.counts) == 1
     ]
     text = ", ".join(parts[:4])
     if reading.others:
@@ -221,10 +226,10 @@ def _cure(cure: Cure, versions: Mapping[str, str]) -> str:
         name, _, least = need.partition(">=")
         state = meets(need, dict(versions))
         parts.append(
-            f"{name} {versions[name]} is here"
+            f"{name} {versions[name]}{'' if 'text' in versions[name] else ' is here'}"
             if state
             else f"needs {name} {least} or later"
-            + (f", here is {versions[name]}" if state is False else "")
+            + (f", this is {versions[name]}" if state is False else "")
         )
     given = f" [{'; '.join(parts)}]" if parts else ""
     return f"{cure.name}: {cure.do}{given}"

@@ -8,7 +8,15 @@ import re
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from loopbound.faults.signs import CLIENTS, FOLLOWERS, GLOBAL, LIBRARIES, MESSAGES, SITUATIONS
+from loopbound.faults.signs import (
+    CLIENTS,
+    FOLLOWERS,
+    FRAMEWORKS,
+    GLOBAL,
+    LIBRARIES,
+    MESSAGES,
+    SITUATIONS,
+)
 
 WHOLE = 4_000_000
 """Bytes up to which a text is read whole; of a longer one, the parts around what is known."""
@@ -62,10 +70,11 @@ _RUNNING_AT = re.compile(
     r"(?:coro=<)?(\w+)\(\) running at ([^\s:>]{1,300}\.py|[A-Z]:[^\s:>]{1,300}\.py):(\d+)"
 )
 _NOT_YOURS = re.compile(
-    r"(?:site|dist)-packages/|/lib/python\d|/python[\d.]+/lib/|/(?:python|cpython)[\w.-]*/lib/|^<|/ipykernel_"
+    r"(?:site|dist)-packages/|/lib(?:64)?/python\d|\.pyx$|/python[\d.]+/lib/|/(?:python|cpython)[\w.-]*/lib/|^<|/ipykernel_"
     r"|^(?:asyncio|asyncpg|sqlalchemy|_pytest|pluggy|anyio|starlette|fastapi|httpx|httpcore|redis|uvicorn|celery|grpc|pymongo|aiohttp|contextlib|threading)[./]",
     re.IGNORECASE,
 )
+_PACKAGE = re.compile(r"(?:site|dist)-packages/([A-Za-z_]\w{0,60})")
 _PLUGINS = re.compile(r"plugins: (.{1,400})")
 _PLUGIN = re.compile(r"(asyncio|anyio|timeout|xdist)-(\d[\w.]*)")
 _PYTHON = re.compile(r"Python (3\.\d+)(?:\.\d+)?|python(3\.\d+)/(?:site|dist)-packages")
@@ -115,7 +124,7 @@ class Reading:
 
     Attributes:
         blocks: those that show a message that is known, leading ones only if there are any.
-        counts: how often each message was seen.
+        counts: how often each message was seen, by the phrase that found it first.
         versions: package → version, as the text itself says.
         others: last lines of errors that no message here explains.
         kind: "text", "empty" or "binary".
@@ -135,14 +144,16 @@ def _squeezed(phrase: str) -> re.Pattern[str]:
     return re.compile(".{0,300}?".join(parts))
 
 
-def _table(phrases: dict[str, tuple[str, ...]]) -> list[tuple[str, str, re.Pattern[str]]]:
+def _table(phrases: dict[str, tuple[str, ...]]) -> list[tuple[str, str, re.Pattern[str], str]]:
+    """For each phrase its fact, how it begins, what finds it in a text without blanks, itself."""
     return [
-        (name, re.sub(r"\s+", "", phrase.partition("…")[0]), _squeezed(phrase))
+        (name, re.sub(r"\s+", "", phrase.partition("…")[0]), _squeezed(phrase), phrase)
         for name, group in phrases.items()
         for phrase in group
     ]
 
 
+_PROGRAM = {"celery", "lambda", "server", "asyncio-run", "jupyter", "prefork"}
 _MESSAGES, _LIBRARIES, _SITUATIONS = _table(MESSAGES), _table(LIBRARIES), _table(SITUATIONS)
 
 
@@ -195,41 +206,47 @@ def read(text: str, left_out: int = 0) -> Reading:
         return Reading([], {}, {}, [], "empty")
     flat, starts = _flat(lines)
     found = [
-        (bisect.bisect_right(starts, match.start()) - 1, name, match.start(), match.end())
-        for name, begin, pattern in _MESSAGES
+        (bisect.bisect_right(starts, match.start()) - 1, name, match.start(), match.end(), phrase)
+        for name, begin, pattern, phrase in _MESSAGES
         if begin in flat
         for match in pattern.finditer(flat)
     ]
     edges = _edges(lines)
     frames = _frames(lines)
     blocks: dict[int, Block] = {}
-    for line, name, start, end in sorted(found):
+    for line, name, start, end, _ in sorted(found):
         index = bisect.bisect_right(edges, line) - 1
         block = blocks.get(index)
         if block is None:
             last = edges[index + 1] - 1 if index + 1 < len(edges) else len(lines) - 1
             block = blocks[index] = Block(edges[index], last)
             _see(block, flat, starts, frames)
-        block.messages.add(name)
-        if not block.speaker:
+        # Once for each message: a text of a million of them is read in seconds, too.
+        if not block.speaker and name not in block.messages:
             block.speaker, block.said_by = _speaker(flat, starts[block.first], start, end)
             block.met = _met(block, lines, frames, line)
+        block.messages.add(name)
     seen = {name for block in blocks.values() for name in block.messages}
     everywhere = {
         name
-        for name, begin, pattern in _SITUATIONS
+        for name, begin, pattern, _ in _SITUATIONS
         if name in GLOBAL and begin in flat and pattern.search(flat)
     } | _header(lines)
     for block in blocks.values():
         block.facts |= block.messages | everywhere | {f"text:{name}" for name in seen}
+        if not block.facts & {"pytest", "unittest"} and block.facts & _PROGRAM:
+            block.facts.add("program")
         if block.speaker:
             block.facts |= {f"by:{block.speaker}", "by-any"}
-            if block.speaker in CLIENTS:
+            if block.speaker in CLIENTS or block.speaker not in LIBRARIES:
                 block.facts.add("other-client")
     ordered = [blocks[index] for index in sorted(blocks)]
     counts: dict[str, int] = {}
-    for _, name, _, _ in found:
+    phrases: dict[str, str] = {}
+    for _, name, _, _, phrase in found:
         counts[name] = counts.get(name, 0) + 1
+        phrases.setdefault(name, phrase)
+    counts = {phrases[name]: count for name, count in counts.items()}
     others = _others(lines, edges, set(blocks))
     return Reading(_leading(ordered), counts, _versions(lines), others, "text", left_out)
 
@@ -310,7 +327,7 @@ def _see(block: Block, flat: str, starts: list[int], frames: list[Frame]) -> Non
     end = starts[block.last + 1] if block.last + 1 < len(starts) else len(flat)
     part = flat[begin:end]
     block.facts |= {
-        name for name, first, pattern in _SITUATIONS if first in part and pattern.search(part)
+        name for name, first, pattern, _ in _SITUATIONS if first in part and pattern.search(part)
     }
 
 
@@ -319,10 +336,13 @@ def _speaker(flat: str, begin: int, start: int, end: int) -> tuple[str, str]:
     best, best_at, by = "", -1, ""
     # A message names its future first and its words after; a class may follow in the same line.
     part = flat[begin : end + 200]
-    for name, first, pattern in _LIBRARIES:
+    for name, first, pattern, _ in _LIBRARIES:
         at = part.rfind(first)
         if at > best_at and pattern.match(part, at):
             best, best_at, by = name, at, first
+    if not best:
+        packages = [name for name in _PACKAGE.findall(flat, begin, start) if name not in FRAMEWORKS]
+        return (packages[-1], f"{packages[-1]}/") if packages else ("", "")
     callback = "Protocol._on_waiter_completed"
     return best, callback if best == "asyncpg" and callback in part else by
 
@@ -335,7 +355,8 @@ def _met(block: Block, lines: list[str], frames: list[Frame], line: int) -> Fram
     for number in range(line, min(line + 4, len(lines))):
         if found := _RUNNING_AT.search(lines[number]):
             function, path, at = found.groups()
-            return Frame(path, at, function, True, number)
+            if not _NOT_YOURS.search(path):
+                return Frame(path, at, function, True, number)
     after = [frame for frame in frames if line < frame.at <= block.last and frame.yours]
     return after[-1] if after else None
 
@@ -345,7 +366,8 @@ def _leading(blocks: list[Block]) -> list[Block]:
     lead = [
         block
         for block in blocks
-        if block.messages - FOLLOWERS and "closing-failed" not in block.messages
+        if block.messages - FOLLOWERS
+        and not block.messages & {"closing-failed", "terminating-failed"}
     ]
     if lead:
         speakers = {block.speaker for block in lead}

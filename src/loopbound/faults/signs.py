@@ -20,7 +20,10 @@ MESSAGES: dict[str, tuple[str, ...]] = {
         "is bound to a different loop",
         "bound to a different event loop",
     ),
-    "loop-closed": ("Event loop is closed",),
+    "loop-closed": (
+        "Event loop is closed",
+        "unable to perform operation on <TCPTransport closed=True",  # uvloop says it so
+    ),
     "operation-in-progress": (
         "another operation is in progress",
         "cannot switch to state…another operation",
@@ -85,11 +88,10 @@ MESSAGES: dict[str, tuple[str, ...]] = {
     ),
     "context-var": ("was created in a different Context",),
     # -- left over, too late
-    "closing-failed": (
-        "Exception closing connection",
-        "Exception terminating connection",
-        "Error closing connection",
-    ),
+    "closing-failed": ("Exception closing connection", "Error closing connection"),
+    "terminating-failed": ("Exception terminating connection",),
+    "sleeping-waiter": ("wait_for=<Future finished",),
+    "lock-timeout": ("canceling statement due to lock timeout",),
     "collected": (
         "garbage collector is trying to clean up non-checked-in connection",
         "Exception ignored in…__del__",
@@ -103,7 +105,6 @@ MESSAGES: dict[str, tuple[str, ...]] = {
     "timed-out": ("TimeoutError",),
     "waits": (
         "idle in transaction",
-        "canceling statement due to lock timeout",
         "from pytest-timeout",
         "Timeout (>",
         "Timeout >",
@@ -149,6 +150,7 @@ FOLLOWERS = frozenset(
         "operation-in-progress",
         "loop-closed",
         "closing-failed",
+        "terminating-failed",
         "collected",
         "never-awaited",
         "timed-out",
@@ -222,6 +224,15 @@ LIBRARY_WORDS = {
 
 CLIENTS = ("aiomysql", "aiosqlite", "psycopg", "litellm", "cloud_sql", "temporal", "kafka", "amqp")
 """Libraries without a kind of their own."""
+
+_NAMES = (
+    "_pytest pytest pluggy pytest_asyncio xdist execnet anyio starlette fastapi litestar uvicorn"
+    " hypercorn gunicorn celery billiard kombu dramatiq asgiref django flask quart werkzeug uvloop"
+    " greenlet sqlalchemy sqlmodel alembic tenacity backoff nest_asyncio ipykernel IPython tornado"
+    " click typer streamlit opentelemetry sentry_sdk newrelic ddtrace playwright"
+)
+FRAMEWORKS = frozenset(_NAMES.split())
+"""Packages whose frames lead to a client, but which are none."""
 
 GLOBAL = (
     "pytest",
@@ -341,6 +352,11 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
         "Exception ignored",
         "PytestUnraisableExceptionWarning",
     ),
+    # A client's close, in a task that nothing awaits.
+    "too-late": (
+        "Task exception was never retrieved…aclose",
+        "Task exception was never retrieved…close",
+    ),
     "cancel": (
         "Connection._cancel",
         "in terminate",
@@ -351,6 +367,7 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
     "dispose": ("in dispose", "engine.dispose", ".dispose()"),
     "closing": ("in aclose", "in close", "in disconnect", "_do_close", "do_close", "Pool.close"),
     "asyncpg-frames": ("asyncpg/connection.py",),
+    "streams-frames": ("asyncio/streams.py",),
     "idle-transaction": ("idle in transaction",),
     "scoped-session": ("ext/asyncio/scoping.py", "async_scoped_session"),
     "sa-queue": ("sqlalchemy/util/queue.py",),

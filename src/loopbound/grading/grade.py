@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from loopbound.checks.task import judge, task_check
+from loopbound.checks.task import IMPORTS_RUN, another_name, judge, task_check
 from loopbound.checks.verdict import Verdict, failed
 from loopbound.course.manifest import Assignment, Task
 from loopbound.grading.cleaned import cleaned
@@ -21,11 +22,20 @@ from loopbound.grading.isolation.databases import SubmissionDatabases
 from loopbound.grading.isolation.kernel import Kernel, Ran
 from loopbound.grading.isolation.processes import Ended, LearnerProcess, Processes
 from loopbound.grading.results import TaskResult
-from loopbound.grading.submission import Submission, template
+from loopbound.grading.submission import (
+    Cell,
+    Submission,
+    definitions,
+    magic_of,
+    names_in,
+    template,
+)
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED
 from loopbound.problem import Problem
 
 __all__ = ["Facts", "Limits", "grade"]
+
+FACTS = 600.0  # seconds that may pass until a task's facts are found out: no learner's run
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ async def grade(
     place: int = 0,
     limits: Limits | None = None,
     only: Collection[str] | None = None,
+    shown: dict[int, tuple[dict[str, Any], ...]] | None = None,
 ) -> tuple[TaskResult, ...]:
     """Grade a submission.
 
@@ -75,27 +86,38 @@ async def grade(
         facts: of the same processes.
         place: which of the grader's workers this is; no two at the same time.
         only: ids of the tasks to grade; all without it.
+        shown: gets the error of each of the learner's cells, as outputs, by its number.
 
     Raises:
         Problem: nothing could be run at all, and not for a reason that lies in the submission.
     """
     run = _Run(processes, facts, submission, place, limits or Limits())
+    run.shown = {} if shown is None else shown
+    wanted = [task for task in submission.assignment.tasks if only is None or task.id in only]
     try:
-        return tuple(
-            [
-                await run.task(task)
-                for task in submission.assignment.tasks
-                if only is None or task.id in only
-            ]
-        )
+        return await run.results(wanted)
     finally:
         await run.close()
 
 
+class _NoTime(Exception):
+    """The notebook's seconds are used up."""
+
+
 @dataclass
 class _Run:
-    """The grading of one submission: its kernel, replaced when an answer has spoilt it, and the
-    cells that have proved harmless.
+    """The grading of one submission: its cells from the top in one kernel, as a reader would run
+    them, each check at its place between them.
+
+    Where the kernel ends, or something in it keeps a check from being fair, a new one runs the
+    cells again, and of those that did the harm only the imports and definitions.
+
+    ``done`` are the cells that this kernel has run, and ``runs`` whose code each of its executions
+    was, None for the course's own; ``reduced`` the numbers of cells that do harm, and ``dropped``
+    of those that do it even so; ``sound`` of those behind which a check came through. ``troubles``
+    says of a cell what became of it, and ``told`` has those of which it was said. ``uneasy``: an
+    answer left something in this kernel. ``cut_off``: it left the server no room. ``spent``:
+    seconds for cells.
     """
 
     processes: Processes
@@ -105,34 +127,51 @@ class _Run:
     limits: Limits
     kernel: Kernel | None = None
     lent: SubmissionDatabases | None = None
-    harmless: list[str] = field(default_factory=list)
+    runs: list[Cell | None] = field(default_factory=list)
+    done: list[Cell] = field(default_factory=list)
+    reduced: set[int] = field(default_factory=set)
+    dropped: set[int] = field(default_factory=set)
+    troubles: dict[int, str] = field(default_factory=dict)
+    told: set[int] = field(default_factory=set)
+    sound: set[int] = field(default_factory=set)
+    shown: dict[int, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    uneasy: bool = False
+    cut_off: bool = False
+    spent: float = 0.0
     until: float = 0.0
 
-    async def task(self, task: Task) -> TaskResult:
-        began = time.perf_counter()
-        self.until = self.until or began + self.limits.notebook
-        name = task_check(task.id).answers[0]
-        if self.submission.untouched(task.id):
-            gone = task.id not in self.submission.answers
-            verdict = Verdict(
-                NOT_ATTEMPTED,
-                (
-                    f"There is no `{name}` in this notebook."
-                    if gone
-                    else f"`{name}` is as it was handed out."
-                ),
-            )
-        elif began > self.until:
-            verdict = failed(
-                "no time left",
-                f"The notebook's {self.limits.notebook:.0f} seconds were used up before this task.",
-            )
-        else:
-            try:
-                verdict = await self._fair_verdict(task)
-            except Ended as ended:
-                await self.close()
-                verdict = _ended(ended)
+    async def results(self, tasks: list[Task]) -> tuple[TaskResult, ...]:
+        self.until = time.perf_counter() + self.limits.notebook
+        results = {
+            task.id: self._result(task, self._untouched(task.id), 0, 0)
+            for task in tasks
+            if self.submission.untouched(task.id)
+        }
+        stops = [
+            (place, number)
+            for number, task in enumerate(tasks)
+            if task.id not in results
+            for place in self.submission.places(task.id)
+        ]
+        for place, number in sorted(stops):
+            task = tasks[number]
+            before = results.get(task.id)
+            if before and before.outcome == PASSED:
+                continue
+            began = time.perf_counter()
+            verdict = self._with_remarks(await self._bounded_verdict(task, place), place)
+            seconds = time.perf_counter() - began + (before.seconds if before else 0)
+            # A later cell may use the function's name for something else.
+            if not before or (
+                verdict.outcome != NOT_ATTEMPTED and verdict.diagnosis != "not a function"
+            ):
+                results[task.id] = self._result(task, verdict, place, seconds)
+        return tuple(results[task.id] for task in tasks)
+
+    def _result(self, task: Task, verdict: Verdict, place: int, seconds: float) -> TaskResult:
+        code = self.submission.judged(task.id, place)
+        if not code and task.id in self.submission.handed_out:
+            code = template(self.submission.assignment).stubs[task.id]
         return TaskResult(
             task.id,
             verdict.outcome,
@@ -140,90 +179,324 @@ class _Run:
             task.points,
             cleaned(verdict.says),
             cleaned(verdict.diagnosis, 100, lines=False),
-            round(time.perf_counter() - began, 3),
-            self.submission.answers.get(task.id, ""),
+            round(seconds, 3),
+            code,
         )
 
-    async def _fair_verdict(self, task: Task) -> Verdict:
-        """As `_verdict`; a kernel that dies may have been the doing of an earlier task's cells, so
-        this one is tried without them.
-        """
-        others = self.kernel is not None or bool(self.harmless)
-        try:
-            return await self._verdict(task)
-        except Ended as ended:
-            if ended.why != "dead" or not others:
-                raise
-        await self.close()
-        self.harmless.clear()
-        return await self._verdict(task)
+    def _untouched(self, task: str) -> Verdict:
+        name = task_check(task).answers[0]
+        if task not in self.submission.handed_out:
+            return Verdict(NOT_ATTEMPTED, f"There is no `{name}` in this notebook.")
+        if found := self.submission.instead(task):
+            return another_name(name, found)
+        return Verdict(NOT_ATTEMPTED, f"`{name}` is as it was handed out.")
 
-    async def _verdict(self, task: Task) -> Verdict:
-        kernel = await self._kernel()
-        error = Ran()
-        for source in self.submission.cells[task.id]:
-            ran = await self._run(kernel, source, self._left(self.limits.cell))
-            error = ran if ran.error else error
-        message = await self._report(kernel, task)
-        if self.lent and self.lent.failed:
+    async def _bounded_verdict(self, task: Task, place: int) -> Verdict:
+        try:
+            return await self._verdict(task, place)
+        except _NoTime:
+            return failed(
+                "no time left",
+                f"The notebook's {self.limits.notebook:.0f} seconds were used up before this task.",
+            )
+
+    def _with_remarks(self, verdict: Verdict, place: int) -> Verdict:
+        """The verdict, and below it what became of the cells since the check before."""
+        said = [
+            self.troubles[number]
+            for number in sorted(self.troubles)
+            if number <= place and number not in self.told
+        ]
+        self.told |= {number for number in self.troubles if number <= place}
+        if missing := _NO_NAME.search(verdict.says):
+            verdict = replace(verdict, says=verdict.says.replace(f" {IMPORTS_RUN}", ""))
+            said += self._about_name(missing[1], place)
+        fresh = [text for text in said if text not in verdict.says]
+        more = [f"{len(fresh) - 5} more cells did not end well."] if len(fresh) > 5 else []
+        return replace(verdict, says="\n".join([verdict.says, *fresh[:5], *more]))
+
+    def _about_name(self, name: str, place: int) -> list[str]:
+        """What there is to say about a name that was not there when a task was checked."""
+        cells = [
+            cell
+            for cell in self.submission.cells
+            if name in names_in(cell.source)
+            or (cell.number in self.troubles and re.search(rf"\b{name}\b", cell.source))
+        ]
+        said = [self.troubles[cell.number] for cell in cells if cell.number in self.troubles]
+        if cells and cells[0].number > place:
+            said.append(f"`{name}` is first defined in {cells[0]}, below this check.")
+        return said if cells else [f"No cell of the notebook defines `{name}`."]
+
+    async def _verdict(self, task: Task, place: int) -> Verdict:
+        first: Verdict | None = None
+        tried: dict[Cell, str] = {}  # what is left out to be fair, and may be innocent
+        cramped = False
+        while not self.cut_off:
+            kernel = await self._reach(place)
+            uneasy = self.uneasy
+            try:
+                message = await self._report(kernel, task)
+            except Ended as ended:
+                first = first or _ended(ended)
+                doubts = self._doubts(ended)
+                await self.close()
+                if self._reduce(doubts) or uneasy:
+                    tried |= doubts
+                    continue
+                break
+            if self.lent and self.lent.hoards:
+                self.cut_off = True
+                await self.close()
+                return failed("locks", _HOARDS)
+            if self.lent and self.lent.failed and not cramped:
+                # It may be what another submission does to the server.
+                cramped = True
+                await self._make_room()
+                continue
+            if message is None:
+                await self.close()
+                first = failed(
+                    "no report",
+                    "The check did not report what it observed. Something in the notebook keeps it"
+                    " from running.",
+                )
+                break
+            # From here on everything comes from a process that ran the learner's code: it need not
+            # have any form.
+            changed, culprits = _words(message.get("changed")), self._noted("changed")
+            if changed or culprits:
+                for cell, named in culprits.items():
+                    self.troubles[cell.number] = (
+                        f"{_capital(cell)} put something else in the place of `{named[0]}`. A check"
+                        f" runs with Python's own. {_REDUCED}"
+                    )
+                suspects = culprits or self.done
+                await self.close()
+                if self._reduce(suspects):
+                    continue
+                names = changed or next(iter(culprits.values()))
+                return failed(
+                    "replaced",
+                    f"Your cells put something else in the place of `{names[0]}`. A check runs with"
+                    " Python's own, so this task was not checked.",
+                )
+            self.sound |= {cell.number for cell in self.done}
+            verdict = await self._judgement(task, message, place)
+            left = {
+                cell: f"{_capital(cell)} left {_listed(words)} behind; beside it the check failed."
+                for cell, words in self._noted("left").items()
+                if _BESIDE & set(words)
+            }
+            if after := _words(message.get("after")):
+                verdict = _with_change(verdict, after)
+                await self.close()  # for the tasks that follow
+            self.uneasy = bool(_BESIDE & set(_words(message.get("left")))) or uneasy
+            if verdict.outcome == PASSED:
+                self._tell(tried)
+                return verdict
+            if "out of shared memory" in verdict.says and not cramped:
+                cramped = True
+                await self._make_room()
+                continue
+            if first is None and (self._reduce(left) or uneasy):
+                first, tried = verdict, left
+                await self.close()
+                continue
+            first = first or verdict
+            break
+        if first is None:
+            return failed("locks", _HOARDS)
+        if tried:
+            self.reduced -= {cell.number for cell in tried}
+            await self.close()
+        return first
+
+    def _doubts(self, ended: Ended) -> dict[Cell, str]:
+        """The cells of this kernel that may be the reason for its end, with words for it: those
+        that left something, or those behind which no check has come through yet.
+        """
+        noted = self._noted("left")
+        if noted or ended.why == "time":
+            return {
+                cell: f"{_capital(cell)} left {_listed(words)} behind, and the kernel ended later."
+                for cell, words in noted.items()
+            }
+        doubted = [cell for cell in self.done if cell.number not in self.sound | self.reduced]
+        return {
+            cell: f"Some time after {cell} had run, something ended the kernel."
+            for cell in doubted or self.done
+        }
+
+    def _tell(self, tried: Mapping[Cell, str]) -> None:
+        """Say of these cells what they did, where it is they that were run otherwise."""
+        for cell, words in tried.items():
+            if definitions(cell.source).split() != cell.source.split():
+                self.troubles[cell.number] = f"{words} {_REDUCED}"
+
+    async def _make_room(self) -> None:
+        """End what takes the server's room away, and this submission's kernel with it.
+
+        Raises ``Problem`` where the server does not work even so.
+        """
+        await self.close()
+        databases = self.processes.databases
+        await asyncio.to_thread(databases.relieve)
+        if said := await asyncio.to_thread(databases.trouble):
             raise Problem(
                 "the database server does not answer as it should, so nothing more is graded.\nIt"
-                f" says: {self.lent.failed}"
+                f" says: {said}"
             )
-        if message is None:
-            return failed(
-                "no report",
-                "The check did not report what it observed. Something in the notebook keeps it from"
-                " running.",
+
+    def _noted(self, what: str) -> dict[Cell, list[str]]:
+        """What this kernel noted behind each cell that had not been noted behind the one before."""
+        found: dict[Cell, list[str]] = {}
+        known: set[str] = set()
+        for note in self.kernel.child.notes if self.kernel else ():
+            words, at = _words(note.get(what)), note.get("cell")
+            cell = self.runs[at] if isinstance(at, int) and 0 <= at < len(self.runs) else None
+            if cell and set(words) - known:
+                found.setdefault(cell, words)
+            known = known | set(words) if what == "changed" else set(words)
+        return found
+
+    def _reduce(self, cells: Iterable[Cell]) -> bool:
+        """Run no more than the imports and definitions of these cells from now on; whether that is
+        news for one of them.
+        """
+        fewer = {cell.number for cell in cells} - self.reduced
+        self.reduced |= fewer
+        return bool(fewer)
+
+    async def _reach(self, place: int) -> Kernel:
+        """A kernel in which all cells up to a number have run.
+
+        Raises ``_NoTime``.
+        """
+        tried: dict[Cell, str] = {}
+        while True:
+            if time.perf_counter() > self.until:
+                raise _NoTime
+            kernel = await self._kernel()
+            rest = self.submission.cells[len(self.done) :]
+            if not rest or rest[0].number > place:
+                self._tell(tried)
+                return kernel
+            try:
+                await self._cell(kernel, rest[0])
+            except Ended as ended:
+                doubts = self._doubts(ended)
+                await self.close()
+                if self._reduce(doubts):
+                    tried |= doubts
+                    continue
+                # It is this one: it ended the kernel without the others, too.
+                self.reduced -= {cell.number for cell in tried}
+                tried = {}
+                self._blame(rest[0], ended)
+
+    def _blame(self, cell: Cell, ended: Ended) -> None:
+        number = cell.number
+        if number in self.reduced:
+            self.dropped.add(number)
+        self.reduced.add(number)
+        told = {
+            "time": f"{_capital(cell)} did not end, and could not be stopped.",
+            "garbled": f"While {cell} ran, the kernel said what no kernel says.",
+            "dead": f"While {cell} ran, {_SOMETHING}",
+        }[ended.why]
+        self.troubles[number] = f"{told} {_REDUCED}"
+
+    async def _cell(self, kernel: Kernel, cell: Cell) -> None:
+        number = cell.number
+        if self.spent > self.limits.notebook / 2 and number not in self.reduced:
+            self.reduced.add(number)  # so that there is time for the checks
+            self.troubles[number] = (
+                f"{_capital(cell)} was not run, because those before took {self.spent:.0f} seconds."
+                f" {_REDUCED}"
             )
-        # From here on everything comes from a process that ran the learner's code: it need not have
-        # any form.
-        changed, left, data = (
-            _words(message.get("changed")),
-            _words(message.get("left")),
-            message.get("data"),
-        )
-        if isinstance(data, dict) and not (changed or left):
-            self.harmless += self.submission.cells[task.id]
+        if number in self.reduced:
+            await self._definitions(kernel, cell, 0)
         else:
-            await self.close()  # for the tasks that follow, without these cells
-        if changed:
-            return failed(
-                "replaced",
-                f"Your cells put something else in the place of `{changed[0]}`. A check runs with"
-                " Python's own, so this task was not checked.",
+            self.runs.append(cell)
+            seconds = self._left(self.limits.cell)
+            began = time.perf_counter()
+            ran = await self._run(kernel, cell.source, seconds)
+            self.shown.setdefault(number, ran.shown)  # when it ran first, with all that was there
+            self.spent += time.perf_counter() - began
+            where = f" in line {ran.line}" if ran.line else ""
+            below = 0 < ran.line < len(cell.source.rstrip().splitlines())
+            rest = (
+                " What stands below was not run, but for imports and definitions." if below else ""
             )
+            if ran.stopped:
+                self.reduced.add(number)  # in another kernel
+                self.troubles[number] = (
+                    f"{_capital(cell)} did not end within {seconds:.0f} seconds, and was"
+                    f" stopped{where}.{rest}"
+                )
+                await self._definitions(kernel, cell, ran.line - 1)
+            elif ran.error:
+                if ran.error.startswith(("SyntaxError", "IndentationError", "TabError")):
+                    rest = " Nothing of it was run."
+                if "U+00A0" in ran.error:
+                    rest += " U+00A0 is a blank as chats and web pages have it: type it again."
+                self.troubles[number] = f"{_capital(cell)} raised `{ran.error}`{where}.{rest}"
+                await self._definitions(kernel, cell, ran.line)
+        self.done.append(cell)
+
+    async def _definitions(self, kernel: Kernel, cell: Cell, after: int) -> None:
+        """Run what a cell imports and defines below a line, also behind an import that fails.
+
+        Imports may take long on a machine that is busy.
+        """
+        while cell.number not in self.dropped and (source := definitions(cell.source, after)):
+            self.runs.append(cell)
+            ran = await self._run(kernel, source, self._left(self.limits.check))
+            if not ran.error or ran.line <= after:
+                return
+            after = ran.line
+
+    async def _judgement(self, task: Task, message: dict[str, Any], place: int) -> Verdict:
+        data = message.get("data")
         if isinstance(message.get("problem"), str):
-            verdict = failed("could not run", message["problem"])
-        elif isinstance(message.get("raised"), str):
-            verdict = failed(
+            return failed("could not run", message["problem"])
+        if isinstance(message.get("raised"), str):
+            return failed(
                 "check broke off",
                 f"The check of this task broke off with `{message['raised']}`. Something in the"
                 " notebook changed what it works with.",
             )
-        elif not isinstance(data, dict):
-            verdict = _MALFORMED
-        elif error.error and ("missing" in data or "no_function" in data):
-            where = f", in line {error.line}" if error.line else ""
-            verdict = Verdict(
-                RAISED,
-                f"The cell of your answer raised `{error.error}`{where}, so there was nothing to"
-                " check.",
-            )
-        else:
-            verdict = await self._judged(task, data)
-        if left:
-            words = " and ".join(
-                f"an {word}" if word[0] in "aeiou" else f"a {word}" for word in left
-            )
-            verdict = replace(
-                verdict,
-                says=(
-                    f"{verdict.says}\nYour cells left {words} behind. It was ended, and the tasks"
-                    " after this one ran without these cells."
-                ),
-            )
-        return verdict
+        if not isinstance(data, dict):
+            return _MALFORMED
+        if ("missing" in data and not data.get("given")) or "no_function" in data:
+            if words := self._why_missing(task, place):
+                return words
+            if "missing" in data and not data.get("near"):
+                name = task_check(task.id).answers[0]
+                return Verdict(NOT_ATTEMPTED, f"When the cells had run, there was no `{name}`.")
+        return await self._judged(task, data)
+
+    def _why_missing(self, task: Task, place: int) -> Verdict | None:
+        """Why there is nothing to check, where one of the cells is the reason."""
+        wanted = task_check(task.id).answers
+        for cell in reversed(self.submission.answering(task.id)):
+            if cell.number in self.troubles:
+                self.told.add(cell.number)
+                return Verdict(
+                    RAISED,
+                    f"{self.troubles[cell.number]} So there was nothing to check.",
+                )
+        for cell in self.submission.cells:
+            magic = magic_of(cell.source)
+            if magic and re.search(rf"\bdef\s+{wanted[0]}\b", cell.source):
+                return failed(
+                    "runs apart",
+                    f"{_capital(cell)} begins with `%%{magic}`, which runs its code apart from the"
+                    f" notebook: the `{wanted[0]}` in it is gone afterwards.",
+                )
+        found = self.submission.instead(task.id)
+        return another_name(wanted[0], found) if found else None
 
     async def _judged(self, task: Task, data: dict[str, Any]) -> Verdict:
         which = self.submission.assignment
@@ -263,16 +536,15 @@ class _Run:
 
         Nothing of the learner's is in it, so that it fails is not the learner's fault.
         """
+        seconds = max(self.limits.suite, FACTS)
         try:
-            return await self.facts.of(
-                self.submission.assignment, task.id, self.place, self.limits.suite
-            )
+            return await self.facts.of(self.submission.assignment, task.id, self.place, seconds)
         except (Ended, Problem):
-            await self.close()  # once more, when this submission takes nothing from it
+            # Once more, when this submission takes nothing from it, and no other one all of it.
+            await self.close()
+            await asyncio.to_thread(self.processes.databases.relieve)
         try:
-            return await self.facts.of(
-                self.submission.assignment, task.id, self.place, self.limits.suite
-            )
+            return await self.facts.of(self.submission.assignment, task.id, self.place, seconds)
         except Ended as ended:
             raise Problem(
                 f"what {task.id} is compared with could not be found out: its run"
@@ -283,7 +555,9 @@ class _Run:
         """What the task's check reports; None where nothing comes that carries our word."""
         nonce = secrets.token_hex(8)
         seconds = self._left(self.limits.check)
-        running = asyncio.ensure_future(self._run(kernel, f"{REQUEST}{task.id} {nonce}", seconds))
+        running = asyncio.ensure_future(
+            self._run(kernel, f"{REQUEST}{task.id} {nonce}", seconds, interrupt=False)
+        )
         try:
             while True:
                 reported = asyncio.ensure_future(kernel.child.report(seconds))
@@ -307,9 +581,7 @@ class _Run:
                 await running
 
     async def _kernel(self) -> Kernel:
-        """The kernel, started where there is none, with the course's own cells and the
-        learner's harmless ones run.
-        """
+        """The kernel, started where there is none, with the course's own cells run."""
         kernel = self.kernel
         if kernel is None:
             try:
@@ -318,12 +590,8 @@ class _Run:
                 await self.close()
                 kernel = await self._start()  # once more: a machine that is very busy
             for source in template(self.submission.assignment).given:
+                self.runs.append(None)
                 await self._run(kernel, source, self.limits.check)
-            # One that does not behave the second time does not come back.
-            harmless, self.harmless = self.harmless, []
-            for source in harmless:
-                await self._run(kernel, source, self._left(self.limits.cell))
-                self.harmless.append(source)
         return kernel
 
     async def _start(self) -> Kernel:
@@ -333,10 +601,12 @@ class _Run:
         self.kernel = await Kernel.start(self.processes, self.lent, self.place)
         return self.kernel
 
-    async def _run(self, kernel: Kernel, source: str, seconds: float) -> Ran:
+    async def _run(
+        self, kernel: Kernel, source: str, seconds: float, interrupt: bool = True
+    ) -> Ran:
         """Execute a cell. Raises ``Ended``, also where the kernel says what no kernel says."""
         try:
-            return await kernel.run(source, seconds)
+            return await kernel.run(source, seconds, interrupt)
         except (Ended, Problem):
             raise
         except Exception:
@@ -351,6 +621,37 @@ class _Run:
         if self.lent:
             self.lent.close()
         self.kernel = self.lent = None
+        self.done, self.runs = [], []
+        self.uneasy = False
+
+
+_NO_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
+# What goes on while a check holds the kernel's own loop.
+_BESIDE = {"thread", "process"}
+_REDUCED = "Only what it imports and defines was used."
+_SOMETHING = "something ended the kernel: an exit, a signal, or more memory than it may have."
+_HOARDS = (
+    "Your code took more locks than the database server has for all of its users. Its sessions were"
+    " ended, and nothing more of this notebook was run."
+)
+
+
+def _capital(cell: Cell) -> str:
+    return f"C{str(cell)[1:]}"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(f"an {word}" if word[0] in "aeiou" else f"a {word}" for word in words)
+
+
+def _with_change(verdict: Verdict, names: list[str]) -> Verdict:
+    """The verdict on an answer that put something else in another's place when it ran: what is
+    Python's may be meant well, what is the check's own is not.
+    """
+    words = f"When your answer ran, it put something else in the place of `{names[0]}`."
+    if any(name.startswith("loopbound.") for name in names):
+        return failed("replaced", f"{words} So this task was not checked.")
+    return replace(verdict, says=f"{verdict.says}\n{words} The tasks after it ran without that.")
 
 
 def _words(said: object) -> list[str]:
@@ -370,22 +671,17 @@ _MALFORMED = failed(
 
 
 def _ended(ended: Ended) -> Verdict:
+    """The verdict on an answer during whose check the kernel ended."""
     if ended.why == "garbled":
-        return failed(
-            "garbled",
-            "The kernel that ran your code said what no kernel says, and was ended. The other tasks"
-            " were run in a new one.",
-        )
+        return failed("garbled", "The kernel that ran your answer said what no kernel says.")
     if ended.why == "time":
         return failed(
             "did not end",
-            "Your code did not end within the time that it has, and its kernel was ended. The other"
-            " tasks were run in a new one.",
+            "Your answer did not end within the time that it has, and could not be stopped.",
         )
     return Verdict(
         RAISED,
-        "Your code ended the kernel that ran it: an exit, a signal, or more memory than it may"
-        " have. The other tasks were run in a new one.",
+        f"While your answer ran, {_SOMETHING}",
         "ended the kernel",
     )
 

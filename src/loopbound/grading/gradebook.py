@@ -8,17 +8,19 @@ import functools
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import ForeignKey, UniqueConstraint, create_engine, event, select
+from sqlalchemy import ForeignKey, UniqueConstraint, create_engine, delete, event, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 import loopbound.checks
 from loopbound.course.manifest import assignments
+from loopbound.grading.cleaned import file_name
 from loopbound.grading.results import Graded, TaskResult
 from loopbound.paths import repository
 from loopbound.problem import Problem
@@ -63,6 +65,19 @@ class _Task(_Base):
     answer: Mapped[str]
 
 
+class _Shown(_Base):
+    """What the report in a folder shows: a later one, of some learners, keeps the others."""
+
+    __tablename__ = "shown"
+
+    folder: Mapped[str] = mapped_column(primary_key=True)
+    file: Mapped[str] = mapped_column(primary_key=True)
+    learner: Mapped[str] = mapped_column(primary_key=True)
+    handed_in: Mapped[str]
+    late: Mapped[bool]
+    order: Mapped[str]
+
+
 class Gradebook:
     """A gradebook in a file, made where there is none. A context manager.
 
@@ -91,7 +106,7 @@ class Gradebook:
                         "SELECT name FROM sqlite_master WHERE type = 'table'"
                     )
                 }
-                if known and not set(_Base.metadata.tables) <= known:
+                if known and not {"submission", "task"} <= known:
                     raise Problem(
                         f"{path} is no gradebook of this course: it is a database of something"
                         " else.\nName another one: --gradebook FILE."
@@ -135,7 +150,7 @@ class Gradebook:
                         _Task(
                             task=result.task,
                             outcome=result.outcome,
-                            points=result.points,
+                            points=int(result.points),
                             of=result.of,
                             says=result.says,
                             diagnosis=result.diagnosis,
@@ -156,6 +171,47 @@ class Gradebook:
                 )
             )
             return [_graded(row) for row in rows]
+
+    def name(self, file: str, learner: str) -> None:
+        """Store whose a file is, where that is read otherwise than before."""
+        with self._told(), Session(self._engine) as session, session.begin():
+            for row in session.scalars(select(_Submission).where(_Submission.file == file)):
+                row.learner = learner
+
+    def shown(self, folder: Path) -> list[Graded]:
+        """What the last report in a folder showed, as far as it is known."""
+        with self._told(), Session(self._engine) as session:
+            rows = session.execute(
+                select(_Shown, _Submission)
+                .join(_Submission, _Submission.file == _Shown.file)
+                .where(_Shown.folder == _stored(folder))
+            )
+            return [
+                replace(
+                    _graded(row),
+                    learner=shown.learner,
+                    handed_in=shown.handed_in,
+                    late=shown.late,
+                    order=shown.order,
+                )
+                for shown, row in rows
+            ]
+
+    def show(self, folder: Path, results: Iterable[Graded]) -> None:
+        """Remember what the report in a folder shows now."""
+        with self._told(), Session(self._engine) as session, session.begin():
+            session.execute(delete(_Shown).where(_Shown.folder == _stored(folder)))
+            session.add_all(
+                _Shown(
+                    folder=_stored(folder),
+                    file=graded.file,
+                    learner=graded.learner,
+                    handed_in=graded.handed_in,
+                    late=graded.late,
+                    order=graded.order,
+                )
+                for graded in {(each.file, each.learner): each for each in results}.values()
+            )
 
     def close(self) -> None:
         self._engine.dispose()
@@ -188,6 +244,10 @@ class Gradebook:
                     " --gradebook FILE."
                 ) from None
             raise Problem(f"the gradebook {self.path} cannot be used: {said}.") from None
+
+
+def _stored(folder: Path) -> str:
+    return file_name(folder.absolute())
 
 
 def _graded(row: _Submission) -> Graded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from loopbound.grading.cleaned import cleaned
 from loopbound.grading.grade import Facts, Limits, grade
@@ -65,17 +66,25 @@ async def grade_one(
     """Grade one submission; a file that cannot be read is a result too."""
     began = time.perf_counter()
     file, digest, learner = handed.file, handed.digest(), cleaned(handed.learner, 200, lines=False)
+    assignment = ""
     try:
         submission = read_submission(handed.path)
-    except Problem as problem:
+        assignment = submission.assignment.name
+        shown: dict[int, tuple[dict[str, Any], ...]] = {}
+        tasks = await grade(processes, facts, submission, place, limits, shown=shown)
+    except Exception as error:
+        if assignment and await asyncio.to_thread(processes.databases.trouble):
+            raise
+        # Whatever a notebook can bring about is a line for this notebook.
+        said = str(error) if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
         return Graded(
             file,
             learner,
             digest,
-            problem=cleaned(str(problem)),
+            assignment,
+            problem=cleaned(said),
             seconds=round(time.perf_counter() - began, 3),
         )
-    tasks = await grade(processes, facts, submission, place, limits)
     return Graded(
         file,
         learner,
@@ -84,4 +93,5 @@ async def grade_one(
         tasks,
         submission.notes,
         seconds=round(time.perf_counter() - began, 3),
+        shown=shown,
     )

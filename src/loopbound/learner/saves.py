@@ -11,6 +11,7 @@ from pathlib import Path
 
 from loopbound.course.solutions import COPY
 from loopbound.grading.submission import Submission, read_submission
+from loopbound.machine import syntax_tree
 from loopbound.problem import Problem
 
 __all__ = ["Saved", "Saves", "changed_tasks", "exercises_below"]
@@ -118,13 +119,10 @@ def changed_tasks(before: Submission | None, now: Submission) -> set[str]:
     """
     if before is None or before.assignment != now.assignment:
         return {task.id for task in now.assignment.tasks}
-    changed = {
-        task.id
-        for task in now.assignment.tasks
-        if before.cells.get(task.id) != now.cells.get(task.id)
-    }
+    old, new = before.belonging(), now.belonging()
+    changed = {task.id for task in now.assignment.tasks if old.get(task.id) != new.get(task.id)}
     names = {
-        task: _names(*before.cells.get(task, ()), *now.cells.get(task, ()))
+        task: _names(*old.get(task, ()), *new.get(task, ()))
         for task in (task.id for task in now.assignment.tasks)
     }
     reached = set(changed)
@@ -142,7 +140,7 @@ def _names(*sources: str) -> tuple[set[str], set[str]]:
     used: set[str] = set()
     for source in sources:
         try:
-            tree = ast.parse(source)
+            tree = syntax_tree(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         for node in tree.body:

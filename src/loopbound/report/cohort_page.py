@@ -27,6 +27,9 @@ __all__ = ["cohort_page"]
 _MOST_NAMES = 8  # learners who are named beside a mistake
 _EXAMPLE = 300  # characters of what a check said, where there is nothing else to say
 
+_GLANCED = 5  # tasks and mistakes at a glance
+_MOST_MISSING = 20  # names of who has not started
+
 _PARTS = {
     "tasks": "Learners and tasks",
     "stuck": "Where people got stuck",
@@ -51,6 +54,7 @@ def cohort_page(cohort: Cohort, naming: Naming, phrases: Mapping[tuple[str, str]
     return page(
         "Cohort",
         tag("header", "\n", tag("h1", "Everybody's exercises"), tag("p", _sum(cohort))),
+        _glance(cohort, naming) if cohort.learners or cohort.missing else None,
         (
             tag(
                 "nav",
@@ -73,7 +77,7 @@ def _sum(cohort: Cohort) -> str:
         return "Nothing was graded."
     handed = sum(
         1 + len(each.others) for learner in cohort.learners for each in learner.counted.values()
-    )
+    ) + sum(len(learner.untouched) for learner in cohort.learners)
     unreadable = sum(len(learner.unreadable) for learner in cohort.learners)
     text = f"{counted(len(cohort.learners), 'learner')}, {counted(handed + unreadable, 'notebook')}"
     return f"{text}, of which {unreadable} could not be read." if unreadable else f"{text}."
@@ -85,12 +89,92 @@ def _percent(part: int, whole: int) -> str:
     return f"{min(max(rounded, 1 if part else 0), 100 if part == whole else 99)} %"
 
 
+# At a glance --------------------------------------------------------------------------------------
+
+
+def _glance(cohort: Cohort, naming: Naming) -> Html:
+    """Who has not started, who is stuck where, which wrong answer is common: three answers, before
+    the tables with everything.
+    """
+    unreadable = tuple(learner for learner in cohort.learners if learner.unreadable)
+    rows: list[tuple[str, Content]] = [
+        ("Not started", _not_started(cohort, naming)),
+        ("Stuck", _stuck_people(cohort)),
+        ("Common mistakes", _common(cohort, naming)),
+        *([("Could not be read", _who(unreadable))] if unreadable else []),
+    ]
+    return tag("dl", [(tag("dt", name), tag("dd", said)) for name, said in rows], class_="glance")
+
+
+def _not_started(cohort: Cohort, naming: Naming) -> list[Content]:
+    idle = cohort.not_started()
+    if not idle and not cohort.missing:
+        return ["None: each learner has begun."]
+    said: list[Content] = []
+    if cohort.missing:
+        names = ", ".join(cohort.missing[:_MOST_MISSING]) if naming.names else ""
+        more = len(cohort.missing) - _MOST_MISSING
+        said += [
+            f"{len(cohort.missing)} handed in nothing",
+            [": ", tag("bdi", names), f" and {more} more" if more > 0 else ""] if names else "",
+            ". " if idle else ".",
+        ]
+    if idle:
+        said += [
+            f"{len(idle)} handed in exercises as they were given out: ",
+            _who(tuple(idle)),
+            ".",
+        ]
+    return said
+
+
+def _stuck_people(cohort: Cohort) -> Content:
+    stuck = cohort.stuck()
+    if not stuck:
+        return "None: what was tried has passed."
+    lines: list[Content] = [
+        tag("li", tag("strong", _task_name(task)), f", {len(people)}: ", _who(tuple(people)))
+        for task, people in [*stuck.items()][:_GLANCED]
+    ]
+    more = len(stuck) - _GLANCED
+    return tag("ul", lines, tag("li", counted(more, "more task"), " below") if more > 0 else None)
+
+
+def _common(cohort: Cohort, naming: Naming) -> Content:
+    found = sorted(
+        (each for several in cohort.diagnoses().values() for each in several),
+        key=lambda each: -len(each.learners),
+    )
+    common = [each for each in found if len(each.learners) > 1 and each.name] or [
+        each for each in found if each.name
+    ]
+    if not common:
+        return "None that a check could name."
+    return tag(
+        "ul",
+        [
+            tag(
+                "li",
+                f"{len(each.learners)} × ",
+                tag("strong", naming.said(each.name)),
+                f" in {_task_name(each.task)}",
+            )
+            for each in common[:_GLANCED]
+        ],
+    )
+
+
+def _task_name(task: str) -> str:
+    known = known_task(task)
+    return f"{task} {known.title}" if known else task
+
+
 # Learners and tasks -------------------------------------------------------------------------------
 
 
 def _heat_map(cohort: Cohort) -> list[Content]:
     legend = [tag("li", badge(outcome)) for outcome in reversed(OUTCOMES)]
-    nothing = tag("li", "– nothing handed in", class_="quiet")
+    nothing = tag("li", "– not begun, or nothing handed in", class_="quiet")
     head = tag(
         "thead",
         "\n",
@@ -130,10 +214,13 @@ def _heat_map(cohort: Cohort) -> list[Content]:
     )
     how = (
         "A row for each learner, a column for each task. A sign leads to what the check said. The"
-        " last row: how many passed, of those who handed it in."
+        " last row: how many passed, of those who have begun the assignment."
     )
+    idle = "; ".join(map(title_of, cohort.untouched))
+    not_begun = f"Handed in, and not begun by any learner: {idle}." if idle else ""
     return [
         tag("p", how, class_="quiet"),
+        tag("p", not_begun, class_="quiet") if not_begun else None,
         tag("ul", legend, nothing, class_="legend", aria_label="Signs"),
         block(_PARTS["tasks"], table),
     ]
@@ -162,7 +249,7 @@ def _row(cohort: Cohort, learner: Learner) -> Html:
         for name, tasks in cohort.tasks.items()
         for place, task in enumerate(tasks)
     ]
-    points = f"{learner.points} of {learner.of}" if learner.counted else "–"
+    points = f"{learner.points:g} of {learner.of}" if learner.counted else "–"
     return tag(
         "tr",
         tag("th", _link(learner), scope="row", class_="name"),
@@ -175,10 +262,11 @@ def _cell(learner: Learner, assignment: str, task: str, place: int) -> Html:
     result = learner.result(assignment, task)
     first = "" if place else " first"
     if result is None:
+        why = "not begun" if assignment in learner.untouched else "nothing handed in"
         return tag(
             "td",
             tag("span", "–", aria_hidden="true"),
-            tag("span", "nothing handed in", class_="hidden"),
+            tag("span", why, class_="hidden"),
             class_=f"absent{first}",
         )
     known = known_task(task)
@@ -216,7 +304,7 @@ def _stuck(cohort: Cohort) -> list[Content]:
         key=lambda each: -each.share,
     )
     if not stuck:
-        return [tag("p", "Nowhere: every task that was handed in has passed.")]
+        return [tag("p", "Nowhere: every task of what was begun has passed.")]
     heads = [
         ("Task", None),
         ("Did not pass", "number"),
@@ -233,8 +321,8 @@ def _stuck(cohort: Cohort) -> list[Content]:
         tag("tbody", "\n", [_stuck_row(each) for each in stuck]),
     )
     how = (
-        "Tasks that somebody did not pass, of those who handed the assignment in; the largest share"
-        " first."
+        "Tasks that not all have passed, of those who have begun the assignment; the largest"
+        " share first."
     )
     return [tag("p", how, class_="quiet"), block(_PARTS["stuck"], table)]
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from loopbound.course.manifest import Lesson, lesson
+from loopbound.grading.counting import BEST, KEEP, Counted
 from loopbound.grading.results import Graded, TaskResult
 from loopbound.outcomes import NOT_ATTEMPTED, OUTCOMES, PASSED
 from loopbound.problem import Problem
 from loopbound.report.markup import Content, Html, prose, shortened, spoken, tag
 from loopbound.report.naming import Naming
 from loopbound.report.page import badge, counted, page
-from loopbound.report.standing import Counted, Learner, known_task, title_of
+from loopbound.report.standing import Learner, known_task, title_of
 
 __all__ = ["anchor", "learner_page"]
 
@@ -24,7 +25,7 @@ LessonLink = Callable[[Lesson], str | None]
 """Where a lesson's notebook is, as seen from the pages; None where no link leads there."""
 
 
-def learner_page(learner: Learner, naming: Naming, link: LessonLink) -> str:
+def learner_page(learner: Learner, naming: Naming, link: LessonLink, keep: str = BEST) -> str:
     """The page of one learner."""
     results = [result for each in learner.counted.values() for result in each.graded.tasks]
     counts = [
@@ -38,7 +39,8 @@ def learner_page(learner: Learner, naming: Naming, link: LessonLink) -> str:
         tag("ul", legend, class_="legend", aria_label="Tasks by outcome") if legend else None,
         _contents(learner) if len(learner.counted) > 1 else None,
         _unreadable(learner, naming) if learner.unreadable else None,
-        [_assignment(name, each, naming, link) for name, each in learner.counted.items()],
+        [_assignment(name, each, naming, link, keep) for name, each in learner.counted.items()],
+        _untouched(learner) if learner.untouched else None,
         width="narrow",
     )
 
@@ -50,8 +52,13 @@ def anchor(what: str) -> str:
 
 def _sum(learner: Learner) -> Html:
     if not learner.counted:
-        return tag("p", "No points yet: nothing that you handed in could be read.")
-    points = tag("strong", f"{learner.points} of {counted(learner.of, 'point')}", class_="points")
+        why = (
+            "nothing that you handed in could be read."
+            if learner.unreadable
+            else "the exercises that you handed in are as they were given out."
+        )
+        return tag("p", f"No points yet: {why}")
+    points = tag("strong", f"{learner.points:g} of {counted(learner.of, 'point')}", class_="points")
     return tag("p", points, f" in {counted(len(learner.counted), 'assignment')}.")
 
 
@@ -60,11 +67,20 @@ def _contents(learner: Learner) -> Html:
         tag(
             "li",
             tag("a", title_of(name), href=f"#{anchor(name)}"),
-            tag("span", f" {each.graded.points} of {each.graded.of}", class_="quiet points"),
+            tag("span", f" {each.graded.points:g} of {each.graded.of}", class_="quiet points"),
         )
         for name, each in learner.counted.items()
     ]
     return tag("nav", tag("ul", entries), aria_label="Assignments")
+
+
+def _untouched(learner: Learner) -> Html:
+    return tag(
+        "section",
+        "\n",
+        tag("h2", "Not begun"),
+        tag("p", "Handed in as they were given out: ", "; ".join(map(title_of, learner.untouched))),
+    )
 
 
 def _unreadable(learner: Learner, naming: Naming) -> Html:
@@ -84,12 +100,12 @@ def _unreadable(learner: Learner, naming: Naming) -> Html:
     )
 
 
-def _assignment(name: str, each: Counted, naming: Naming, link: LessonLink) -> Html:
+def _assignment(name: str, each: Counted, naming: Naming, link: LessonLink, keep: str) -> Html:
     graded = each.graded
     file = naming.file(graded)
-    points = tag("strong", f"{graded.points} of {counted(graded.of, 'point')}", class_="points")
+    points = tag("strong", f"{graded.points:g} of {counted(graded.of, 'point')}", class_="points")
     remarks = [
-        *(_other(other, naming) for other in each.others),
+        *(_other(other, naming, keep) for other in each.others),
         *(naming.said(note) for note in graded.notes),
     ]
     return tag(
@@ -100,6 +116,9 @@ def _assignment(name: str, each: Counted, naming: Naming, link: LessonLink) -> H
             "p",
             points,
             [" · ", tag("span", file, class_="quiet")] if file else None,
+            [" · ", tag("span", _handed_in(graded), class_="quiet")]
+            if _handed_in(graded)
+            else None,
             _lesson(name, link),
         ),
         (
@@ -111,14 +130,22 @@ def _assignment(name: str, each: Counted, naming: Naming, link: LessonLink) -> H
             if remarks
             else None
         ),
+        prose(naming.said(graded.comment), class_="comment") if graded.comment else None,
         [_task(result, naming) for result in graded.tasks],
     )
 
 
-def _other(graded: Graded, naming: Naming) -> str:
+def _handed_in(graded: Graded) -> str:
+    """When it was handed in; "" where that plays no part."""
+    when = graded.handed_in[:16].replace("T", " ")
+    return f"late, handed in {when}" if graded.late and when else "late" if graded.late else ""
+
+
+def _other(graded: Graded, naming: Naming, keep: str) -> str:
     file = naming.file(graded)
     which = f"Another notebook, {file}," if file else "Another notebook"
-    return f"{which} earned {graded.points} of {graded.of}. The one with the most points counts."
+    rule = KEEP[keep]
+    return f"{which} earned {graded.points:g} of {graded.of}; {rule}."
 
 
 def _lesson(name: str, link: LessonLink) -> list[Content]:
@@ -148,9 +175,14 @@ def _task(result: TaskResult, naming: Naming) -> Html:
             "h3",
             tag("span", title),
             badge(result.outcome),
-            tag("span", f"{result.points} of {of}", class_="quiet points"),
+            tag(
+                "span",
+                f"{result.points:g} of {of}{', set by hand' if result.by_hand else ''}",
+                class_="quiet points",
+            ),
             id=anchor(result.task),
         ),
+        prose(naming.said(result.comment), class_="comment") if result.comment else None,
         prose(shortened(naming.said(result.says), LONGEST_FEEDBACK)),
         (
             tag("p", "Diagnosis: ", tag("strong", naming.said(result.diagnosis)), class_="quiet")

@@ -12,6 +12,7 @@ from pathlib import Path
 from loopbound.authoring.proof import wrong_answers
 from loopbound.checks import task_check
 from loopbound.course.manifest import Task, assignment, assignments, task
+from loopbound.grading.counting import BEST, Counted, counted
 from loopbound.grading.results import Graded, TaskResult
 from loopbound.outcomes import OUTCOMES, PASSED, RAISED, WRONG
 from loopbound.problem import Problem
@@ -34,30 +35,19 @@ _TELLING = 12  # characters
 
 
 @dataclass(frozen=True)
-class Counted:
-    """A learner's submission to one assignment that counts, and the ``others`` that do not."""
-
-    graded: Graded
-    others: tuple[Graded, ...] = ()
-
-    def result(self, task: str) -> TaskResult | None:
-        """What it earned in a task; None where it was not asked for it."""
-        return next((result for result in self.graded.tasks if result.task == task), None)
-
-
-@dataclass(frozen=True)
 class Learner:
     """A learner's results: by assignment, in teaching order, and the submissions that could not be
-    read.
+    read. An assignment that came back as it was given out is ``untouched``, and has failed nothing.
     """
 
     label: str
     page: str
     counted: Mapping[str, Counted]
     unreadable: tuple[Graded, ...] = ()
+    untouched: tuple[str, ...] = ()
 
     @property
-    def points(self) -> int:
+    def points(self) -> float:
         return sum(each.graded.points for each in self.counted.values())
 
     @property
@@ -65,13 +55,13 @@ class Learner:
         return sum(each.graded.of for each in self.counted.values())
 
     def result(self, assignment: str, task: str) -> TaskResult | None:
-        """The learner's result in a task; None where nothing was handed in."""
+        """The learner's result in a task; None where the assignment was not begun."""
         return self.counted[assignment].result(task) if assignment in self.counted else None
 
 
 @dataclass(frozen=True)
 class Stuck:
-    """How a task went: ``counts`` by outcome, over those who handed the assignment in."""
+    """How a task went: ``counts`` by outcome, over those who have begun the assignment."""
 
     task: str
     counts: Mapping[str, int]
@@ -117,11 +107,38 @@ class Phrase:
 class Cohort:
     """The results of all learners.
 
-    ``tasks``: for each assignment that was handed in, its tasks' ids; both in teaching order.
+    Attributes:
+        tasks: for each assignment that was begun, its tasks' ids; both in teaching order.
+        untouched: the assignments that were handed in, and that not one learner has begun.
+        missing: the names of the class list that handed in nothing.
     """
 
     learners: tuple[Learner, ...]
     tasks: Mapping[str, tuple[str, ...]]
+    untouched: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def not_started(self) -> list[Learner]:
+        """Who handed in nothing but exercises as they were given out."""
+        return [each for each in self.learners if not each.counted and not each.unreadable]
+
+    def stuck(self) -> dict[str, list[Learner]]:
+        """For each task whose answer was tried and has not passed, the learners; the most first."""
+        found = {
+            task: [
+                learner
+                for learner in self.learners
+                if (result := learner.result(name, task)) and result.outcome in (WRONG, RAISED)
+            ]
+            for name, tasks in self.tasks.items()
+            for task in tasks
+        }
+        return dict(
+            sorted(
+                ((task, people) for task, people in found.items() if people),
+                key=lambda pair: -len(pair[1]),
+            )
+        )
 
     def went(self) -> dict[str, Stuck]:
         """How each task went, in teaching order."""
@@ -167,35 +184,43 @@ class Cohort:
             )
 
 
-def cohort(results: Sequence[Graded], naming: Naming) -> Cohort:
+def cohort(
+    results: Sequence[Graded], naming: Naming, keep: str = BEST, missing: Sequence[str] = ()
+) -> Cohort:
     """Sort results out. Their order plays no part."""
     ordered = sorted(results, key=lambda graded: (graded.assignment, graded.file, graded.digest))
+    chosen = counted(ordered, keep)
     teaching = [which.name for which in assignments()]
-    handed_in = {graded.assignment for graded in ordered if not graded.problem}
+    handed_in = {name for _, name in chosen}
+    begun = {name for (_, name), each in chosen.items() if each.graded.begun}
     names = [name for name in teaching if name in handed_in] + sorted(handed_in - set(teaching))
+    own: dict[str, list[Graded]] = {}
+    for graded in ordered:
+        if graded.problem:
+            own.setdefault(graded.learner, []).append(graded)
     learners = tuple(
-        _learner(name, [graded for graded in ordered if graded.learner == name], names, naming)
+        Learner(
+            naming.label(name),
+            naming.page(name),
+            {
+                which: each
+                for which in names
+                if (each := chosen.get((name, which))) and each.graded.begun
+            },
+            tuple(own.get(name, ())),
+            tuple(
+                which
+                for which in names
+                if (each := chosen.get((name, which))) and not each.graded.begun
+            ),
+        )
         for name in naming.order
     )
-    return Cohort(learners, {name: _tasks(name, ordered) for name in names})
-
-
-def _learner(name: str, own: list[Graded], names: list[str], naming: Naming) -> Learner:
-    counted = {}
-    for assignment_name in names:
-        several = [
-            graded for graded in own if graded.assignment == assignment_name and not graded.problem
-        ]
-        if several:
-            best = max(several, key=lambda graded: graded.points)  # the first of equals
-            counted[assignment_name] = Counted(
-                best, tuple(graded for graded in several if graded is not best)
-            )
-    return Learner(
-        naming.label(name),
-        naming.page(name),
-        counted,
-        tuple(graded for graded in own if graded.problem),
+    return Cohort(
+        learners,
+        {name: _tasks(name, ordered) for name in names if name in begun},
+        tuple(name for name in names if name not in begun),
+        tuple(missing),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from loopbound.course.manifest import Lesson
 from loopbound.files import check_writable, replace_text
+from loopbound.grading.counting import BEST
 from loopbound.grading.results import Graded
 from loopbound.paths import repository
 from loopbound.problem import Problem
@@ -40,7 +41,14 @@ def check_folder(folder: Path) -> None:
     _check_page(folder / INDEX)
 
 
-def write_report(folder: Path, results: Sequence[Graded], *, names: bool) -> Path:
+def write_report(
+    folder: Path,
+    results: Sequence[Graded],
+    *,
+    names: bool,
+    keep: str = BEST,
+    missing: Sequence[str] = (),
+) -> Path:
     """Write a page for each learner and one for the cohort. The same results give the same bytes,
     in any order.
 
@@ -50,6 +58,8 @@ def write_report(folder: Path, results: Sequence[Graded], *, names: bool) -> Pat
         results: of any number of learners and assignments.
         names: whether learners are named. Without, neither pages nor file names hold a name, a path
             or the name of a file.
+        keep: which of several hand-ins counts.
+        missing: the names of those who handed in nothing; they have no page.
 
     Returns:
         The cohort's page.
@@ -59,9 +69,11 @@ def write_report(folder: Path, results: Sequence[Graded], *, names: bool) -> Pat
     """
     check_folder(folder)
     naming = Naming(results, names)
-    all_of_them = cohort(results, naming)
+    all_of_them = cohort(results, naming, keep, missing)
     pages = {
-        learner.page: learner_page(learner, naming, lambda lesson: _lesson_link(folder, lesson))
+        learner.page: learner_page(
+            learner, naming, lambda lesson: _lesson_link(folder, lesson), keep
+        )
         for learner in all_of_them.learners
     }
     pages[INDEX] = cohort_page(all_of_them, naming, phrases(repository(), list(all_of_them.tasks)))

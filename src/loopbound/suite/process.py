@@ -79,7 +79,7 @@ class Child:
             try:
                 # A Popen whose two pipes are there, or as much of one as a run needs.
                 self.process: Any = (
-                    forked(PROGRAM, orders, output, warm) if warm else None
+                    forked(python, PROGRAM, orders, output, warm) if warm else None
                 ) or subprocess.Popen(
                     [python, str(PROGRAM), str(orders)],
                     stdin=subprocess.PIPE,

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from loopbound.machine import syntax_tree
 from loopbound.problem import Problem
 
 Project = str | Path | Mapping[str, str]
@@ -162,7 +163,7 @@ def without(source: str, names: Iterable[str]) -> tuple[str, set[str]]:
     """A test file without the fixtures of these names, nor the imports that only they used; and the
     names it had.
     """
-    tree = ast.parse(source)
+    tree = syntax_tree(source)
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     gone = [
         node

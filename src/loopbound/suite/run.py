@@ -46,6 +46,7 @@ def run_suite(
     trace: bool = False,
     environment: Mapping[str, str] | None = None,
     python: str | Path | None = None,
+    fresh: bool = False,
 ) -> SuiteRun:
     """Run a pytest project once and return what happened. It touches neither the project nor an
     event loop.
@@ -66,8 +67,9 @@ def run_suite(
         limit: seconds; a suite that needs more is ended, with its evidence, and counts as hung.
         trace: also record what happens in the connection pools.
         environment: further variables for the suite's process.
-        python: an interpreter that has pytest, which is started for the run. Without one, this
-            one's process may be forked from one that has imported pytest and the libraries.
+        python: an interpreter that has pytest, in place of this one.
+        fresh: start it for the run. Without, the run may be forked from a process of that
+            interpreter which has imported pytest and the libraries.
 
     Raises:
         Problem: the suite could not run: no project, a word that is wrong, nothing to collect.
@@ -83,6 +85,7 @@ def run_suite(
         trace,
         environment,
         python,
+        fresh,
     )
 
 
@@ -160,6 +163,7 @@ def _run(
     trace: bool,
     environment: Mapping[str, str] | None,
     python: str | Path | None,
+    fresh: bool,
 ) -> SuiteRun:
     check_order(order)
     if not limit > 0:
@@ -196,7 +200,7 @@ def _run(
             }
             variables = _variables()
             own = {**variables, "DATABASE_URL": scratch.url, **(environment or {})}
-            started = python or any(map(UNFORKED.match, environment or ()))
+            started = fresh or any(map(UNFORKED.match, environment or ()))
             warm = None if started else variables
             child = Child(_interpreter(python), copy, given, own, scratch, warm)
             try:

@@ -1,5 +1,5 @@
 """The kernel that a learner's cells run in: it carries the grader's own request out beside the
-cells, sends nothing that is not read, and sees what a cell left.
+cells, sends nothing that is not read, and sees what each cell left.
 """
 
 from __future__ import annotations
@@ -7,11 +7,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any, ClassVar
 
 from ipykernel.iostream import OutStream
@@ -19,7 +22,7 @@ from ipykernel.ipkernel import IPythonKernel
 
 from loopbound.grading.isolation.channel import REQUEST
 
-__all__ = ["AnsweringKernel", "LeftOvers", "say_little"]
+__all__ = ["AnsweringKernel", "LeftOvers", "run_commands_quietly", "say_little"]
 
 _UNREAD = frozenset(
     {
@@ -34,8 +37,8 @@ _UNREAD = frozenset(
         "comm_close",
     }
 )
-_LONGEST = 2_000  # characters of an error's text
-_ROWS = 60  # of a traceback, each five times as long
+_LONGEST = 2_000  # characters of an error's text, and of a row of its traceback
+_ROWS = 60
 # Whose timers and tasks run in a kernel that has no work.
 _ITS_OWN = ("ipykernel", "IPython", "tornado", "zmq", "jupyter_client", "asyncio")
 
@@ -47,6 +50,8 @@ class AnsweringKernel(IPythonKernel):
     """
 
     report: ClassVar[Callable[[str, str, Mapping[str, Any]], None]]
+    noted: ClassVar[Callable[[], None]]
+    """Called behind each cell of the notebook."""
 
     async def do_execute(
         self, code: str, silent: bool, *arguments: Any, **more: Any
@@ -54,9 +59,15 @@ class AnsweringKernel(IPythonKernel):
         if not code.startswith(REQUEST):
             # So input() raises an error and waits for nothing.
             more["allow_stdin"] = False
-            return await super().do_execute(  # type: ignore[no-untyped-call]
-                code, silent, *arguments, **more
-            )
+            try:
+                return await super().do_execute(  # type: ignore[no-untyped-call]
+                    code, silent, *arguments, **more
+                )
+            except Exception as error:  # the cell took away what the kernel itself works with
+                said = {"ename": type(error).__name__, "evalue": str(error), "traceback": []}
+                return {"status": "error", "execution_count": 0, "payload": [], **said}
+            finally:
+                type(self).noted()
         task, nonce = code.removeprefix(REQUEST).split()
         # A kernel that runs has a shell.
         type(self).report(task, nonce, self.shell.user_ns)  # type: ignore[union-attr]
@@ -76,10 +87,10 @@ def say_little(session: Any) -> None:
         if kind in _UNREAD:
             return None
         if isinstance(content, dict) and "traceback" in content:
-            rows = [str(row)[: 5 * _LONGEST] for row in content["traceback"][:_ROWS]]
             content = content | {
+                "ename": str(content.get("ename", ""))[:_LONGEST],
                 "evalue": str(content.get("evalue", ""))[:_LONGEST],
-                "traceback": rows,
+                "traceback": [str(row)[:_LONGEST] for row in content["traceback"][:_ROWS]],
             }
         return send(stream, msg_or_type, content, *arguments, **more)
 
@@ -87,18 +98,49 @@ def say_little(session: Any) -> None:
     OutStream.write = lambda self, text: len(text)  # type: ignore[method-assign, assignment]
 
 
-class LeftOvers:
-    """What a cell can leave in its kernel so that it speaks up later: threads, tasks, timers,
-    processes, an alarm.
+_INSTALLERS = ("pip", "conda", "mamba", "micromamba", "uv")
+_INSTALLS = re.compile(
+    rf"\s*(?:\S*python\S*\s+-m\s+)?(?:\S*/)?(?:sudo\s+)?(?:{'|'.join(_INSTALLERS)}|pip3|apt|apt-get|brew)\b"
+)
+
+
+def run_commands_quietly(shell: Any) -> None:
+    """Let ``!command`` run without the terminal that IPython would give it: here is none. What
+    installs packages is passed over, for nothing can be installed, and so is ``%reset``: it would
+    take away what the course's own cells have defined.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def system(command: str) -> None:
+        command = shell.var_expand(command, depth=1)
+        if not _INSTALLS.match(command):
+            nowhere = subprocess.DEVNULL
+            ended = subprocess.run(
+                command,
+                shell=True,
+                stdin=nowhere,
+                stdout=nowhere,
+                stderr=nowhere,
+            )
+            shell.user_ns["_exit_code"] = ended.returncode
+
+    shell.system = shell.system_piped = shell.system_raw = system
+    for name in (*_INSTALLERS, "reset"):
+        shell.register_magic_function(lambda line: None, "line", name)
+
+
+class LeftOvers:
+    """What a cell can leave in its kernel so that its own code speaks up later: threads, tasks,
+    timers, processes, an alarm.
+
+    Threads of libraries, and those that wait for work, are none of these.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, names: Mapping[str, Any]) -> None:
         self._loop = loop
-        self._threads = set(threading.enumerate())
-        self._native = _native_threads()
+        self._names = names
 
     def found(self, settle: float = 0.0) -> list[str]:
-        """A word each; empty where the kernel is as it was.
+        """A word each; empty where none of the notebook's code goes on.
 
         ``settle``: seconds for what is ending at this moment.
         """
@@ -109,12 +151,12 @@ class LeftOvers:
 
     def _found(self) -> list[str]:
         words = []
-        threads = [
-            thread
-            for thread in threading.enumerate()
-            if thread not in self._threads and thread.is_alive()
-        ]
-        if threads or _native_threads() > self._native:
+        here = threading.get_ident()
+        if any(
+            self._runs_own_code(frame)
+            for thread, frame in sys._current_frames().items()
+            if thread != here
+        ) or any(isinstance(thread, threading.Timer) for thread in threading.enumerate()):
             words.append("thread")
         with contextlib.suppress(Exception):  # it may have closed or changed this loop in any way
             if any(_foreign(_home_of(task.get_coro())) for task in asyncio.all_tasks(self._loop)):
@@ -135,11 +177,12 @@ class LeftOvers:
             words.append("alarm")
         return words
 
-
-def _native_threads() -> int:
-    if sys.platform != "linux":
-        return 0
-    return len(os.listdir("/proc/self/task"))
+    def _runs_own_code(self, frame: FrameType | None) -> bool:
+        while frame is not None:
+            if frame.f_globals is self._names:
+                return True
+            frame = frame.f_back
+        return False
 
 
 def _home_of(thing: Any) -> str:

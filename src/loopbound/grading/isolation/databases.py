@@ -32,6 +32,7 @@ GROUP = "loopbound_learners"
 ROLE = "loopbound_learner_"
 MOST_DATABASES = 40
 MOST_CONNECTIONS = 60
+MOST_LOCKS = 1_000  # of one session, where the server has no room for more
 READY = 2  # databases that are cloned ahead of need
 
 _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
@@ -52,6 +53,8 @@ class Databases:
         self._ready: queue.Queue[ScratchDatabase] = queue.Queue()
         self._work: queue.Queue[ScratchDatabase | str | None] = queue.Queue()
         self._wanted = 0
+        self._roles: dict[int, str] = {}  # by their number: without a look into the catalogue
+        self.hoarders: set[str] = set()
         self._worker = threading.Thread(target=self._serve, name="databases", daemon=True)
         self._worker.start()
 
@@ -106,7 +109,49 @@ class Databases:
         self.execute(
             sql.SQL("ALTER ROLE {} SET temp_file_limit = '256MB'").format(sql.Identifier(name))
         )
+        with self._mutex:
+            ((number,),) = self._admin.execute("SELECT %s::regrole::oid", [name])
+        self._roles[number] = name
         return name, password
+
+    def relieve(self) -> bool:
+        """End the submissions whose sessions hold so many locks that the server has no room for
+        others; whether there was one.
+
+        Nothing in here takes a lock that needs room.
+        """
+        ended = False
+        with self._mutex, contextlib.suppress(psycopg.Error):
+            rows = self._admin.execute(
+                "SELECT l.pid, a.usesysid::bigint FROM (SELECT pid FROM pg_lock_status() GROUP BY"
+                " pid HAVING count(*) > %s) l, LATERAL pg_stat_get_activity(l.pid) a",
+                [MOST_LOCKS],
+            ).fetchall()
+            for pid, role in rows:
+                if name := self._roles.get(role):
+                    self._admin.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+                    self.hoarders.add(name)
+                    ended = True
+                    # Now there is room for this; it comes back no more.
+                    self._admin.execute(
+                        sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(name))
+                    )
+                    self._admin.execute(
+                        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_get_activity(NULL)"
+                        " WHERE usesysid = %s",
+                        [role],
+                    )
+        return ended
+
+    def trouble(self) -> str:
+        """What the server says where it does not work; else ""."""
+        try:
+            self._made(tables=False).close()
+        except psycopg.Error as error:
+            return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        except Problem as problem:
+            return str(problem).splitlines()[-1]
+        return ""
 
     def database(self, tables: bool = True) -> ScratchDatabase:
         """A database that was never used, with the course's tables or none."""
@@ -193,27 +238,41 @@ class SubmissionDatabases:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """What a process asked for; ``{"problem": …}`` where it cannot have it."""
-        try:
-            with self._mutex:
-                kind = request.get("op")
-                if kind == "database":
-                    return self._make(request.get("tables") is not False)
-                database = self._databases.get(str(request.get("name")))
-                if database is None:
-                    return {"problem": "This database is not there any more."}
-                if kind == "sessions":
-                    return {"sessions": [asdict(session) for session in database.sessions()]}
-                if kind == "close":
-                    self._lender.drop(self._databases.pop(database.name))
-                    return {}
-                return {"problem": "This is no request."}
-        except psycopg.Error as error:
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            self.failed = said[0]
-            return {"problem": f"The server could not do it.\nIt says: {said[0]}"}
-        except Problem as problem:
-            self.failed = str(problem).splitlines()[-1]
-            return {"problem": str(problem)}
+        for again in (True, False):
+            try:
+                with self._mutex:
+                    return self._answer(request)
+            except (psycopg.Error, Problem) as error:
+                if again and self._lender.relieve():
+                    continue
+                said = str(error).strip().splitlines() or [type(error).__name__]
+                if isinstance(error, Problem):
+                    self.failed = said[-1]
+                    return {"problem": str(error)}
+                self.failed = said[0]
+                break
+        return {"problem": f"The server could not do it.\nIt says: {self.failed}"}
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self.hoards:
+            return {"problem": "This submission has taken all the locks of the server."}
+        kind = request.get("op")
+        if kind == "database":
+            return self._make(request.get("tables") is not False)
+        database = self._databases.get(str(request.get("name")))
+        if database is None:
+            return {"problem": "This database is not there any more."}
+        if kind == "sessions":
+            return {"sessions": [asdict(session) for session in database.sessions()]}
+        if kind == "close":
+            self._lender.drop(self._databases.pop(database.name))
+            return {}
+        return {"problem": "This is no request."}
+
+    @property
+    def hoards(self) -> bool:
+        """Whether its sessions took so many locks that the server had no room for others."""
+        return self._role is not None and self._role[0] in self._lender.hoarders
 
     def _make(self, tables: bool) -> dict[str, Any]:
         if self._count >= MOST_DATABASES:

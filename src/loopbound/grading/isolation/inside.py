@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -31,7 +32,16 @@ from loopbound.problem import Problem
 if TYPE_CHECKING:
     from loopbound.grading.isolation.answering import LeftOvers
 
-__all__ = ["Fingerprint", "become", "enter", "main", "remember", "report", "without_debugger"]
+__all__ = [
+    "Fingerprint",
+    "become",
+    "enter",
+    "main",
+    "note",
+    "remember",
+    "report",
+    "without_debugger",
+]
 
 
 LONGEST_TEXT = 5_000  # characters, in a report that is long
@@ -119,7 +129,10 @@ class Fingerprint:
             if where.get(name) is not value:
                 names.append(told)
         if names:
-            return names  # without them nothing else can be compared
+            # Without them nothing else can be compared, and no word be sent.
+            for _, name, value in self._builtins:
+                where[name] = value
+            return names
         names = [
             name
             for name, where, key, value, inner in self._seen
@@ -296,11 +309,16 @@ def enter(order: dict[str, Any], line: socket.socket) -> int:
         HOME=home,
         IPYTHONDIR=f"{home}/.ipython",
         JUPYTER_RUNTIME_DIR=home,
+        MPLCONFIGDIR=f"{home}/.matplotlib",
         TMPDIR="/tmp" if order["sandbox"] else home,
     )
     import tempfile
 
     tempfile.tempdir = None
+    with contextlib.suppress(OSError):
+        os.makedirs(f"{home}/.matplotlib")
+        for path in order["fonts"]:
+            shutil.copy(path, f"{home}/.matplotlib")
     scratch.lend(_Lent(channel))
     if order["job"] == "kernel":
         return _be_kernel(order, channel)
@@ -322,12 +340,13 @@ def _silence() -> None:
 
 
 _STATE = ("_hints_given", "_passed")  # of the checks, and meant to change
-# What the kernel itself puts there again with each cell.
-_ITS_OWN = ("input", "exit", "quit", "display", "get_ipython")
+# What the kernel itself puts there again with each cell, and a check with each run.
+_ITS_OWN = ("input", "exit", "quit", "display", "get_ipython", "showwarning")
 
 _channel: Channel | None = None
 _fingerprint: Fingerprint | None = None
 _left_overs: LeftOvers | None = None
+_cells = 0  # of the notebook that have run
 
 
 def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
@@ -338,7 +357,12 @@ def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
     from ipykernel.kernelapp import IPKernelApp
     from tornado.ioloop import IOLoop
 
-    from loopbound.grading.isolation.answering import AnsweringKernel, LeftOvers, say_little
+    from loopbound.grading.isolation.answering import (
+        AnsweringKernel,
+        LeftOvers,
+        run_commands_quietly,
+        say_little,
+    )
 
     _channel = channel
     place = Path(os.environ["HOME"], "connection.json")
@@ -355,16 +379,22 @@ def _be_kernel(order: dict[str, Any], channel: Channel) -> int:
     )
     place.unlink()
     say_little(app.session)
+    run_commands_quietly(app.shell)
+    # Where a learner's own cell asks for a check, the grader's comes anyway; and a cell goes on
+    # behind one that fails.
+    for name in ("check", "hint", "show", "solution"):
+        setattr(sys.modules["loopbound"], name, lambda *_, **__: None)
     # quit() and exit() in a cell are no reason to lose the notebook's other answers.
-    app.shell.keepkernel_on_exit = True  # type: ignore[union-attr]  # made by initialize()
+    app.shell.ask_exit = lambda: None  # type: ignore[union-attr]  # made by initialize()
     if _fingerprint is None:
         remember()
     AnsweringKernel.report = staticmethod(report)
+    AnsweringKernel.noted = staticmethod(note)
 
     def ready() -> None:
         # On its loop, when its threads run.
         global _left_overs
-        _left_overs = LeftOvers(asyncio.get_running_loop())
+        _left_overs = LeftOvers(asyncio.get_running_loop(), app.shell.user_ns)  # type: ignore[union-attr]
         channel.send({"op": "ready"})
 
     IOLoop.current().add_callback(ready)
@@ -411,25 +441,33 @@ def _watched() -> list[ModuleType]:
     ]
 
 
+def note() -> None:
+    """Tell the grader what the cell that has just run left behind, or put in another's place."""
+    global _cells
+    assert _channel is not None and _fingerprint is not None and _left_overs is not None
+    changed, left = _fingerprint.changed(), _left_overs.found()
+    if changed or left:
+        _channel.send({"op": "noted", "cell": _cells, "changed": changed[:5], "left": left})
+    _cells += 1
+
+
 def report(task: str, nonce: str, names: Mapping[str, Any]) -> None:
-    """Run a task's answers and tell the grader what was observed, and what the cells left behind
-    that speaks up later.
+    """Run a task's answers and tell the grader what was observed, and what it changed or left
+    behind.
     """
     from loopbound.checks.task import observe
 
     assert _channel is not None and _fingerprint is not None and _left_overs is not None
     told: dict[str, Any] = {"op": "report", "task": task, "nonce": nonce}
     try:
-        left = _left_overs.found()
-        changed = list(_fingerprint.changed())
-        told |= {"changed": changed[:5], "left": left}
-        if not changed:
+        told["changed"] = _fingerprint.changed()[:5]
+        if not told["changed"]:
             told["data"] = observe(task, names)
-            told["left"] = sorted({*left, *_left_overs.found(settle=0.05)})
     except Problem as problem:
         told["problem"] = str(problem)
     except BaseException as error:
         told["raised"] = f"{type(error).__name__}: {error}"[:500]
+    told |= {"after": _fingerprint.changed()[:5], "left": _left_overs.found(settle=0.05)}
     _channel.send(_within_bounds(told))
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import os
+import re
+import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty
 from typing import Any
 
@@ -24,8 +25,9 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning import KernelProvisionerBase
 from nbclient import NotebookClient
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.exceptions import DeadKernelError
 
+from loopbound.grading.cleaned import cleaned
 from loopbound.grading.isolation.databases import SubmissionDatabases
 from loopbound.grading.isolation.processes import KILL, Ended, LearnerProcess, Processes
 from loopbound.problem import Problem
@@ -33,7 +35,8 @@ from loopbound.problem import Problem
 __all__ = ["Kernel", "Ran"]
 
 HANDSHAKE = 0.02  # seconds between two greetings, until the kernel's broadcasts arrive
-LARGEST_MESSAGE = 2**20  # bytes that the kernel may send in one piece
+MOST_SHOWN = 20_000  # characters that are kept of a traceback
+GRACE = 2.0  # seconds that a cell has to end in when it is interrupted
 
 _silent = logging.getLogger("loopbound.grading")
 _silent.addHandler(logging.NullHandler())
@@ -43,11 +46,14 @@ _silent.propagate = False
 @dataclass(frozen=True)
 class Ran:
     """How a cell ended: ``error`` is "" or the error's name and first line, ``line`` the line of
-    the cell that raised, 0 where unknown.
+    the cell that raised, 0 where unknown; ``stopped`` says that its time was up, and ``shown``
+    is the error as an output of a notebook. What a cell prints does not leave the kernel.
     """
 
     error: str = ""
     line: int = 0
+    stopped: bool = False
+    shown: tuple[dict[str, Any], ...] = ()
 
 
 class Provisioner(KernelProvisionerBase):
@@ -120,6 +126,7 @@ class _Manager(AsyncKernelManager):
 
 class _Client(NotebookClient):
     child: LearnerProcess
+    error: Ran | None = None
 
     async def _async_poll_kernel_alive(self) -> None:
         # nbclient asks once a second; the process itself tells at once.
@@ -129,9 +136,11 @@ class _Client(NotebookClient):
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
         # What an answer prints is no part of its grade. The base class has to see how the cell's
-        # state changes, and no more.
-        if msg["msg_type"] in ("status", "error"):
+        # state changes, and no more: it would keep each error that a thread sends.
+        if msg["msg_type"] == "status":
             return super().process_message(msg, cell, cell_index)
+        if msg["msg_type"] == "error" and self.error is None:
+            self.error = replace(_error(msg["content"]), shown=(_output(msg["content"]),))
         return None
 
 
@@ -152,7 +161,6 @@ class Kernel:
             km=self._manager,
             allow_errors=True,
             log=_silent,
-            interrupt_on_timeout=False,
         )
         self._notebook.child = child
 
@@ -181,8 +189,6 @@ class Kernel:
         )
         client.allow_stdin = False  # input() raises instead of waiting
         client.start_channels(hb=False, stdin=True)
-        for channel in (client.shell_channel, client.iopub_channel):
-            channel.socket.maxmsgsize = LARGEST_MESSAGE
         # Its sockets are there already. What has to be waited for is that our subscription has
         # reached it.
         until = self.child._loop.time() + 30
@@ -194,30 +200,44 @@ class Kernel:
             if self.child.ended.is_set() or self.child._loop.time() > until:
                 raise Problem("a kernel did not answer.")
 
-    async def run(self, source: str, seconds: float) -> Ran:
+    async def run(self, source: str, seconds: float, interrupt: bool = True) -> Ran:
         """Execute a cell.
 
-        Raises ``Ended`` where the kernel did not survive it, or had to be ended.
+        One whose time is up is interrupted, as a reader would do it, so that what it has made
+        so far stays.
+
+        Raises ``Ended`` where the kernel did not survive it, or could not be interrupted.
         """
         cell = nbformat.v4.new_code_cell(source)
         self._notebook.nb.cells[:] = [cell]
-        self._notebook.timeout = math.ceil(seconds)  # nbclient refuses a fraction
+        self._notebook.error = None
+        executing = asyncio.ensure_future(self._execute(cell))
+        stopped = False
         try:
-            # Five seconds more, for a reply that never comes, of a kernel that lives.
-            async with asyncio.timeout(seconds + 5):
-                await self._notebook.async_execute_cell(cell, 0)
-        except (CellTimeoutError, TimeoutError):
-            raise Ended("time") from None
+            await asyncio.wait([executing], timeout=seconds)
+            if not executing.done() and interrupt and os.name == "posix":
+                stopped = True
+                self.child.signal(signal.SIGINT)
+                await asyncio.wait([executing], timeout=GRACE)
+            if not executing.done():
+                raise Ended("time")
+        finally:
+            executing.cancel()
+        if error := executing.result():
+            raise error
+        return replace(self._notebook.error or Ran(), stopped=stopped)
+
+    async def _execute(self, cell: Any) -> Exception | None:
+        """Execute a cell; gives the error of doing so, which nobody may be there any more to see:
+        nbclient takes a task that is cancelled for a kernel that is dead.
+        """
+        try:
+            await self._notebook.async_execute_cell(cell, 0)
         except DeadKernelError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # Ctrl-C: nbclient takes a task that is cancelled for a kernel that is dead.
-                raise asyncio.CancelledError from None
-            raise Ended("dead") from None
-        for output in cell.outputs:
-            if output.output_type == "error":
-                return _error(output)
-        return Ran()
+            return Ended("dead")
+        except Exception as error:
+            return error
+        return None
 
     async def close(self) -> None:
         """End the kernel and what it has started.
@@ -230,24 +250,35 @@ class Kernel:
         await self.child.close()
 
 
-def _error(output: Any) -> Ran:
-    first = str(output.get("evalue", "")).splitlines()
-    text = (
-        f"{output.get('ename', 'Error')}: {first[0]}"
-        if first
-        else str(output.get("ename", "Error"))
-    )
+def _output(content: Any) -> dict[str, Any]:
+    """An error as an output of a notebook, bounded. It comes from a process that ran the learner's
+    code, so it need not have any form.
+    """
+    rows = content.get("traceback")
+    text = "\n".join(str(row)[:MOST_SHOWN] for row in rows[:60]) if isinstance(rows, list) else ""
+    return {
+        "output_type": "error",
+        "ename": cleaned(content.get("ename"), 100, lines=False),
+        "evalue": cleaned(content.get("evalue"), _LONGEST, lines=False),
+        "traceback": cleaned(text, MOST_SHOWN).split("\n"),
+    }
+
+
+# As ipykernel names a cell's file.
+_FILE = re.compile(r"\((?:\S*[/\\])?\d{5,}\.py, line (\d+)\)")
+_LONGEST = 300
+
+
+def _error(content: Any) -> Ran:
+    name = str(content.get("ename", "Error"))[:100]
+    first = str(content.get("evalue", ""))[: 4 * _LONGEST].splitlines()
+    text = f"{name}: {first[0]}" if first else name
     line = 0
-    for row in output.get("traceback") or []:
-        for part in str(row).splitlines():
-            if part.lstrip().startswith("---->") or "---> " in part:
-                digits = "".join(
-                    character
-                    for character in part.split(">", 1)[1].split()[0]
-                    if character.isdigit()
-                )
-                line = int(digits) if digits else line
-                break
-        if line:
-            break
-    return Ran(text[:500], line)
+    rows = content.get("traceback")
+    for row in rows[:200] if isinstance(rows, list) else ():
+        found = re.search(r"^\s*-+> (\d+)", str(row)[: 20 * _LONGEST], re.MULTILINE)
+        # The first frame is the cell's; behind it may come functions of other cells.
+        line = line or int(found[1]) if found else line
+    if place := _FILE.search(text):
+        line, text = int(place[1]), text[: place.start()].rstrip() + text[place.end() :]
+    return Ran(text[:_LONGEST], min(line, 10**6))

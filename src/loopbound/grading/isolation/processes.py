@@ -30,11 +30,15 @@ from loopbound.problem import Problem
 __all__ = ["KILL", "Ended", "LearnerProcess", "Processes"]
 
 START_SECONDS = 60.0  # for a busy machine; it takes a fraction of one
-END_SECONDS = 10.0
+END_SECONDS = 60.0  # for a submission with many processes on a busy machine
 # Windows has the second one alone, and it kills there.
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 MOST_SAID = 64 * 2**20  # bytes that one process may tell us
-MOST_REPORTS = 30  # of one process; a kernel has one for each task
+MOST_REPORTS = 100  # of one process; a kernel has one for each task, and each place of its check
+MOST_WAITING = 3  # of these that are kept until they are read
+MOST_NOTES = 1_000  # of one process, about cells that left something
+LARGEST_MESSAGE = 2**18  # bytes that a kernel may send in one piece over its own sockets
+MOST_MESSAGES = 100  # of those that wait until we read them
 # What a learner's process is told of the grader's environment.
 _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
@@ -73,8 +77,12 @@ class Processes:
             self._close_processes()
             raise
         self.context = zmq.asyncio.Context()
+        # Of every socket that is made in it.
+        self.context.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
+        self.context.setsockopt(zmq.RCVHWM, MOST_MESSAGES)
         self._numbers = iter(range(1, 10**9))
-        self.seen = seen()
+        self.fonts = font_lists()
+        self.seen = (*seen(), *self.fonts)
 
     @property
     def forks(self) -> bool:
@@ -158,6 +166,13 @@ class Processes:
             if not self._is_warm:
                 raise Problem("the grader's warm process ended while it started.")
 
+    @staticmethod
+    def place_of(place: int) -> int:
+        """A place of this grader's among those of all graders that run at the same time."""
+        from loopbound.grading.isolation import sandbox
+
+        return sandbox.PLACES * (os.getpid() % sandbox.GRADERS) + place
+
     def child_folder(self, place: int) -> Path:
         """A new folder that a child may write its sockets in."""
         path = self.folder / f"{place}-{next(self._numbers)}"
@@ -165,7 +180,8 @@ class Processes:
         if self.isolation == "namespaces" and os.geteuid() == 0:
             from loopbound.grading.isolation import sandbox
 
-            os.chown(path, sandbox.FIRST_USER + place, sandbox.FIRST_USER + place)
+            user = sandbox.FIRST_USER + self.place_of(place)
+            os.chown(path, user, user)
         return path
 
     def close(self) -> None:
@@ -242,6 +258,16 @@ def seen() -> tuple[str, ...]:
     return tuple(sorted({*system, *python, str(source), *backend}))
 
 
+def font_lists() -> tuple[str, ...]:
+    """What matplotlib has found out about this machine's fonts.
+
+    To find it out again, at its first import in each kernel, would take as long as a cell may run.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = Path(os.environ.get("MPLCONFIGDIR") or Path(cache, "matplotlib"))
+    return tuple(str(path) for path in home.glob("fontlist-*.json"))
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a fresh process.
 
@@ -283,6 +309,7 @@ class LearnerProcess:
     def __init__(self, processes: Processes, lent: SubmissionDatabases, place: int) -> None:
         self.processes = processes
         self.reports: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self.notes: list[dict[str, Any]] = []
         self.ended = asyncio.Event()
         self.pid = 0
         self._place = place
@@ -304,7 +331,7 @@ class LearnerProcess:
         if self.processes.isolation == "namespaces":
             port = self.processes.databases.address.port
             sandbox = {
-                "place": self._place,
+                "place": self.processes.place_of(self._place),
                 "shared": str(self.shared),
                 "seen": self.processes.seen + (hidden() if job == "stage" else ()),
                 "port": port,
@@ -314,9 +341,12 @@ class LearnerProcess:
             "sandbox": sandbox,
             "shared": str(self.shared),
             "connection": connection,
+            "fonts": self.processes.fonts,
             "environment": (
                 {name: os.environ[name] for name in _KEPT if name in os.environ}
                 | {"PYTHONDONTWRITEBYTECODE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+                # What installs packages is not to look for a network first.
+                | {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "UV_OFFLINE": "1"}
             ),
         }
         line, self._process = await asyncio.to_thread(self.processes.launch, order)
@@ -354,11 +384,13 @@ class LearnerProcess:
                 kind = message.get("op")
                 if kind in ("database", "sessions", "close"):
                     channel.send(self._lending.answer(message))
+                elif kind == "noted":
+                    self._tell(self._note, message)
                 elif kind in ("report", "completed"):
                     reports += 1
                     if reports > MOST_REPORTS:
                         break
-                    self._tell(self.reports.put_nowait, message)
+                    self._tell(self._reported, message)
                 elif kind in ("started", "listening", "ready", "broken") and not self._ready.done():
                     self._tell(self._begin, message, descriptors)
                     descriptors = []
@@ -372,6 +404,19 @@ class LearnerProcess:
     def _tell(self, what: Any, *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(what, *arguments)
+
+    def _note(self, message: dict[str, Any]) -> None:
+        if len(self.notes) < MOST_NOTES:
+            kept: dict[str, Any] = {"cell": message.get("cell")}
+            for what in ("changed", "left"):
+                said = message.get(what)
+                kept[what] = [str(word)[:100] for word in said[:5]] if type(said) is list else []
+            self.notes.append(kept)
+
+    def _reported(self, message: dict[str, Any]) -> None:
+        # More than are asked for come from nothing of ours.
+        if self.reports.qsize() < MOST_WAITING:
+            self.reports.put_nowait(message)
 
     def _begin(self, message: dict[str, Any], descriptors: list[int]) -> None:
         kind = message["op"]

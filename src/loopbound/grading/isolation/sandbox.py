@@ -65,7 +65,9 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 LAST_CAPABILITY = 63
 
-FIRST_USER = 61_000  # users of no account, one for each place at which a submission runs
+# Users of no account, one for each place at which a submission runs. Graders that run at one time
+# begin at different ones: the system counts processes by user.
+FIRST_USER, GRADERS, PLACES = 60_600, 18, 32
 MEMORY = 3 * 2**30  # bytes of address space a process
 FILE = 256 * 2**20  # bytes a file
 PROCESSES = 160  # and threads, of one submission

@@ -1,4 +1,4 @@
-"""Environments with other versions than the course's own, made by uv from one lock.
+"""Environments with other packages than the course's own, made by uv from a project's lock.
 
 They lie below Loopbound's cache folder, in a folder named by the lock's digest and the Python that
 made them, so that a changed lock never meets an old environment. An environment is built under a
@@ -126,22 +126,27 @@ def chosen(names: Sequence[str]) -> list[Environment]:
     return [environment for environment in known.values() if environment.fits_here]
 
 
-def python_of(name: str) -> Path:
+def python_of(name: str, folder: Path | None = None) -> Path:
     """The interpreter of an environment, which is made first if need be (a second with packages in
     uv's cache).
+
+    Args:
+        name: a dependency group of the project.
+        folder: the project, with its ``uv.lock``; the versions project by default.
 
     Raises:
         NoNetwork: its packages cannot be fetched.
         Problem: there is no uv, the folder cannot be written, or uv could not make it.
     """
-    home = _home()
+    folder = folder or project()
+    home = _home(folder)
     target = home / name
     python = target / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     try:
         home.mkdir(parents=True, exist_ok=True)
         with _locked(home / f"{name}.lock"):
             if not python.exists():
-                _make(name, target)
+                _make(name, target, folder)
                 _sweep(home)
         os.utime(target)
     except OSError as error:
@@ -171,14 +176,14 @@ def versions_in(python: Path) -> dict[str, str]:
     }
 
 
-def _home() -> Path:
-    """Where the environments of this lock and this Python are."""
-    made_of = hashlib.sha256((project() / "uv.lock").read_bytes())
+def _home(folder: Path) -> Path:
+    """Where the environments of this project's lock and this Python are."""
+    made_of = hashlib.sha256((folder / "uv.lock").read_bytes())
     made_of.update(f"{sys.base_prefix} {sys.version} {sys.platform}".encode())
     return cache_folder() / "versions" / made_of.hexdigest()[:16]
 
 
-def _make(name: str, target: Path) -> None:
+def _make(name: str, target: Path, folder: Path) -> None:
     partial = target.with_name(f"{name}.{secrets.token_hex(4)}.partial")
     # Of a process that was killed: the lock is ours.
     for left in target.parent.glob(f"{name}.*.partial"):
@@ -192,7 +197,7 @@ def _make(name: str, target: Path) -> None:
         "--no-config",
         "--no-python-downloads",
         "--project",
-        str(project()),
+        str(folder),
     ]
     command += ["--group", name, "--python", sys.executable]
     environment = {

@@ -1,0 +1,259 @@
+"""What `loopbound grade` makes of results: tables, plain data, pages. The results are in the
+gradebook before, so nothing is run.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import loopbound.grading
+from loopbound.cli import main
+from loopbound.course.manifest import assignment
+from loopbound.grading.gradebook import Gradebook
+from loopbound.grading.handed import found
+from loopbound.grading.results import Graded, TaskResult
+from loopbound.outcomes import PASSED, TABLE_SIGNS, WRONG
+from loopbound.paths import repository
+
+N1, N2 = "01-what-a-loop-is", "02-what-binds-and-when"
+SIGNS = {sign: outcome for outcome, sign in TABLE_SIGNS.items()}
+EARLY, LATE = 1_790_000_000, 1_790_600_000  # September 2026, and a week later
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def hand_in(place: str, signs: str, when: int = EARLY, called: str = "") -> None:
+    """A notebook, and in the gradebook what it earned; under another name with ``called``."""
+    path = Path("team", place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number = "02" if N2 in place else "01"
+    cells = [
+        {"cell_type": "code", "metadata": {}, "source": f'check("{number}.1")'},
+        {"cell_type": "code", "metadata": {}, "source": f"def speakers():\n    return {place!r}"},
+    ]
+    notebook = {"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}
+    if set(signs) == {"·"}:  # as it was given out
+        path.write_bytes((repository() / "exercises" / assignment(number).file).read_bytes())
+    else:
+        path.write_text(json.dumps(notebook), encoding="utf-8")
+    os.utime(path, (when, when))
+    tasks = tuple(
+        TaskResult(
+            task.id,
+            SIGNS[sign],
+            task.points if SIGNS[sign] == PASSED else 0,
+            task.points,
+            "It was seen.",
+            "one place" if SIGNS[sign] == WRONG else "",
+            0.5,
+            "x = 1",
+        )
+        for task, sign in zip(assignment(number).tasks, signs, strict=True)
+    )
+    with Gradebook(Path("book.sqlite")) as book, found([path]) as hand_ins:
+        (handed,) = hand_ins.notebooks
+        name = assignment(number).name
+        book.store(
+            Graded(handed.file, called or "wrong", handed.digest(), name, tasks, seconds=1.5)
+        )
+
+
+def grade(*words: str) -> int:
+    return main(["grade", "--gradebook", "book.sqlite", *words])
+
+
+def a_class() -> None:
+    hand_in(f"mina/{N1}.ipynb", "✓✗··")
+    hand_in(f"mina/{N1} (1).ipynb", "✗✗··", LATE)
+    hand_in(f"mina/{N2}.ipynb", "····")
+    hand_in(f"=joel/{N1}.ipynb", "✓✓✓✓", LATE)
+    hand_in(f"noor/{N1}.ipynb", "····")
+    Path("team/aiko").mkdir()
+    Path("team/aiko/work.html").write_text("<html>", encoding="utf-8")
+    Path("class.csv").write_text("id,name,email\n7,Mina Ito,mina@x\n8,Max Idle,@max\n")
+
+
+def rows(file: str) -> list[dict[str, str]]:
+    content = Path(file).read_bytes()
+    assert content.startswith(b"\xef\xbb\xbf"), "by which Excel knows UTF-8"
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+
+
+def test_tables_and_plain_data(capsys: pytest.CaptureFixture[str]) -> None:
+    a_class()
+    outputs = ["--csv", "g.csv", "--csv-totals", "t.csv", "--json", "g.json"]
+    asked = ["team", "--learners", "class.csv", "--due", "2026-09-25", *outputs]
+    assert grade(*asked) == 1
+    said = capsys.readouterr().out
+    points = sum(task.points for task in assignment("01").tasks)
+    first = assignment("01").tasks[0].points
+    by_place = {(row["Student"], row["Assignment"]): row for row in rows("g.csv")}
+    mina = by_place["Mina Ito", N1]
+    assert [*mina][:7] == ["Student", "ID", "Email", "Assignment", "Status", "Points", "Maximum"]
+    assert (mina["ID"], mina["Points"], mina["Maximum"]) == ("7", str(first), str(points))
+    assert (mina["01.1"], mina["01.2"], mina["Late"]) == (str(first), "0", "no")
+    assert mina["File"] == f"mina/{N1}.ipynb" and mina["Other files"] == f"mina/{N1} (1).ipynb"
+    assert mina["Handed in"].startswith("2026-09-2") and mina["Seconds"] == "1.5"
+    # What a spreadsheet would take for a formula is text.
+    joel = by_place["'=joel", N1]
+    assert (joel["Late"], joel["File"]) == ("yes", f"'=joel/{N1}.ipynb")
+    assert by_place["noor", N1]["Status"] == "as it was given out"
+    idle = by_place["Max Idle", N1]
+    assert (idle["Status"], idle["Points"], idle["Email"]) == ("nothing handed in", "", "'@max")
+    assert by_place["aiko", ""]["Status"] == "could not be read"
+    assert by_place["Mina Ito", N2]["Status"] == "as it was given out" and mina["02.1"] == ""
+    totals = {row["Student"]: row for row in rows("t.csv")}
+    title = f"01 {assignment('01').title}"
+    head = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Email", title]
+    # As Canvas' gradebook has them; an assignment that not one learner has begun sets no zeros.
+    assert [*totals["Mina Ito"]] == head
+    assert totals["Mina Ito"][title] == str(first) and totals["Max Idle"][title] == ""
+
+    data = json.loads(Path("g.json").read_text(encoding="utf-8"))
+    schema = Path(loopbound.grading.__file__ or "").with_name("grades.schema.json")
+    jsonschema.validate(data, json.loads(schema.read_text(encoding="utf-8")))
+    assert str(Path.cwd()) not in json.dumps(data), "paths are relative"
+    counting = [row["file"] for row in data["submissions"] if row["counts"]]
+    assert sorted(counting) == sorted(
+        [f"=joel/{N1}.ipynb", f"mina/{N1}.ipynb", f"mina/{N2}.ipynb", f"noor/{N1}.ipynb"]
+    )
+    learners = {row["learner"]: row for row in data["learners"]}
+    assert learners["Mina Ito"]["points"] == first and learners["Mina Ito"]["seconds"] == 3.0
+    assert data["missing"] == ["Max Idle"]
+
+    # The names were stored otherwise, and are read again.
+    with Gradebook(Path("book.sqlite")) as book:
+        assert {graded.learner for graded in book.all()} == {"Mina Ito", "=joel", "noor", "aiko"}
+    assert (
+        "the one with the most points counts" in said and "Handed in nothing (1): Max Idle" in said
+    )
+    assert "As given out, and not begun: 01 (noor)." in said and "mina  " not in said
+    assert "aiko, work.html: work.html is a web page, not a notebook" in said
+
+
+def test_a_dry_run_says_everything_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    a_class()
+    Path("book.sqlite").unlink()
+    before = sorted(Path().rglob("*"))
+    asked = ["team", "--dry-run", "--html", "report", "--json", "g.json", "--due", "2026-09-25"]
+    assert grade(*asked) == 1
+    said = capsys.readouterr().out
+    lines = {line.split(" → ")[0].strip(): line for line in said.splitlines() if " → " in line}
+    assert set(lines) == {
+        "aiko/work.html",
+        f"=joel/{N1}.ipynb",
+        f"mina/{N1}.ipynb",
+        f"mina/{N1} (1).ipynb",
+        f"mina/{N2}.ipynb",
+        f"noor/{N1}.ipynb",
+    }
+    assert f"→ mina  → {N2}" in lines[f"mina/{N2}.ipynb"]
+    assert "cannot be graded" in lines["aiko/work.html"]
+    untouched = {place for place, line in lines.items() if ", as given out" in line}
+    assert untouched == {f"mina/{N2}.ipynb", f"noor/{N1}.ipynb"}
+    assert lines[f"=joel/{N1}.ipynb"].endswith(" late") and "Nothing was run" in said
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_the_latest_counts_where_that_is_the_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    a_class()
+    assert grade("team/mina", "--keep", "latest", "--csv", "g.csv", "--html", "report") == 0
+    row = next(row for row in rows("g.csv") if row["Assignment"] == N1)
+    assert (row["Points"], row["File"]) == ("0", f"{N1} (1).ipynb")
+    assert f"the latest one counts: {N1} (1).ipynb, not {N1}.ipynb" in capsys.readouterr().out
+    page = Path("report/learner-mina.html").read_text(encoding="utf-8")
+    assert "earned 2 of 9; the latest one counts." in page
+
+
+def test_a_report_for_one_keeps_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    a_class()
+
+    def pages() -> set[str]:
+        return {path.name.removeprefix("learner-")[:4] for path in Path("report").iterdir()}
+
+    grade("team", "--html", "report")
+    assert pages() == {"index.html"[:4], "aiko", "joel", "mina", "noor"}
+    hand_in(f"noor/{N1}.ipynb", "✓···")
+    assert grade("team/noor", "--html", "report", "--csv", "g.csv") == 0
+    assert pages() == {"inde", "aiko", "joel", "mina", "noor"}
+    assert "3 learners are in it from earlier runs" in capsys.readouterr().out
+    index = Path("report/index.html").read_text(encoding="utf-8")
+    assert "4 learners" in index and len(rows("g.csv")) == 1
+    # A report elsewhere knows nothing of them; and who is gone from what was named goes.
+    grade("team/noor", "--html", "other")
+    assert len([*Path("other").iterdir()]) == 2
+    Path("team/aiko/work.html").unlink()
+    assert grade("team", "--html", "report") == 0
+    assert pages() == {"inde", "joel", "mina", "noor"}
+
+
+def test_what_was_set_by_hand_survives(capsys: pytest.CaptureFixture[str]) -> None:
+    a_class()
+    hand = Path("hand.csv")
+    hand.write_text(
+        "Learner;Task;Points;Comment\nMina;01.3;1,5;Half of it.\nmina;01;;Come and see me.\n"
+        "visitor;01.1;2;\n",
+        encoding="cp1252",
+    )
+    for _ in range(2):
+        grade("team", "--by-hand", "hand.csv", "--csv", "g.csv", "--html", "report")
+        row = next(row for row in rows("g.csv") if row["File"] == f"mina/{N1}.ipynb")
+        assert (row["01.3"], row["Points"]) == ("1.5", "3.5")
+        assert row["Comment"] == "Come and see me. 01.3: Half of it."
+    assert "Set by hand, and not in this run: visitor." in capsys.readouterr().out
+    page = Path("report/learner-mina.html").read_text(encoding="utf-8")
+    assert "1.5 of 2 points, set by hand" in page and "Come and see me." in page
+    with Gradebook(Path("book.sqlite")) as book:
+        assert not any(task.by_hand for graded in book.all() for task in graded.tasks)
+    for text, words in {
+        "learner,points\n": "needs a first line with these columns",
+        "learner,task,points\nmina,01,3\n": "stand beside a task such as 04.2",
+        "learner,task,points\nmina,99.9,3\n": "hand.csv, line 2: there is no task '99.9'",
+        "learner,task,points\nmina,01.1,many\n": "points are a number",
+    }.items():
+        hand.write_text(text, encoding="utf-8")
+        assert grade("team", "--by-hand", "hand.csv") == 1
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("date", ["tomorrow", "2026-13-01"])
+def test_a_date_is_a_date(date: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        grade("team", "--due", date)
+    assert "a date is written as 2026-11-28" in capsys.readouterr().err
+
+
+def test_each_of_a_group_has_the_result() -> None:
+    hand_in(f"kim & lea/{N1}.ipynb", "✓✓✓✓")
+    Path("class.csv").write_text("name\nKim Lee\nLea Roy\n", encoding="utf-8")
+    assert grade("team", "--learners", "class.csv", "--csv", "g.csv", "--html", "report") == 0
+    found = {row["Student"]: row["Points"] for row in rows("g.csv")}
+    assert found == {"Kim Lee": "9", "Lea Roy": "9"}
+    assert len([*Path("report").iterdir()]) == 3
+
+
+def test_what_is_known_is_written_where_grading_stops(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_class()
+    Path("team/omar").mkdir()
+    fresh = json.loads(Path(f"team/mina/{N1}.ipynb").read_text(encoding="utf-8"))
+    fresh["cells"][1]["source"] = "def speakers():\n    return []"
+    Path("team/omar/a.ipynb").write_text(json.dumps(fresh), encoding="utf-8")
+
+    # No server is there to grade with.
+    Path("cache").write_text("")
+    monkeypatch.setenv("LOOPBOUND_CACHE", str(Path("cache").absolute()))
+    assert grade("team", "--csv", "g.csv", "--html", "report") == 1
+    assert {row["Student"] for row in rows("g.csv")} == {"mina", "'=joel", "noor", "aiko"}
+    assert Path("report/learner-mina.html").exists() and "loopbound: " in capsys.readouterr().err

@@ -1,0 +1,248 @@
+"""The catalogue, executed: each case fails with its signs, each cure cures it, each non-cure does not.
+
+All of them run once, before the first test; the tests look at what came out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from loopbound.faults.catalogue import BY_ID, KINDS
+from loopbound.faults.explain import explain
+from loopbound.faults.tree import ROOT, Leaf, Question, drawn, follow, paths
+from loopbound.suite.cases import Case, CaseRun, cases, run_cases
+from loopbound.suite.versions.environments import NoNetwork
+from loopbound.suite.versions.observed import number, stored
+
+CASES = cases()
+HERE = {name: case for name, case in CASES.items() if case.fits_here}
+# What no machine of ours can run: it needs the loop that only Windows has.
+ELSEWHERE = {"loop-type"}
+# What a cured run must not print: something was left for the garbage collector, or was lost.
+COMPLAINTS = (
+    "Task was destroyed",
+    "was never retrieved",
+    "Exception closing",
+    "Exception terminating",
+    "was never awaited",
+    "ResourceWarning",
+    "Unclosed ",
+    "Exception ignored",
+)
+# Kinds whose cures are those of any client.
+CLIENTS = {case.kind for case in CASES.values() if case.client}
+
+Runs = dict[tuple[str, str, bool], CaseRun]
+
+
+def jobs() -> Iterator[tuple[str, str, bool]]:
+    for name, case in HERE.items():
+        for cure in ("", *case.cures, *case.not_cures):
+            yield name, cure, False
+            if case.both_orders:
+                yield name, cure, True
+
+
+@pytest.fixture(scope="module")
+def runs() -> Runs:
+    wanted = list(jobs())
+    try:
+        return dict(zip(wanted, run_cases(wanted), strict=True))
+    except NoNetwork as reason:
+        pytest.skip(str(reason).splitlines()[0])
+
+
+def of(runs: Runs, case: Case, *cures: str) -> list[CaseRun]:
+    return [run for (name, cure, _), run in runs.items() if name == case.name and cure in cures]
+
+
+def told(run: CaseRun) -> str:
+    return f"{run.case} with {run.cure or 'nothing'}: code {run.code}\n{run.output[-3000:]}"
+
+
+# -- the cells -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", HERE.values(), ids=HERE)
+def test_as_found_it_fails_with_its_signs(case: Case, runs: Runs) -> None:
+    for run in of(runs, case, ""):
+        assert run.code is not None, "it hangs"
+        assert case.signs
+        for sign in case.signs:
+            assert sign in run.output, told(run)
+
+
+@pytest.mark.parametrize("case", HERE.values(), ids=HERE)
+def test_each_cure_cures_it_and_leaves_nothing_behind(case: Case, runs: Runs) -> None:
+    for run in of(runs, case, *case.cures):
+        assert run.code == 0, told(run)
+        assert not [sign for sign in (*case.signs, *COMPLAINTS) if sign in run.output], told(run)
+        assert run.left == case.left.get(run.cure, 0), told(run)
+
+
+@pytest.mark.parametrize("case", HERE.values(), ids=HERE)
+def test_what_is_said_not_to_cure_does_not(case: Case, runs: Runs) -> None:
+    for run in of(runs, case, *case.not_cures):
+        assert run.code or any(sign in run.output for sign in case.signs), told(run)
+
+
+def test_the_orders_are_two(runs: Runs) -> None:
+    """A run in reverse fails in another test, which a run in the same order cannot do."""
+    for name in ("engine_per_test", "wide_fixture"):
+        first, second = (runs[name, "", reverse].output for reverse in (False, True))
+        assert "FAILED test_it.py::test_two" in first
+        assert "FAILED test_it.py::test_one" in second
+
+
+def test_every_cell_of_the_catalogue_is_a_run() -> None:
+    for kind in KINDS:
+        mine = [case for case in CASES.values() if case.kind == kind.id]
+        if kind.id in ELSEWHERE:
+            assert mine == []
+            continue
+        assert {cure for case in mine for cure in case.cures} == {
+            cure.name for cure in kind.cures
+        }, kind.id
+        assert {each for case in mine for each in case.not_cures} == set(kind.not_cures), kind.id
+
+
+# -- explain ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", HERE.values(), ids=HERE)
+def test_explain_names_the_kind_first_and_is_never_wrong_and_sure(case: Case, runs: Runs) -> None:
+    for run in of(runs, case, ""):
+        answer = explain(run.output)
+        assert answer.kinds[:1] == (case.kind,), told(run)
+        assert (
+            len(answer.kinds) == 2
+            or answer.sure
+            or BY_ID[case.kind].other
+            or case.kind == "open-transaction"
+        )
+        assert len(answer.lines) <= 10
+    for run in of(runs, case, *case.not_cures):
+        answer = explain(run.output)
+        assert not answer.sure or case.kind in answer.kinds, f"{answer}\n{told(run)}"
+
+
+def test_explain_finds_nothing_in_what_passes(runs: Runs) -> None:
+    wrong = [
+        f"{run.case} with {run.cure}: {answer.kinds}"
+        for run in runs.values()
+        if run.cure in CASES[run.case].cures and (answer := explain(run.output)).kinds
+    ]
+    assert wrong == []
+
+
+def test_explain_names_a_line_of_the_case(runs: Runs) -> None:
+    """Where a traceback has one: the deepest line of the case itself."""
+    answer = explain(runs["engine_per_test", "", False].output)
+    assert "backend.py:15, in ask" in str(answer)
+    assert "clients.py:" in str(explain(runs["httpx_per_run", "", False].output))
+
+
+# -- the tree --------------------------------------------------------------------------------------
+
+
+def below(way: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The whole ways through the tree that begin so."""
+    return [path for path in paths() if path[: len(way)] == way]
+
+
+@pytest.mark.parametrize("case", HERE.values(), ids=HERE)
+def test_the_tree_leads_to_the_cheapest_cure_that_works(case: Case, runs: Runs) -> None:
+    assert case.ways
+    for way in case.ways:
+        ends = below(way)
+        assert ends, f"{way} is no way into the tree"
+        for path in ends:
+            leaf, ruled_out = follow(path)
+            kind = BY_ID[case.kind]
+            assert leaf.kind == case.kind or (leaf.kind == "any-client" and case.kind in CLIENTS)
+            if case.client and leaf.cure not in case.cures:
+                assert "a thread, beside the first loop" in path  # one client stands for all there
+                continue
+            for run in of(runs, case, leaf.cure):
+                assert run.code == 0, told(run)
+            assert leaf.cure in case.cures, path
+            order = [cure.name for cure in kind.cures]
+            cheaper = order[: order.index(leaf.cure)]
+            assert not [cure for cure in cheaper if cure in case.cures and cure not in ruled_out], (
+                path
+            )
+
+
+def test_every_leaf_is_reached_and_run() -> None:
+    reached = {path for case in CASES.values() for way in case.ways for path in below(way)}
+    assert {follow(path)[0].kind for path in set(paths()) - reached} <= ELSEWHERE
+
+
+def test_every_report_and_every_failing_loop_case_has_its_way() -> None:
+    """The names of the reports and of the loop cases that were given to be re-made."""
+    said = [name for case in CASES.values() for name in case.like]
+    assert len(said) == len(set(said))
+    assert len([name for name in said if "#" in name]) == 12  # eleven; one of them shows two kinds
+    assert len([name for name in said if "#" not in name]) == 15
+
+
+def test_the_versions_that_the_tree_asks_for_are_those_that_were_observed() -> None:
+    passes: dict[str, list[str]] = {
+        "session-loop": [],
+        "dispose": [],
+        "function-engine": [],
+        "null-pool": [],
+    }
+    fails: list[str] = []
+    for row in stored()["environments"].values():
+        version = row["versions"]["pytest-asyncio"]
+        for cure, versions in passes.items():
+            seen = row["observed"].get(f"incident, {cure}", "33 passed")
+            if seen == "33 passed":
+                versions.append(version)
+            else:
+                assert cure == "session-loop", f"{cure} on pytest-asyncio {version}: {seen}"
+                fails.append(version)
+    needed = next(c for c in BY_ID["engine-in-a-row"].cures if c.name == "session-loop").needs
+    least = number(needed[0].partition(">=")[2])
+    observed = [
+        row["versions"]["pytest-asyncio"]
+        for row in stored()["environments"].values()
+        if "incident, session-loop" in row["observed"]
+    ]
+    assert {number(version) >= least for version in fails} == {False}
+    assert min(number(version) for version in observed if version not in fails)[:2] == least
+
+
+def test_the_tree_is_small_enough_to_be_drawn() -> None:
+    def depth(at: Question | Leaf) -> int:
+        return 0 if isinstance(at, Leaf) else 1 + max(map(depth, at.answers.values()))
+
+    assert depth(ROOT) <= 5
+    for path in paths():
+        leaf, _ = follow(path)
+        assert leaf.cure in {cure.name for cure in BY_ID[leaf.kind].cures}, path
+
+
+def test_the_tree_is_given_as_a_figure_takes_it() -> None:
+    question, answers = drawn()
+    assert question == "What crossed?" and len(answers) == len(ROOT.answers)
+    assert (
+        drawn(Leaf("engine-in-a-row", "null-pool"))
+        == "null-pool: create_async_engine(url, poolclass=NullPool)"
+    )
+
+
+@pytest.mark.parametrize(
+    "answers", [["no such thing"], [], ["a callback of another thread", "yes"]]
+)
+def test_an_answer_that_leads_nowhere_is_refused(answers: list[str]) -> None:
+    with pytest.raises((KeyError, ValueError)):
+        follow(answers)
+
+
+def test_fork_is_asked_for_where_there_is_one() -> None:
+    assert ("forked" in HERE) == hasattr(os, "fork")

@@ -1,0 +1,2 @@
+def test_page(name):
+    assert name == "chromium"

@@ -1,0 +1,333 @@
+"""The decision tree: from what crossed, over versions and what may change, to the cheapest cure.
+
+Each answer leads to a further question, or to a leaf: a kind and a cure of the catalogue. The cases
+follow it by their answers, and run its leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Union
+
+from loopbound.faults.catalogue import BY_ID
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """An end: what it is, and the cheapest cure under the answers that led here.
+
+    The kind ``"any-client"`` stands for the kinds of all clients: their cures are the same.
+    """
+
+    kind: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its answers.
+
+    Attributes:
+        ask: the question.
+        answers: answer → where it leads.
+        rules_out: answer → cures that it excludes, though they might work.
+    """
+
+    ask: str
+    answers: dict[str, Question | Leaf]
+    rules_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def _tests(kind: str, other: Question | Leaf) -> Question:
+    """Whether tests may share a loop, asked with the version that this needs."""
+    return Question(
+        "Which plugin runs the async tests?",
+        {
+            "pytest-asyncio 1.3 or later": Question(
+                "May all tests share one loop?",
+                {"yes": Leaf(kind, "session-loop"), "no": other},
+                {"no": ("session-loop",)},
+            ),
+            "an older pytest-asyncio, or unittest": other,
+        },
+        {"an older pytest-asyncio, or unittest": ("session-loop",)},
+    )
+
+
+_ENGINE_OF_TESTS = Question(
+    "What must each test have of its own?",
+    {
+        "its connections": Leaf("engine-in-a-row", "dispose"),
+        "its engine": Leaf("engine-in-a-row", "function-engine"),
+        "nothing: the engine's module may be changed": Leaf("engine-in-a-row", "null-pool"),
+    },
+    {
+        "its engine": ("dispose",),
+        "nothing: the engine's module may be changed": ("dispose", "function-engine"),
+    },
+)
+
+_ENGINE = Question(
+    "Where does the second loop come from?",
+    {
+        "tests, one loop each": Question(
+            "Which plugin runs the async tests?",
+            {
+                "pytest-asyncio 1.3 or later": Question(
+                    "May all tests share one loop?",
+                    {"yes": Leaf("engine-in-a-row", "session-loop"), "no": _ENGINE_OF_TESTS},
+                    {"no": ("session-loop",)},
+                ),
+                "anyio's": Question(
+                    "May all tests share one loop?",
+                    {"yes": Leaf("engine-in-a-row", "anyio-one-loop"), "no": _ENGINE_OF_TESTS},
+                    {"no": ("anyio-one-loop",)},
+                ),
+                "an older pytest-asyncio, or unittest": _ENGINE_OF_TESTS,
+            },
+            {"an older pytest-asyncio, or unittest": ("session-loop",)},
+        ),
+        "a wider async fixture": _tests(
+            "fixture-and-test",
+            Question(
+                "May a wider scope be named at the fixture and at its tests?",
+                {
+                    "yes": Leaf("fixture-and-test", "same-loop-scope"),
+                    "no": Leaf("fixture-and-test", "null-pool"),
+                },
+                {"no": ("same-loop-scope",)},
+            ),
+        ),
+        "a sync test that asks for an async fixture": _tests(
+            "sync-test-async-fixture",
+            Question(
+                "May those tests become async?",
+                {
+                    "yes": Leaf("sync-test-async-fixture", "async-test"),
+                    "no": Leaf("sync-test-async-fixture", "null-pool"),
+                },
+                {"no": ("async-test",)},
+            ),
+        ),
+        "TestClient, a loop for each request": Question(
+            "May the client be used in a with block?",
+            {
+                "yes": Leaf("engine-in-a-row", "client-with"),
+                "no": Leaf("engine-in-a-row", "null-pool"),
+            },
+            {"no": ("client-with",)},
+        ),
+        "asyncio.run, one call after another (a job, Celery, Lambda)": Question(
+            "May the process keep one loop?",
+            {
+                "yes": Leaf("engine-in-a-row", "one-loop"),
+                "no": Question(
+                    "Does one call end before the next begins?",
+                    {
+                        "yes": Leaf("engine-in-a-row", "dispose"),
+                        "no, threads call": Leaf("engine-in-a-row", "null-pool"),
+                    },
+                    {"no, threads call": ("dispose",)},
+                ),
+            },
+            {"no": ("one-loop",)},
+        ),
+        "start-up work, before the server's": Question(
+            "May it move into the application's lifespan?",
+            {
+                "yes": Leaf("startup-loop", "lifespan"),
+                "no": Leaf("startup-loop", "dispose"),
+            },
+            {"no": ("lifespan",)},
+        ),
+        "a thread, beside the first loop": Question(
+            "Can it hand its work to the first loop?",
+            {
+                "yes": Leaf("two-awake-loops", "hand-over"),
+                "no": Question(
+                    "Can it have an engine of its own?",
+                    {
+                        "yes": Leaf("two-awake-loops", "own-engine"),
+                        "no": Leaf("two-awake-loops", "null-pool"),
+                    },
+                    {"no": ("own-engine",)},
+                ),
+            },
+            {"no": ("hand-over",)},
+        ),
+        "a forked process": Question(
+            "Can the child begin with a line of yours?",
+            {
+                "yes": Leaf("fork", "dispose-in-child"),
+                "no": Question(
+                    "Can the parent leave the engine alone before it forks?",
+                    {"yes": Leaf("fork", "after-fork"), "no": Leaf("fork", "null-pool")},
+                    {"no": ("after-fork",)},
+                ),
+            },
+            {"no": ("dispose-in-child",)},
+        ),
+    },
+)
+
+
+_CLIENT = Question(
+    "Where does the second loop come from?",
+    {
+        "tests, one loop each": Question(
+            "May all tests share one loop (pytest-asyncio 1.3 or later)?",
+            {
+                "yes": Leaf("any-client", "session-loop"),
+                "no": Leaf("any-client", "client-per-test"),
+            },
+            {"no": ("session-loop",)},
+        ),
+        "asyncio.run, one call after another": Question(
+            "May the process keep one loop?",
+            {"yes": Leaf("any-client", "one-loop"), "no": Leaf("any-client", "client-per-loop")},
+            {"no": ("one-loop", "no-keep-alive")},
+        ),
+        "a thread, beside the first loop": Question(
+            "Can it hand its work to the first loop?",
+            {"yes": Leaf("any-client", "hand-over"), "no": Leaf("any-client", "client-per-loop")},
+            {
+                "yes": ("one-loop", "client-per-loop", "no-keep-alive"),
+                "no": ("one-loop", "hand-over", "no-keep-alive"),
+            },
+        ),
+    },
+)
+
+ROOT = Question(
+    "What crossed?",
+    {
+        "a pooled connection of an engine": _ENGINE,
+        "a session or connection object": Question(
+            "May all tests share one loop (pytest-asyncio 1.3 or later)?",
+            {
+                "yes": Leaf("session-object", "session-loop"),
+                "no": Leaf("session-object", "session-per-use"),
+            },
+            {"no": ("session-loop",)},
+        ),
+        "a client, or a pool that is no engine": _CLIENT,
+        "a lock, queue or event": Question(
+            "Are the two loops awake together?",
+            {
+                "no, in a row": Leaf("contended-primitive", "make-inside"),
+                "yes, and the second is refused": Leaf("contended-primitive", "hand-over"),
+                "yes, and a waiter never wakes": Leaf("silent-waiter", "hand-over"),
+            },
+        ),
+        "a callback of another thread": Leaf("other-thread", "threadsafe"),
+        "a task: a cancel scope, a task group, a session of the task": Question(
+            "What is bound to the task?",
+            {
+                "a cancel scope or task group": Leaf("task-bound", "enter-in-test"),
+                "a session, by current_task": Leaf("task-bound", "scope-per-test"),
+            },
+        ),
+        "a transaction: something waits for its lock": Leaf("open-transaction", "close-it"),
+        "only the closing: a log at the end, nothing fails": Question(
+            "Who closes?",
+            {
+                "a dispose on another loop": Leaf("dispose-elsewhere", "dispose-in-owner"),
+                "no code, the garbage collector": Leaf("left-open", "dispose-in-owner"),
+                "a sync dispose": Leaf("missing-greenlet", "await-dispose"),
+            },
+        ),
+        "nothing: pytest refuses a fixture": Question(
+            "What does it say?",
+            {
+                "ScopeMismatch, with a loop or runner": _tests(
+                    "fixture-and-test", Leaf("fixture-and-test", "same-loop-scope")
+                ),
+                "ScopeMismatch, between two fixtures": Leaf("scope-mismatch-other", "equal-scopes"),
+                "fixture 'event_loop' not found": Leaf("event-loop-override", "delete-override"),
+                "an async fixture that no plugin handles": Question(
+                    "May all async tests be pytest-asyncio's?",
+                    {
+                        "yes": Leaf("async-not-handled", "auto-mode"),
+                        "no": Leaf("async-not-handled", "mark-them"),
+                    },
+                    {"no": ("auto-mode",)},
+                ),
+            },
+        ),
+        "nothing: a loop runs already, or none": Question(
+            "What does the message say?",
+            {
+                "cannot be called from a running event loop": Question(
+                    "Who runs the first loop?",
+                    {
+                        "your coroutine": Question(
+                            "May its caller be async?",
+                            {
+                                "yes": Leaf("loop-already-runs", "await-it"),
+                                "no": Leaf("loop-already-runs", "own-thread"),
+                            },
+                            {"no": ("await-it",)},
+                        ),
+                        "the sync Playwright": Leaf("loop-already-runs", "narrow-fixture"),
+                    },
+                ),
+                "There is no current event loop": Leaf("no-current-loop", "asyncio-run"),
+            },
+        ),
+        "nothing: there is one loop in all": Question(
+            "What does the message say?",
+            {
+                "concurrent operations, or another operation": Leaf(
+                    "concurrent-tasks", "session-per-task"
+                ),
+                "QueuePool limit": Leaf("pool-exhausted", "close-sessions"),
+                "greenlet_spawn has not been called": Leaf("missing-greenlet", "load-early"),
+                "was never awaited": Leaf("never-awaited", "await-it"),
+                "a driver refuses the loop's type": Leaf("loop-type", "selector-loop"),
+            },
+        ),
+    },
+)
+
+
+def follow(answers: Sequence[str]) -> tuple[Leaf, frozenset[str]]:
+    """The leaf to which answers lead from the root, and the cures that they rule out.
+
+    Raises:
+        KeyError: an answer that its question does not have.
+        ValueError: answers that end before a leaf, or go on after it.
+    """
+    at: Question | Leaf = ROOT
+    out: set[str] = set()
+    for answer in answers:
+        if isinstance(at, Leaf):
+            raise ValueError(f"{answer!r} comes after the end")
+        out |= set(at.rules_out.get(answer, ()))
+        at = at.answers[answer]
+    if isinstance(at, Question):
+        raise ValueError(f"nothing answers {at.ask!r}")
+    return at, frozenset(out)
+
+
+def paths(at: Question | Leaf = ROOT) -> Iterator[tuple[str, ...]]:
+    """Every way through the tree, as answers."""
+    if isinstance(at, Leaf):
+        yield ()
+    else:
+        for answer, then in at.answers.items():
+            for rest in paths(then):
+                yield (answer, *rest)
+
+
+Drawn = Union[str, tuple[str, dict[str, "Drawn"]]]  # noqa: UP007 - Python 3.10 evaluates it
+
+
+def drawn(at: Question | Leaf = ROOT) -> Drawn:
+    """The tree, or a part of it, as `loopbound.figures.decision_tree` takes it: a question with its
+    answers, and at each end the cure with what to do.
+    """
+    if isinstance(at, Question):
+        return at.ask, {answer: drawn(then) for answer, then in at.answers.items()}
+    cure = next(cure for cure in BY_ID[at.kind].cures if cure.name == at.cure)
+    return f"{cure.name}: {cure.do}"

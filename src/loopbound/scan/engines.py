@@ -1,0 +1,553 @@
+"""Engines and their sessions: where they are made, how long they live, and which code reaches them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from loopbound.scan.source import (
+    Class,
+    External,
+    Func,
+    Global,
+    Module,
+    Project,
+    Symbol,
+    constant,
+    dotted,
+    keyword,
+    last_name,
+    walk,
+)
+
+_MAKERS = ("create_async_engine", "async_engine_from_config", "AsyncEngine")
+_FACTORIES = ("async_sessionmaker", "sessionmaker", "async_scoped_session", "AsyncSession")
+_DEEPEST = 8  # calls; a longer chain is no evidence
+
+# What awaits a future of the loop that opened the connection, and what does not mind.
+STRICT_DRIVERS = ("asyncpg", "aiomysql", "asyncmy", "aioodbc", "aiopg", "oracledb_async")
+LENIENT_DRIVERS = ("aiosqlite", "psycopg", "psycopg_async")
+_URL = re.compile(r"\b(?:postgresql|postgres|mysql|mariadb|sqlite|mssql|oracle)\+(\w+)")
+
+# Other objects that belong to the loop in which they are made or used first, with their kind in
+# the catalogue.
+BOUND_OBJECTS = {
+    "asyncpg.connect": "asyncpg-pool",
+    "asyncpg.create_pool": "asyncpg-pool",
+    "aiomysql.connect": "any-client",
+    "aiomysql.create_pool": "any-client",
+    "aiopg.create_pool": "any-client",
+    "psycopg_pool.AsyncConnectionPool": "psycopg-pool",
+    "aiohttp.ClientSession": "aiohttp-session",
+    "aio_pika.connect": "any-client",
+    "aio_pika.connect_robust": "any-client",
+}
+
+
+@dataclass(eq=False)
+class Engine:
+    """One place where an AsyncEngine is made.
+
+    Attributes:
+        module: where.
+        node: the expression that makes it.
+        name: by which the code calls it.
+        call: the call of create_async_engine itself, in a function perhaps.
+        made_in: the module of that call.
+        func: the function in which it stands; None: at module level.
+    """
+
+    module: Module
+    node: ast.expr
+    name: str
+    call: ast.Call
+    made_in: Module
+    func: Func | None = None
+
+    @property
+    def line(self) -> int:
+        return self.node.lineno
+
+    @cached_property
+    def null_line(self) -> int | None:
+        """The line that gives it a NullPool, in some case at least."""
+        return self._pool("NullPool")
+
+    @cached_property
+    def pooled(self) -> bool:
+        return self.null_line is None
+
+    def _pool(self, name: str) -> int | None:
+        given = keyword(self.call, "poolclass") or keyword(self.call, "pool")
+        if given is not None:
+            found = next((n for n in walk(given) if last_name(n) == name), None)
+            if found is not None:
+                return getattr(found, "lineno", self.call.lineno)
+            given_name = given.id if isinstance(given, ast.Name) else ""
+            return self._assigned(name, given_name)
+        for each in self.call.keywords:
+            if each.arg is None:
+                found_line = self._in_mapping(each.value, name)
+                if found_line is not None:
+                    return found_line
+        return None
+
+    def _scope(self) -> list[ast.AST]:
+        func = self._func_of_call
+        return func.all_nodes if func else list(walk(self.made_in.tree))
+
+    @cached_property
+    def _func_of_call(self) -> Func | None:
+        return next((f for f in self.made_in.all_functions if self.call in f.own_nodes), None)
+
+    def _assigned(self, name: str, target: str) -> int | None:
+        for node in self._scope():
+            if isinstance(node, ast.Assign) and any(last_name(t) == target for t in node.targets):
+                if any(last_name(n) == name for n in walk(node.value)):
+                    return node.lineno
+        return None
+
+    def _in_mapping(self, value: ast.expr, name: str) -> int | None:
+        """In ``**value``: a name whose entry or literal has the pool, or a literal, or a call."""
+        inner = [n for n in walk(value) if last_name(n) == name]
+        if inner:
+            return value.lineno
+        target = last_name(value.func if isinstance(value, ast.Call) else value)
+        for node in [*self._scope(), *walk(self.made_in.tree)]:
+            if isinstance(node, ast.Assign):
+                for each in node.targets:
+                    base = each.value if isinstance(each, ast.Subscript) else each
+                    if last_name(base) == target and any(
+                        last_name(n) == name for n in walk(node.value)
+                    ):
+                        return next(n.lineno for n in walk(node.value) if last_name(n) == name)  # type: ignore[attr-defined]
+            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == target:
+                for each in walk(node):
+                    if last_name(each) == name:
+                        return each.lineno  # type: ignore[attr-defined]
+            elif (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in ("update", "setdefault")
+                and last_name(node.func.value) == target
+                and any(last_name(n) == name for n in walk(node))
+            ):
+                return node.lineno
+        return None
+
+
+class Engines:
+    """What is known of engines in a project.
+
+    Args:
+        project: its files.
+        drivers_of: names the drivers that a folder's project depends on.
+    """
+
+    def __init__(self, project: Project, drivers_of: Callable[[str], list[str]]) -> None:
+        self.project = project
+        self._drivers_of = drivers_of
+        self._globals: dict[Global, Engine | None] = {}
+        self._functions: dict[Func, ast.Call | None] = {}
+        self._touched: dict[Func, dict[Engine, ast.AST]] = {}
+        self._edges: dict[Func, list[tuple[Func, bool]]] = {}
+        self._reached: dict[Func, dict[Engine, Reach]] = {}
+        self._closures: dict[Module, list[Module]] = {}
+        self._applications: dict[Module, dict[Engine, Reach]] = {}
+
+    # -- what makes an engine ----------------------------------------------------------------------
+
+    def makes(self, call: ast.AST, module: Module, func: Func | None = None) -> ast.Call | None:
+        """The call of create_async_engine that an expression amounts to.
+
+        Looks through a project's own functions that return one.
+        """
+        if isinstance(call, ast.Await):
+            call = call.value
+        if isinstance(call, ast.IfExp):
+            return self.makes(call.body, module, func) or self.makes(call.orelse, module, func)
+        if not isinstance(call, ast.Call):
+            return None
+        name = last_name(call.func)
+        target = module.resolve(call.func, func)
+        if isinstance(target, Func):
+            return self._returned(target)
+        if isinstance(target, Class):
+            return self._held_by(target)
+        if name in _MAKERS and (target is None or isinstance(target, External)):
+            return call
+        return None
+
+    def _returned(self, func: Func) -> ast.Call | None:
+        if func not in self._functions:
+            self._functions[func] = None
+            for node in func.own_nodes:
+                if isinstance(node, (ast.Return, ast.Yield)) and node.value is not None:
+                    values = [node.value]
+                    if isinstance(node.value, ast.Name):
+                        values = func.bindings.get(node.value.id, [])
+                    for value in values:
+                        if (made := self.makes(value, func.module, func)) is not None:
+                            self._functions[func] = made
+        return self._functions[func]
+
+    def _held_by(self, owner: Class) -> ast.Call | None:
+        """An engine that instances keep: ``self.engine = create_async_engine(…)``."""
+        for value in owner.values.values():
+            if (made := self.makes(value, owner.module)) is not None:
+                return made
+        for method in owner.methods.values():
+            for node in method.own_nodes:
+                if isinstance(node, ast.Assign) and any(
+                    isinstance(t, ast.Attribute) and last_name(t.value) == "self"
+                    for t in node.targets
+                ):
+                    if isinstance(node.value, ast.Call) and last_name(node.value.func) in _MAKERS:
+                        return node.value
+        return None
+
+    def module_of(self, call: ast.Call, module: Module) -> Module:
+        """The module in which a call stands that `makes` found from another one."""
+        for each in [module, *self.project.modules.values()]:
+            if each.interesting and call in each_call(each):
+                return each
+        return module
+
+    def of_global(self, symbol: Global) -> Engine | None:
+        """The engine that a global name is, or holds, or is a session factory of."""
+        if symbol not in self._globals:
+            self._globals[symbol] = None
+            for value in symbol.module.values.get(symbol.name, []):
+                func = next(
+                    (
+                        f
+                        for f in symbol.module.all_functions
+                        if symbol.name in f.declared_global
+                        and value in f.bindings.get(symbol.name, [])
+                    ),
+                    None,
+                )
+                found = self.of_value(value, symbol.module, func, symbol.name)
+                if found is not None:
+                    self._globals[symbol] = found
+                    break
+        return self._globals[symbol]
+
+    def of_value(
+        self, value: ast.AST, module: Module, func: Func | None, name: str
+    ) -> Engine | None:
+        """The long-lived engine behind a value that is kept at module level."""
+        if isinstance(value, ast.Await):
+            value = value.value
+        if isinstance(value, ast.IfExp):
+            return self.of_value(value.body, module, func, name) or self.of_value(
+                value.orelse, module, func, name
+            )
+        if isinstance(value, (ast.Name, ast.Attribute)):
+            return self.of_symbol(module.resolve(value, func))
+        if not isinstance(value, ast.Call):
+            return None
+        target = module.resolve(value.func, func)
+        if isinstance(target, Func) and (cached := self.of_symbol(target)) is not None:
+            return cached
+        made = self.makes(value, module, func)
+        if made is not None:
+            return Engine(module, value, name, made, self.module_of(made, module), func)
+        if last_name(value.func) in (*_FACTORIES, "partial") or isinstance(target, Class):
+            for argument in (*value.args, *(each.value for each in value.keywords)):
+                found = self.of_value(argument, module, func, name)
+                if found is not None:
+                    return found
+        return None
+
+    def of_symbol(self, symbol: Symbol | None) -> Engine | None:
+        """The long-lived engine that a symbol means directly."""
+        if isinstance(symbol, Global):
+            return self.of_global(symbol)
+        if isinstance(symbol, Func) and _is_cached(symbol):
+            key = Global(symbol.module, f"{symbol.name}()")
+            if key not in self._globals:
+                self._globals[key] = None
+                made = self._returned(symbol)
+                if made is not None:
+                    self._globals[key] = Engine(
+                        symbol.module, made, symbol.name, made, symbol.module, symbol
+                    )
+            return self._globals[key]
+        return None
+
+    @cached_property
+    def all(self) -> list[Engine]:
+        """Every engine of the project that lives as long as its module."""
+        found: dict[Engine, None] = {}
+        for module in self.project.modules.values():
+            if not module.makes_engines:
+                # It may use what a module that it imports makes.
+                imported = (
+                    self.project.find(tuple(n.split(".")), module) for n in module.dotted_imports
+                )
+                if not any(each is not None and each.makes_engines for each in imported):
+                    continue
+            for name in module.values:
+                engine = self.of_global(Global(module, name))
+                if engine is not None:
+                    found[engine] = None
+            for func in module.all_functions:
+                if _is_cached(func) and (engine := self.of_symbol(func)) is not None:
+                    found[engine] = None
+        return list(found)
+
+    @cached_property
+    def near(self) -> set[Module]:
+        """The modules that import one with a long-lived engine, in turn; no other comes to one."""
+        above: dict[Module, list[Module]] = {}
+        for module in self.project.modules.values():
+            for name in module.dotted_imports:
+                target = self.project.find(tuple(name.split(".")), module)
+                if target is not None:
+                    above.setdefault(target, []).append(module)
+        found = {engine.module for engine in self.all}
+        waiting = [*found]
+        while waiting:
+            for module in above.get(waiting.pop(), ()):
+                if module not in found:
+                    found.add(module)
+                    waiting.append(module)
+        return found
+
+    # -- drivers -----------------------------------------------------------------------------------
+
+    def drivers(self, engine: Engine) -> list[str]:
+        """The drivers that it may have, from its URL or else from what the project depends on."""
+        found: list[str] = []
+        for text in self._texts(engine.call, engine.made_in, engine._func_of_call, 0):
+            found += _URL.findall(text)
+        literal = list(dict.fromkeys(found))
+        # A module that asks for asyncpg in its URL may have it.
+        if literal and all(each in LENIENT_DRIVERS for each in literal):
+            for strict in STRICT_DRIVERS:
+                if re.search(rf"[\"'+]{strict}[\"':]", engine.made_in.source):
+                    literal.append(strict)
+        return literal or self._drivers_of(engine.module.folder)
+
+    def strict(self, engine: Engine) -> bool | None:
+        """Whether its connections fail on another loop; None: the driver is not known."""
+        names = self.drivers(engine)
+        if any(each in STRICT_DRIVERS for each in names):
+            return True
+        return False if names and all(each in LENIENT_DRIVERS for each in names) else None
+
+    def _texts(self, node: ast.AST, module: Module, func: Func | None, depth: int) -> Iterator[str]:
+        """String constants of an expression and of the names in it."""
+        if isinstance(node, ast.Call) and depth == 0:
+            nodes: list[ast.AST] = [*node.args[:1]]
+            nodes += [each.value for each in node.keywords if each.arg in ("url", None)]
+        else:
+            nodes = [node]
+        for inner in [each for one in nodes for each in walk(one)]:
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                yield inner.value
+            elif isinstance(inner, (ast.Name, ast.Attribute)) and depth < 4:
+                if isinstance(inner, ast.Name) and func and inner.id in func.bindings:
+                    for value in func.bindings[inner.id]:
+                        yield from self._texts(value, module, func, depth + 1)
+                    continue
+                symbol = module.resolve(inner, func)
+                if isinstance(symbol, Global):
+                    for value in symbol.module.values.get(symbol.name, []):
+                        yield from self._texts(value, symbol.module, None, depth + 1)
+                elif isinstance(symbol, Func) and depth < 3:
+                    for each in symbol.own_nodes:
+                        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                            yield each.value
+
+    # -- which code reaches one --------------------------------------------------------------------
+
+    def touched(self, func: Func) -> dict[Engine, ast.AST]:
+        """The long-lived engines that a function names itself, with where."""
+        if func.module not in self.near:
+            return {}
+        if func not in self._touched:
+            found: dict[Engine, ast.AST] = {}
+            for node, symbol in self._references(func):
+                engine = self.of_symbol(symbol)
+                if engine is not None and engine.func is not func:
+                    found.setdefault(engine, node)
+                elif engine is not None and isinstance(symbol, Global):
+                    found.setdefault(engine, node)
+            self._touched[func] = found
+        return self._touched[func]
+
+    def _references(
+        self, func: Func, nodes: list[ast.AST] | None = None
+    ) -> Iterator[tuple[ast.AST, Symbol | None]]:
+        """What the names in a function's body mean, or those in some nodes of it."""
+        inner: set[int] = set()
+        for node in func.body_nodes if nodes is None else nodes:
+            if id(node) in inner:
+                continue
+            if isinstance(node, ast.Attribute) and dotted(node) is not None:
+                inner.update(id(each) for each in walk(node))
+                yield node, func.module.resolve(node, self._innermost(func, node))
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
+                yield node, func.module.resolve(node, self._innermost(func, node))
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                yield node, func.module.resolve(node, self._innermost(func, node))
+
+    @staticmethod
+    def _innermost(func: Func, node: ast.AST) -> Func:
+        line = getattr(node, "lineno", 0)
+        for nested in func.nested.values():
+            if nested.node.lineno <= line <= (nested.node.end_lineno or 0):
+                return Engines._innermost(nested, node)
+        return func
+
+    def edges(self, func: Func) -> list[tuple[Func, bool]]:
+        """Functions that a function refers to, and whether that is sure."""
+        if func.module not in self.near:
+            return []
+        if func not in self._edges:
+            found: dict[Func, bool] = {}
+            for _, symbol in self._references(func):
+                if isinstance(symbol, Func) and symbol is not func:
+                    found[symbol] = found.get(symbol, False) or symbol.owner is None
+                elif isinstance(symbol, Class):
+                    for method in symbol.methods.values():
+                        found.setdefault(method, False)
+            found.pop(func, None)
+            self._edges[func] = list(found.items())
+        return self._edges[func]
+
+    def reach(self, func: Func) -> dict[Engine, Reach]:
+        """The long-lived engines that a call of a function can come to use."""
+        if func not in self._reached:
+            found: dict[Engine, Reach] = {}
+            # Sure ways first: what is found on one is not taken for unsure afterwards.
+            for sure_only in (True, False):
+                seen = {func}
+                waiting: deque[tuple[Func, bool, tuple[Func, ...]]] = deque([(func, True, (func,))])
+                while waiting:
+                    here, sure, way = waiting.popleft()
+                    for engine, node in self.touched(here).items():
+                        found.setdefault(engine, Reach(engine, sure, way, node))
+                    if len(way) > _DEEPEST:
+                        continue
+                    for following, certain in self.edges(here):
+                        if following not in seen and (certain or not sure_only):
+                            seen.add(following)
+                            waiting.append((following, sure and certain, (*way, following)))
+            self._reached[func] = found
+        return self._reached[func]
+
+    def disposed(self, way: tuple[Func, ...]) -> bool:
+        """Whether one of some functions awaits ``….dispose()``."""
+        return any(
+            isinstance(node, ast.Await)
+            and isinstance(node.value, ast.Call)
+            and last_name(node.value.func) == "dispose"
+            for func in way
+            for node in func.all_nodes
+        )
+
+    def closure(self, module: Module) -> list[Module]:
+        """A module with all of the project that it imports, in turn."""
+        if module not in self._closures:
+            found: dict[Module, None] = {module: None}
+            waiting = [module]
+            while waiting:
+                here = waiting.pop()
+                for name in here.dotted_imports:
+                    if not name:
+                        continue
+                    target = self.project.find(tuple(name.split(".")), here)
+                    if target is not None and target not in found:
+                        found[target] = None
+                        waiting.append(target)
+            self._closures[module] = list(found)
+        return self._closures[module]
+
+    def of_application(self, module: Module) -> dict[Engine, Reach]:
+        """The long-lived engines that an application in a module can come to use.
+
+        That is: a function of it names one, or depends on a function that does, outside the module
+        that makes the engine.
+        """
+        if module not in self._applications:
+            found: dict[Engine, Reach] = {}
+            for each in self.closure(module):
+                if not each.interesting or _is_test_file(each):
+                    continue
+                for func in each.all_functions:
+                    for used in (func, *self._dependencies(func)):
+                        for engine, node in self.touched(used).items():
+                            if engine.module is not each:
+                                found.setdefault(engine, Reach(engine, False, (func, used), node))
+            self._applications[module] = found
+        return self._applications[module]
+
+    def _dependencies(self, func: Func) -> list[Func]:
+        """Functions named in a signature, also by an alias: ``db: Session = Depends(get_db)``."""
+        found: dict[Func, None] = {}
+        for _, symbol in self._references(func, func.signature_nodes):
+            if isinstance(symbol, Func):
+                found[symbol] = None
+            elif isinstance(symbol, Global):
+                for value in symbol.module.values.get(symbol.name, []):
+                    for node in walk(value):
+                        inner = symbol.module.resolve(node) if isinstance(node, ast.Name) else None
+                        if isinstance(inner, Func):
+                            found[inner] = None
+        return [*found, *(each for each, sure in self.edges(func) if sure)]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How code comes to an engine.
+
+    Attributes:
+        engine: the engine.
+        sure: every step is a plain reference to a function.
+        way: the functions on the way, first to last.
+        node: where the last one names it.
+    """
+
+    engine: Engine
+    sure: bool
+    way: tuple[Func, ...]
+    node: ast.AST
+
+
+def each_call(module: Module) -> set[ast.Call]:
+    """The calls in a module that may make an engine."""
+    cached: set[ast.Call] | None = getattr(module, "_maker_calls", None)
+    if cached is None:
+        cached = {
+            node
+            for node in walk(module.tree)
+            if isinstance(node, ast.Call) and last_name(node.func) in _MAKERS
+        }
+        module._maker_calls = cached  # type: ignore[attr-defined]
+    return cached
+
+
+def _is_cached(func: Func) -> bool:
+    return any(
+        last_name(each.func if isinstance(each, ast.Call) else each)
+        in ("lru_cache", "cache", "alru_cache", "singleton")
+        for each in func.node.decorator_list
+    )
+
+
+def _is_test_file(module: Module) -> bool:
+    name = module.parts[-1]
+    return name.startswith("test_") or name.endswith("_test") or name == "conftest"
+
+
+def closes_nothing(call: ast.Call) -> bool:
+    """Whether it is ``dispose(close=False)``."""
+    given = keyword(call, "close") or (call.args[0] if call.args else None)
+    return constant(given) is False

@@ -1,0 +1,465 @@
+"""The rules for a program outside its tests, and those for single statements."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cached_property
+
+from loopbound.scan.cures import cure_of, no_cure
+from loopbound.scan.engines import Engines, Reach, closes_nothing
+from loopbound.scan.findings import Finding
+from loopbound.scan.runs import Run, runs_in
+from loopbound.scan.source import (
+    External,
+    Func,
+    Global,
+    Module,
+    Project,
+    constant,
+    keyword,
+    last_name,
+    walk,
+)
+
+# Decorators whose function is called again and again in one process.
+_TASKS = (
+    "task",
+    "shared_task",
+    "actor",
+    "periodic_task",
+    "db_task",
+    "db_periodic_task",
+    "job",
+    "scheduled_job",
+    "cron",
+    "on_message",
+)
+_ROUTES = ("route", "get", "post", "put", "patch", "delete")
+_FRAMEWORKS = (
+    "celery",
+    "dramatiq",
+    "huey",
+    "rq",
+    "apscheduler",
+    "flask",
+    "schedule",
+    "django",
+    "procrastinate",
+    "pika",
+    "kombu",
+    "funboost",
+    "bottle",
+)
+_HANDLERS = ("lambda_handler", "handler")
+_ASYNC_URL = re.compile(r"^\w+\+(asyncpg|aiomysql|asyncmy|aiosqlite|aioodbc|psycopg_async)\b")
+_SYNC_URL = re.compile(
+    r"^(postgresql|postgres|mysql|sqlite|mariadb|mssql)(\+(psycopg2|psycopg2cffi|pg8000|pymysql|mysqldb|mysqlconnector|pysqlite|pyodbc|pymssql))?:"
+)
+
+
+class ProgramRules:
+    """Looks at all modules of a project."""
+
+    def __init__(self, project: Project, engines: Engines) -> None:
+        self.project = project
+        self.engines = engines
+
+    def findings(self) -> Iterator[Finding]:
+        """Everything that the modules show."""
+        yield from self._repeated_runs()
+        for module in self.project.modules.values():
+            if not module.interesting:
+                continue
+            if b"asyncio.run" in module.data or b"run_until_complete" in module.data:
+                yield from self._nested(module)
+            if b"upgrade" in module.data and b"alembic" in module.data:
+                yield from self._nested_migrations(module)
+            if b"sync_engine" in module.data and b"dispose" in module.data:
+                yield from self._sync_disposals(module)
+            if b"create_engine" in module.data or b"create_async_engine" in module.data:
+                yield from self._urls(module)
+
+    # -- a loop a call -----------------------------------------------------------------------------
+
+    def _repeated_runs(self) -> Iterator[Finding]:
+        if not self.engines.all:
+            return
+        helpers: dict[Func, Run] = {}
+        starts: list[tuple[Func, Run]] = []
+        for module in self.project.modules.values():
+            if not module.interesting or not re.search(
+                rb"asyncio\.run|run_until_complete|async_to_sync|anyio\.run|uvloop\.run|\bRunner\(|import run\b",
+                module.data,
+            ):
+                continue
+            if _is_test(module):
+                continue
+            for func in module.all_functions:
+                if func.is_async:
+                    continue
+                for run in runs_in(func):
+                    if not run.fresh:
+                        continue
+                    if run.parameter:
+                        helpers[func] = run
+                    elif run.target is not None:
+                        starts.append((func, run))
+        for func, run in starts:
+            again = self._called_again(func, run)
+            if again and isinstance(run.target, Func):
+                for reach in self.engines.reach(run.target).values():
+                    if reach.engine.pooled and not self.engines.disposed(reach.way):
+                        yield self._repeated(func, run, reach, again)
+                        break
+        if helpers:
+            yield from self._helped(helpers)
+
+    def _helped(self, helpers: dict[Func, Run]) -> Iterator[Finding]:
+        """Tasks that hand a coroutine to a function that runs it on a new loop."""
+        used: dict[Func, tuple[Func, Reach, str]] = {}
+        for module in self.project.modules.values():
+            if _is_test(module) or not any(h.name.encode() in module.data for h in helpers):
+                continue
+            for func in module.all_functions:
+                if func.is_async:
+                    continue
+                for node in func.own_nodes:
+                    if not isinstance(node, ast.Call) or not node.args:
+                        continue
+                    helper = module.resolve(node.func, func)
+                    if not isinstance(helper, Func) or helper not in helpers:
+                        continue
+                    again = self._called_again(func, None) or self._tasks_above(func)
+                    argument = node.args[0]
+                    called = argument.func if isinstance(argument, ast.Call) else argument
+                    if isinstance(called, ast.Name) and called.id in func.bindings:
+                        value = func.bindings[called.id][0]
+                        called = value.func if isinstance(value, ast.Call) else called
+                    target = module.resolve(called, func)
+                    if not again or not isinstance(target, Func):
+                        continue
+                    for reach in self.engines.reach(target).values():
+                        if not reach.engine.pooled or self.engines.disposed((*reach.way, helper)):
+                            continue
+                        before = used.get(helper)
+                        if before is None or (reach.sure and not before[1].sure):
+                            used[helper] = (func, reach, again)
+        for helper, (func, reach, again) in used.items():
+            finding = self._repeated(helper, helpers[helper], reach, again)
+            finding.also.insert(0, (func.module.relative, func.line, f"{func.name} calls it"))
+            yield finding
+
+    def _called_again(self, func: Func, run: Run | None) -> str:
+        """Why a function runs more than once in a process; "" if nothing says so."""
+        for decorator in func.node.decorator_list:
+            target = decorator.func if isinstance(decorator, ast.Call) else decorator
+            name = last_name(target)
+            if name in _TASKS and self._uses_framework(func.module, target):
+                return f"the task {func.name}"
+            if (
+                name in _ROUTES
+                and isinstance(target, ast.Attribute)
+                and isinstance(decorator, ast.Call)
+            ):
+                first = constant(decorator.args[0]) if decorator.args else None
+                if isinstance(first, str) and first.startswith(("/", "")) and not func.is_async:
+                    if last_name(target.value) not in ("mock", "patch", "respx", "pytest"):
+                        return f"the route {func.name}"
+        if func.owner is not None and any(
+            last_name(base) in ("Task", "BaseTask", "BaseCommandTask")
+            for base in func.owner.node.bases
+        ):
+            if func.name == "run":
+                return f"the task {func.owner.name}"
+        if func.name in _HANDLERS and func.params[:2] == ["event", "context"]:
+            return f"the handler {func.name}"
+        if func in self._threaded:
+            return f"the thread or job {func.name}"
+        if run is not None and _in_loop(func, run.node):
+            return f"the loop in {func.name}"
+        return ""
+
+    def _uses_framework(self, module: Module, target: ast.AST) -> bool:
+        symbol = module.resolve(target)
+        if isinstance(symbol, External):
+            return symbol.name.split(".")[0] in _FRAMEWORKS
+        if isinstance(symbol, Func):
+            return False
+        if isinstance(symbol, Global):
+            where = symbol.module.dotted_imports | module.dotted_imports
+            return any(each.split(".")[0] in _FRAMEWORKS for each in where)
+        return any(each.split(".")[0] in _FRAMEWORKS for each in module.dotted_imports)
+
+    def _tasks_above(self, func: Func) -> str:
+        """A task that calls a function directly, in its module."""
+        for other in func.module.all_functions:
+            if other is not func and any(each is func for each, _ in self.engines.edges(other)):
+                again = self._called_again(other, None)
+                if again:
+                    return again
+        return ""
+
+    @cached_property
+    def _threaded(self) -> set[Func]:
+        """Functions that are the target of a thread, or of a scheduler's job."""
+        found: set[Func] = set()
+        for module in self.project.modules.values():
+            if not re.search(rb"Thread\(|add_job\(|\.do\(", module.data) or _is_test(module):
+                continue
+            for func in [None, *module.all_functions]:
+                nodes = func.own_nodes if func else list(_top(module))
+                for node in nodes:
+                    if not isinstance(node, ast.Call):
+                        continue
+                    name = last_name(node.func)
+                    given: ast.expr | None = None
+                    if name == "Thread":
+                        given = keyword(node, "target")
+                    elif name == "add_job":
+                        given = node.args[0] if node.args else keyword(node, "func")
+                    symbol = module.resolve(given, func) if given is not None else None
+                    if isinstance(symbol, Func) and not symbol.is_async:
+                        found.add(symbol)
+        return found
+
+    def _repeated(self, func: Func, run: Run, reach: Reach, again: str) -> Finding:
+        engine = reach.engine
+        strict = self.engines.strict(engine)
+        severity = "info" if strict is False else "error" if reach.sure and strict else "warning"
+        way = " → ".join(each.name for each in reach.way[:4])
+        last = reach.way[-1].module
+        why = (
+            f"Each call of {again} makes a loop here and closes it; by {way} it uses the engine"
+            f" {engine.name} ({engine.module.relative}:{engine.line}), whose pool keeps the"
+            " connections of the dead loop."
+        )
+        if constant(keyword(engine.call, "pool_pre_ping")):
+            why += (
+                f" pool_pre_ping is no protection: {no_cure('engine-in-a-row', 'pool_pre_ping')}."
+            )
+        if strict is False:
+            why += " aiosqlite and psycopg get away with it, asyncpg and aiomysql do not."
+        return Finding(
+            "ASYNCIO_RUN_GLOBAL_ENGINE",
+            severity,
+            func.module.relative,
+            run.line,
+            why,
+            f"For a worker, {cure_of('engine-in-a-row', 'one-loop')}; or"
+            f" {cure_of('engine-in-a-row', 'dispose')}; or an engine with NullPool for these"
+            " calls.",
+            [(last.relative, getattr(reach.node, "lineno", 1), "uses the engine")],
+            run.line,
+            run.node.end_lineno or run.line,
+        )
+
+    # -- single statements -------------------------------------------------------------------------
+
+    def _nested(self, module: Module) -> Iterator[Finding]:
+        if "nest_asyncio" in module.source:
+            return
+        for func in module.all_functions:
+            if not func.is_async:
+                continue
+            skipped = _expected_to_raise(func)
+            for run in runs_in(func):
+                if run.way not in ("asyncio.run", "run_until_complete()", "uvloop.run"):
+                    continue
+                if run.node in skipped or _in_lambda(func, run.node):
+                    continue
+                yield self._statement(
+                    "NESTED_ASYNCIO_RUN",
+                    "error",
+                    module,
+                    run.node,
+                    f"{run.way} in the async function {func.name}: a loop runs in this thread"
+                    " already, and a thread runs one at a time.",
+                    f"{cure_of('loop-already-runs', 'await-it')}.",
+                )
+
+    def _nested_migrations(self, module: Module) -> Iterator[Finding]:
+        """alembic's command in async code, when the project's env.py calls asyncio.run."""
+        starting = [
+            each
+            for each in self.project.modules.values()
+            if each.parts[-1] == "env"
+            and b"asyncio.run(" in each.data
+            and not re.search(rb"attributes|get_running_loop|is_running|nest_asyncio", each.data)
+        ]
+        if not starting:
+            return
+        for func in module.all_functions:
+            if not func.is_async:
+                continue
+            for node in func.own_nodes:
+                if isinstance(node, ast.Call) and last_name(node.func) in ("upgrade", "downgrade"):
+                    symbol = module.resolve(node.func, func)
+                    name = symbol.name if isinstance(symbol, External) else ""
+                    if name.startswith("alembic.command") and not _in_lambda(func, node):
+                        yield self._statement(
+                            "NESTED_ASYNCIO_RUN",
+                            "error",
+                            module,
+                            node,
+                            f"{func.name} is async, and alembic's {last_name(node.func)} comes to"
+                            f" asyncio.run in {starting[0].relative}: a loop runs already.",
+                            "Run it in a thread: await asyncio.to_thread(command.upgrade, config,"
+                            " 'head'); or hand a connection to env.py by config.attributes.",
+                        )
+
+    def _sync_disposals(self, module: Module) -> Iterator[Finding]:
+        in_sync_work = {
+            last_name(argument)
+            for node in walk(module.tree)
+            if isinstance(node, ast.Call) and last_name(node.func) in ("run_sync", "greenlet_spawn")
+            for argument in node.args
+        }
+        functions = {id(n): f for f in module.all_functions for n in f.own_nodes}
+        for node in walk(module.tree):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "dispose"
+                and isinstance(node.func.value, ast.Attribute)
+                and node.func.value.attr == "sync_engine"
+                and not closes_nothing(node)
+            ):
+                func = functions.get(id(node))
+                if func is not None and (func.name in in_sync_work or _expected_to_raise(func)):
+                    continue
+                names = self.engines._drivers_of(module.folder)
+                lenient = bool(names) and all(n in ("aiosqlite", "psycopg") for n in names)
+                yield self._statement(
+                    "SYNC_DISPOSE_ASYNC_ENGINE",
+                    "info" if lenient else "warning",
+                    module,
+                    node,
+                    "sync_engine.dispose() outside SQLAlchemy's greenlet: the pool is replaced,"
+                    " but closing its connections needs await; that is logged as MissingGreenlet"
+                    " at most, and the connections leak.",
+                    f"{cure_of('missing-greenlet', 'await-dispose')}; where their loop has gone,"
+                    " dispose(close=False).",
+                )
+
+    def _urls(self, module: Module) -> Iterator[Finding]:
+        for func in [None, *module.all_functions]:
+            for node in func.own_nodes if func else _top(module):
+                if not isinstance(node, ast.Call):
+                    continue
+                name = last_name(node.func)
+                if name not in ("create_engine", "create_async_engine") or not node.args:
+                    continue
+                symbol = module.resolve(node.func, func)
+                if not isinstance(symbol, External) or not symbol.name.startswith(
+                    ("sqlalchemy", "sqlmodel")
+                ):
+                    continue
+                if func is not None and node in _expected_to_raise(func):
+                    continue
+                if any(
+                    each.arg in ("strategy", "module", "_is_async", "async_creator", "creator")
+                    for each in node.keywords
+                ):
+                    continue
+                url = self._url(node.args[0], module, func)
+                if url is None:
+                    continue
+                if name == "create_engine" and _ASYNC_URL.match(url):
+                    if _is_wrapped(module, node):
+                        continue
+                    why = f"create_engine with the async driver of {url.split(':')[0]}: its first query ends in MissingGreenlet."
+                    cure = "Use create_async_engine, or a sync driver's URL."
+                elif name == "create_async_engine" and _SYNC_URL.match(url):
+                    why = f"create_async_engine with {url.split(':')[0]}, which is a sync driver: it raises InvalidRequestError."
+                    cure = "Name an async driver: postgresql+asyncpg, sqlite+aiosqlite, mysql+aiomysql."
+                else:
+                    continue
+                yield self._statement("OTHER_DRIVER_URL", "warning", module, node, why, cure)
+
+    def _url(self, node: ast.AST, module: Module, func: Func | None, depth: int = 0) -> str | None:
+        """A URL that is written out, also by a name or as the beginning of an f-string."""
+        if isinstance(node, ast.Constant):
+            return node.value if isinstance(node.value, str) else None
+        if isinstance(node, ast.JoinedStr) and node.values:
+            return self._url(node.values[0], module, func, depth + 1)
+        if isinstance(node, ast.Name) and depth < 3:
+            if func is not None and node.id in func.bindings:
+                values, where = func.bindings[node.id], module
+            elif func is not None and node.id in func.params:
+                return None
+            else:
+                symbol = module.resolve(node, func)
+                if not isinstance(symbol, Global):
+                    return None
+                values, where = symbol.module.values.get(symbol.name, []), symbol.module
+            return self._url(values[0], where, None, depth + 1) if len(values) == 1 else None
+        return None
+
+    def _statement(
+        self, code: str, severity: str, module: Module, node: ast.Call, why: str, cure: str
+    ) -> Finding:
+        end = node.end_lineno or node.lineno
+        return Finding(
+            code, severity, module.relative, node.lineno, why, cure, [], node.lineno, end
+        )
+
+
+def _top(module: Module) -> Iterator[ast.AST]:
+    """Everything at module level and in class bodies."""
+    waiting: list[ast.AST] = [*module.tree.body]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _in_loop(func: Func, call: ast.Call) -> bool:
+    return any(
+        isinstance(node, (ast.For, ast.While)) and any(each is call for each in walk(node))
+        for node in func.own_nodes
+    )
+
+
+def _in_lambda(func: Func, call: ast.Call) -> bool:
+    return any(
+        isinstance(node, ast.Lambda) and any(each is call for each in walk(node))
+        for node in func.own_nodes
+    )
+
+
+def _expected_to_raise(func: Func) -> set[ast.AST]:
+    """What stands under ``with pytest.raises(…)`` and the like."""
+    found: set[ast.AST] = set()
+    for node in func.own_nodes:
+        if isinstance(node, (ast.With, ast.AsyncWith)) and any(
+            isinstance(item.context_expr, ast.Call)
+            and re.search(r"raises|Raises|suppress|warns", last_name(item.context_expr.func))
+            for item in node.items
+        ):
+            found.update(walk(node))
+        elif isinstance(node, ast.Call) and re.search(r"raises|Raises", last_name(node.func)):
+            found.update(walk(node))
+    return found
+
+
+def _is_wrapped(module: Module, call: ast.Call) -> bool:
+    """Whether it stands in AsyncEngine(…)."""
+    return any(
+        isinstance(node, ast.Call)
+        and last_name(node.func) == "AsyncEngine"
+        and any(each is call for each in walk(node))
+        for node in walk(module.tree)
+    )
+
+
+def _is_test(module: Module) -> bool:
+    name = module.parts[-1]
+    return (
+        name.startswith("test_")
+        or name.endswith("_test")
+        or name == "conftest"
+        or "tests" in module.parts
+    )

@@ -1,0 +1,239 @@
+"""The catalogue's cases: small projects and programs that run each kind of fault, its cures, and
+what does not cure it.
+
+They are in ``notebooks/faults``, with an environment of their own for the clients that the course
+itself does not need. Each runs in a process and a database of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loopbound.database import ScratchDatabase, scratch_database
+from loopbound.paths import repository
+from loopbound.suite.run import UNWANTED
+from loopbound.suite.versions.environments import python_of
+
+LIMIT = 60.0
+"""Seconds for one case; the longest needs a few."""
+ENVIRONMENT = "faults"
+"""The group of ``notebooks/faults/environment`` that the cases need."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case, as ``cases.toml`` has it.
+
+    Attributes:
+        name: its name there.
+        kind: the id of its kind in the catalogue.
+        signs: what is printed where it is not cured; one of them, or a failure without one.
+        cures: names of cures that make it pass.
+        not_cures: what does not.
+        left: cure → sessions that it leaves on the server at the end of the process.
+        both_orders: its tests are run in the opposite order, too.
+        posix: it needs fork.
+        course: it runs in the course's own environment.
+        ways: answers to the tree's first questions, each a way as far as its owner knows it.
+        like: public reports and earlier cases that it stands for.
+    """
+
+    name: str
+    kind: str
+    signs: tuple[str, ...]
+    cures: tuple[str, ...]
+    not_cures: tuple[str, ...]
+    folder: Path
+    tests: bool
+    words: tuple[str, ...]
+    client: str
+    left: dict[str, int]
+    both_orders: bool
+    posix: bool
+    course: bool
+    ways: tuple[tuple[str, ...], ...]
+    like: tuple[str, ...]
+
+    @property
+    def database(self) -> bool:
+        """Whether it uses PostgreSQL."""
+        if self.client:
+            return self.client.endswith("-pool")
+        return any("DATABASE_URL" in file.read_text("utf-8") for file in self.folder.glob("*.py"))
+
+    @property
+    def fits_here(self) -> bool:
+        """Whether this system can run it."""
+        return not self.posix or hasattr(os, "fork")
+
+
+@dataclass(frozen=True)
+class CaseRun:
+    """What one case did.
+
+    Attributes:
+        case, cure: names; the cure is "" for the case as found.
+        reverse: its tests ran in the opposite order.
+        code: its exit code; None where it had to be ended.
+        output: what it printed.
+        left: sessions on the server when its work was done.
+    """
+
+    case: str
+    cure: str
+    reverse: bool
+    code: int | None
+    output: str
+    left: int
+
+
+def folder() -> Path:
+    """Where the cases are."""
+    return repository() / "notebooks" / "faults"
+
+
+def _file() -> dict[str, Any]:
+    return tomllib.loads((folder() / "cases.toml").read_text(encoding="utf-8"))
+
+
+def cases() -> dict[str, Case]:
+    """All of them, by name."""
+    found = {}
+    for name, said in _file().items():
+        if name != "options":
+            place = folder() / "cases" / said.get("folder", name)
+            found[name] = Case(
+                name,
+                said["kind"],
+                tuple(said["signs"]),
+                tuple(said["cures"]),
+                tuple(said.get("not", ())),
+                place,
+                said.get("tests", not (place / "main.py").is_file()),
+                tuple(said.get("words", ())),
+                said.get("client", ""),
+                said.get("left", {}),
+                said.get("both_orders", False),
+                said.get("posix", False),
+                said.get("course", False),
+                tuple(map(tuple, said["ways"])),
+                tuple(said.get("like", ())),
+            )
+    return found
+
+
+def run_cases(jobs: Iterable[tuple[str, str, bool]]) -> list[CaseRun]:
+    """Run cases, two at a time; results in the order of the jobs.
+
+    Args:
+        jobs: for each its case, the cure ("" for none), and whether its tests run in reverse.
+
+    Raises:
+        NoNetwork: the packages of their environment cannot be fetched.
+        Problem: it cannot be made.
+    """
+    wanted = list(jobs)
+    known, options = cases(), _file()["options"]
+    with (
+        tempfile.TemporaryDirectory(prefix="loopbound-cases-") as top,
+        contextlib.ExitStack() as stack,
+    ):
+        users = {case for case in {case for case, _, _ in wanted} if known[case].database}
+        with ThreadPoolExecutor(4) as threads:
+            made = list(
+                threads.map(
+                    lambda job: scratch_database("case") if job[0] in users else None, wanted
+                )
+            )
+        for each in filter(None, made):
+            stack.enter_context(each)
+        given = [
+            _job(number, known[case], cure, reverse, options, made[number], Path(top))
+            for number, (case, cure, reverse) in enumerate(wanted)
+        ]
+        codes: dict[str, int | str] = {}
+        for python, own in (
+            (sys.executable, [job for job in given if job["course"]]),
+            ("", [job for job in given if not job["course"]]),
+        ):
+            if own:
+                codes |= _run(python or str(python_of(ENVIRONMENT, folder() / "environment")), own)
+        return [
+            _read(job, *one, codes.get(job["name"], "hung"))
+            for job, one in zip(given, wanted, strict=True)
+        ]
+
+
+def _job(
+    number: int,
+    case: Case,
+    cure: str,
+    reverse: bool,
+    options: dict[str, Sequence[str]],
+    database: ScratchDatabase | None,
+    top: Path,
+) -> dict[str, Any]:
+    words = ["main.py"]
+    if case.tests:
+        words = ["pytest", "-o", "asyncio_mode=auto", *case.words, *options.get(cure, ())]
+    variables = {"DATABASE_URL": database.url} if database else {}
+    # A copy of its own: no configuration is found above it, and nothing is written into the clone.
+    place = top / str(number) / case.folder.name
+    shutil.copytree(case.folder, place, ignore=shutil.ignore_patterns("__pycache__"))
+    return {
+        "name": str(number),
+        "folder": str(place),
+        "words": words,
+        "environment": {
+            **variables,
+            **({"CLIENT": case.client} if case.client else {}),
+            **({"CURE": cure} if cure else {}),
+        },
+        "reverse": reverse,
+        "limit": LIMIT,
+        "output": str(top / f"{number}.txt"),
+        "course": case.course,
+        "count": database is not None,
+    }
+
+
+def _run(python: str, jobs: Sequence[dict[str, Any]]) -> dict[str, int | str]:
+    variables = {name: text for name, text in os.environ.items() if not UNWANTED.match(name)}
+    done = subprocess.run(
+        [python, "-X", "utf8", str(folder() / "forker.py")],
+        input="".join(json.dumps(job) + "\n" for job in jobs),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=variables | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    if done.returncode:
+        raise RuntimeError(
+            f"the cases' process ended with {done.returncode}: {done.stderr[-2000:]}"
+        )
+    return {said["name"]: said["code"] for said in map(json.loads, done.stdout.splitlines())}
+
+
+def _read(job: dict[str, Any], case: str, cure: str, reverse: bool, code: int | str) -> CaseRun:
+    output = Path(job["output"])
+    left = Path(f"{output}.left")
+    return CaseRun(
+        case,
+        cure,
+        reverse,
+        code if isinstance(code, int) else None,
+        output.read_text(encoding="utf-8", errors="replace"),
+        int(left.read_text()) if left.is_file() else 0,
+    )
