@@ -227,7 +227,7 @@ NAMED = {
     ),
     "test_asyncpg.py::test_pool": (
         "asyncpg-pool",
-        "client-per-loop",
+        "client-per-test",
         "test_asyncpg.py:7",
         "asyncpg.Pool",
     ),
@@ -535,7 +535,7 @@ def test_the_cure_is_that_of_the_configuration(runs: dict[str, Guarded]) -> None
     assert (wide["kind"], wide["cure"]) == ("fixture-and-test", half)
     assert runs["both"].report["crossings"] == [] and len(runs["both"].report["loops"]) == 1
     anyio = runs["anyio"].by_test["test_row.py::test_2"]
-    assert anyio["cure"].startswith("dispose: await engine.dispose()")
+    assert anyio["cure"].startswith("anyio-one-loop: a session-scoped async autouse fixture")
     assert "(anyio's plugin)" in anyio["lines"][1]
 
 
@@ -566,6 +566,6 @@ def test_the_end_has_a_table_and_the_loops_over_the_tests(runs: dict[str, Guarde
     output = runs["anyio"].run.output
     assert "2 crossings in 2 tests of 3; 3 loops\n" in output
     assert "   2 × a connection of the engine made at test_row.py:5" in output
-    assert "cure for the suite (2 of 2 crossings): dispose: " in output
+    assert "cure for the suite (2 of 2 crossings): anyio-one-loop: " in output
     rows = re.findall(r"^  loop (\d) anyio's plugin  (\S+)$", output, re.MULTILINE)
     assert rows == [("1", "o··"), ("2", "·x·"), ("3", "··x")]

@@ -78,6 +78,8 @@ def cure_for(kind: str, facts: set[str], versions: Mapping[str, str], settings: 
             left_out.add("client-with")  # the other loop is not the client's
         if "anyio-plugin" in facts or "pytest-asyncio" not in facts:
             left_out |= {"session-loop", "same-loop-scope"}
+        if {"anyio-plugin", "pytest-asyncio"} <= facts:
+            left_out |= {"anyio-one-loop", "dispose"}  # one plugin's fixture is not on both's loops
         if settings.fixture == settings.test == "session" or "own-scope" in facts:
             # A scope that stands at a fixture or a mark is not the option's to change.
             left_out.add("session-loop")
