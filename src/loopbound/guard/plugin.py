@@ -237,8 +237,10 @@ class Guard:
         said = str(report.longrepr)
         if found and _LOOPS.search(said):
             return self._text(found)
-        if self._left and _WAITS.search(said):
-            return "\n".join(self._left_lines(self._left[0]))
+        if _WAITS.search(said):
+            left = self._left or self.watcher.left_open(report.nodeid)
+            if left:
+                return "\n".join(self._left_lines(left[0]))
         from loopbound.faults.explain import explain
 
         answer = explain(f"=== test session starts ===\n{said}")
@@ -251,7 +253,7 @@ class Guard:
         out = thing.out or thing.born
         cure = cure_for("open-transaction", {"pytest"}, {}, _settings(None))
         return [
-            f"born:   {self.words.moment(thing.born)}; that loop is closed",
+            f"born:   {self.words.moment(thing.born)}{self.words.state(thing.born)}",
             f"used:   taken from its pool {self.words.moment(out)}, and never given back",
             f"object: {self.words.thing(thing)}: its transaction is still open, and keeps its locks"
             " [open-transaction]",
