@@ -227,7 +227,7 @@ NAMED = {
     ),
     "test_asyncpg.py::test_pool": (
         "asyncpg-pool",
-        "client-per-loop",
+        "client-per-test",
         "test_asyncpg.py:7",
         "asyncpg.Pool",
     ),
@@ -388,9 +388,16 @@ async def test_1(rows): assert rows == 1
 """,
     "test_plain.py": "def test_1(): assert 'pages' == 'page'\n",
 }
+# The guard itself fails, where it finds words.
+BROKEN = {
+    **{
+        name: CROSSING[name] for name in ("pytest.ini", "db.py", "test_row.py", "test_swallowed.py")
+    },
+    "conftest.py": "from loopbound.guard import words\nwords.Words.lines = None\n",
+}
 # A lock that a test leaves behind, on a loop that has gone.
 LEFT = {
-    "pytest.ini": AUTO + "timeout = 3\n",
+    "pytest.ini": AUTO + "timeout = 300\n",
     "db.py": DB,
     "schema.sql": "CREATE TABLE pages (title text)",
     "test_left.py": f"""{ENGINE}
@@ -417,6 +424,7 @@ PROJECTS: dict[str, tuple[Mapping[str, str], list[str]]] = {
     "both": (BOTH, []),
     "anyio": (ANYIO, ["-p", "no:asyncio"]),
     "others": (OTHERS, []),
+    "broken": (BROKEN, []),
     "left": (LEFT, []),
 }
 
@@ -494,6 +502,15 @@ def test_a_warning_changes_nothing_even_where_warnings_are_errors(runs: dict[str
     assert len(runs["warned"].report["crossings"]) == 3
 
 
+def test_a_guard_that_fails_itself_goes_on(runs: dict[str, Guarded]) -> None:
+    broken, whole = runs["broken"], runs["crossing"].outcomes
+    assert broken.outcomes == {test: whole[test] for test in broken.outcomes}
+    assert len(broken.outcomes) == 5 and "LoopCrossing: a loop crossing" in broken.run.output
+    assert (
+        "The guard itself failed once, so it may have missed one: TypeError: " in broken.run.output
+    )
+
+
 def test_what_is_right_is_left_alone(runs: dict[str, Guarded]) -> None:
     quiet = runs["quiet"]
     assert set(quiet.outcomes.values()) == {"passed"}
@@ -518,7 +535,7 @@ def test_the_cure_is_that_of_the_configuration(runs: dict[str, Guarded]) -> None
     assert (wide["kind"], wide["cure"]) == ("fixture-and-test", half)
     assert runs["both"].report["crossings"] == [] and len(runs["both"].report["loops"]) == 1
     anyio = runs["anyio"].by_test["test_row.py::test_2"]
-    assert anyio["cure"].startswith("dispose: await engine.dispose()")
+    assert anyio["cure"].startswith("anyio-one-loop: a session-scoped async autouse fixture")
     assert "(anyio's plugin)" in anyio["lines"][1]
 
 
@@ -549,6 +566,6 @@ def test_the_end_has_a_table_and_the_loops_over_the_tests(runs: dict[str, Guarde
     output = runs["anyio"].run.output
     assert "2 crossings in 2 tests of 3; 3 loops\n" in output
     assert "   2 × a connection of the engine made at test_row.py:5" in output
-    assert "cure for the suite (2 of 2 crossings): dispose: " in output
+    assert "cure for the suite (2 of 2 crossings): anyio-one-loop: " in output
     rows = re.findall(r"^  loop (\d) anyio's plugin  (\S+)$", output, re.MULTILINE)
     assert rows == [("1", "o··"), ("2", "·x·"), ("3", "··x")]

@@ -108,7 +108,7 @@ ENVIRONMENTS: dict[str, tuple[list[str], str, str, list[str], tuple[str, str]]] 
         ASYNCPG,
         MARKED.format("anyio"),
         [],
-        ("asyncpg-pool", "client-per-loop: "),
+        ("asyncpg-pool", "client-per-test: "),
     ),
     "psycopg": (
         ["pytest==9.*", "pytest-asyncio==1.*", "psycopg[binary,pool]"],

@@ -44,8 +44,8 @@ def facts_of(crossing: Crossing) -> set[str]:
     ):
         if runner in runners:
             facts.add(fact)
-    moments = (crossing.born, crossing.used, crossing.session)
-    if any(moment.loop_scope for moment in moments if moment):
+    moments = (crossing.born, crossing.used)
+    if any(moment.loop.scope for moment in moments if moment.loop):
         facts.add("own-scope")
     if crossing.state == "awake":
         facts.add("threads")
@@ -78,9 +78,14 @@ def cure_for(kind: str, facts: set[str], versions: Mapping[str, str], settings: 
             left_out.add("client-with")  # the other loop is not the client's
         if "anyio-plugin" in facts or "pytest-asyncio" not in facts:
             left_out |= {"session-loop", "same-loop-scope"}
-        if settings.fixture == settings.test == "session" or "own-scope" in facts:
-            # A scope that stands at a fixture or a mark is not the option's to change.
+        if {"anyio-plugin", "pytest-asyncio"} <= facts:
+            left_out |= {"anyio-one-loop", "dispose"}  # one plugin's fixture is not on both's loops
+        if settings.fixture == settings.test == "session":
             left_out.add("session-loop")
+        if "own-scope" in facts:
+            # A scope that stands at a fixture or a mark is not the option's to change; and a
+            # fixture of each test is not on that loop.
+            left_out |= {"session-loop", "dispose", "function-engine"}
     cures = [cure for cure in BY_ID[kind].cures if cure.name not in left_out]
     holding = [
         cure

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from loopbound.guard.frames import held_by, place
-from loopbound.guard.watcher import LENIENT, MAYBE, NOTE, POOL_QUEUE, Owner, Thing, Watcher
+from loopbound.guard.watcher import ERROR, LENIENT, MAYBE, NOTE, POOL_QUEUE, Owner, Thing, Watcher
 
 _MADE_AT = "_loop_guard_made_at"  # an attribute of a primitive: file:line
 _MADE_BY = "_loop_guard_made_by"  # the engine in whose pool it is
@@ -302,11 +302,11 @@ def _asyncpg_pools(watcher: Watcher, module: Any) -> None:
                 if connection is not None:
                     connection.owner = owner
 
-    def used(act: str) -> Callable[..., None]:
-        return _quietly(watcher, lambda pool, *_, **__: use(pool, act))
+    def used(act: str, severity: str = ERROR) -> Callable[..., None]:
+        def use(pool: Any, *_: Any, **__: Any) -> None:
+            watcher.used(watcher.thing(pool._queue), act, severity)
 
-    def use(pool: Any, act: str) -> None:
-        watcher.used(watcher.thing(pool._queue), act)
+        return _quietly(watcher, use)
 
     initialise = module.Pool._async__init__
 
@@ -327,8 +327,9 @@ def _asyncpg_pools(watcher: Watcher, module: Any) -> None:
 
     module.Pool._async__init__ = initialised
     _undo.append(lambda: setattr(module.Pool, "_async__init__", initialise))
-    for name, act in (("_acquire", "acquire"), ("release", "release"), ("close", "close")):
-        _wrap(module.Pool, name, before=used(act))
+    _wrap(module.Pool, "_acquire", before=used("acquire"))
+    _wrap(module.Pool, "release", before=used("release"))
+    _wrap(module.Pool, "close", before=used("close", NOTE))  # without open connections it passes
 
 
 def _psycopg_pools(watcher: Watcher, module: Any) -> None:

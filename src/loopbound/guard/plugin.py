@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,33 +174,55 @@ class Guard:
         """Fail a phase in which something crossed, or explain its failure."""
         found, self._new[:] = list(self._new), []
         mark = item.get_closest_marker("loop_guard")
-        mode = str(mark.args[0]) if mark and mark.args else self.mode
+        mode = mark.args[0] if mark and mark.args and mark.args[0] in MODES else self.mode
         errors = [each for each in found if each.severity == "error"]
         passed = call.excinfo is None and not getattr(item, "_excinfo", None)
         if errors and mode == "error" and passed:
             try:
-                raise LoopCrossing(self._text(errors), pytrace=False)
+                raise LoopCrossing(
+                    self._safely("a loop crossing", self._text, errors), pytrace=False
+                )
             except LoopCrossing:
                 call.excinfo = pytest.ExceptionInfo.from_current()
         outcome = yield
         if call.when == "teardown":
             self.watcher.test = self.watcher.phase = ""
-            self._left = self.watcher.left_open() or self._left
-        report = outcome.get_result()
-        if mode == "off":
-            return
+            self._left = self._safely([], self.watcher.left_open) or self._left
+        if mode != "off":
+            own = bool(errors) and passed
+            self._safely(None, self._tell, item, outcome.get_result(), found, mode, own)
+
+    def _tell(
+        self, item: pytest.Item, report: Any, found: list[Crossing], mode: str, own: bool
+    ) -> None:
+        """Say below a failure what is known of it, or warn; and keep it for the table.
+
+        Args:
+            item: the test.
+            report: of a phase of it.
+            found: what crossed in that phase.
+            mode: what a crossing does.
+            own: a failure would be the guard's own error.
+        """
+        errors = [each for each in found if each.severity == "error"]
         if errors and mode == "warn" and report.passed:
             self._warn(item, self._text(errors))
-        text = ""
-        if report.failed and not (errors and passed):
-            text = self._explained(report, found)
-            if text:
-                _add(report, text)
+        text = self._explained(report, found) if report.failed and not own else ""
+        if text:
+            _add(report, text)
         if found or text:
             report.loop_guard = {
                 "crossings": [self.words.data(each) for each in found],
                 "explained": text,
             }
+
+    def _safely(self, otherwise: Any, function: Callable[..., Any], *words: Any) -> Any:
+        """What a function of the guard gives; `otherwise` where it fails: the suite goes on."""
+        try:
+            return function(*words)
+        except Exception as error:
+            self.watcher.failed(error)
+            return otherwise
 
     def _text(self, crossings: list[Crossing]) -> str:
         text = "\n".join(self.words.lines(crossings[0]))
@@ -215,8 +237,10 @@ class Guard:
         said = str(report.longrepr)
         if found and _LOOPS.search(said):
             return self._text(found)
-        if self._left and _WAITS.search(said):
-            return "\n".join(self._left_lines(self._left[0]))
+        if _WAITS.search(said):
+            left = self._left or self.watcher.left_open(report.nodeid)
+            if left:
+                return "\n".join(self._left_lines(left[0]))
         from loopbound.faults.explain import explain
 
         answer = explain(f"=== test session starts ===\n{said}")
@@ -229,7 +253,7 @@ class Guard:
         out = thing.out or thing.born
         cure = cure_for("open-transaction", {"pytest"}, {}, _settings(None))
         return [
-            f"born:   {self.words.moment(thing.born)}; that loop is closed",
+            f"born:   {self.words.moment(thing.born)}{self.words.state(thing.born)}",
             f"used:   taken from its pool {self.words.moment(out)}, and never given back",
             f"object: {self.words.thing(thing)}: its transaction is still open, and keeps its locks"
             " [open-transaction]",
@@ -263,7 +287,7 @@ class Guard:
         """A worker of xdist hands over its loops."""
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
-            output["loop_guard"] = self._own()
+            output["loop_guard"] = self._safely({"broken": self.watcher.broken}, self._own)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -293,16 +317,17 @@ class Guard:
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
         """The table, and the file."""
-        if self._book is None or hasattr(config, "workerinput"):
+        book = self._book
+        if book is None or hasattr(config, "workerinput"):
             return
-        self._book.worker("", self._own())
+        book.worker("", self._safely(None, self._own) or {"broken": self.watcher.broken})
         terminalreporter.write_sep("=", TITLE)
-        for line in self._book.lines():
+        for line in self._safely([self.watcher.broken], book.lines):
             terminalreporter.write_line(line)
         target = config.getoption("loop_guard_report")
         if target:
             try:
-                self._book.write(Path(config.invocation_params.dir, target))
+                book.write(Path(config.invocation_params.dir, target))
                 terminalreporter.write_line(f"written: {target}")
             except OSError as error:
                 reason = error.strerror or str(error)

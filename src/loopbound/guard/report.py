@@ -37,9 +37,9 @@ class Book:
 
     def worker(self, name: str, given: dict[str, Any]) -> None:
         """What a process has left to say at its end; "" is this one."""
-        self.loops += [{**loop, "worker": name} for loop in given["loops"]]
-        self.crossings += [{**each, "worker": name} for each in given["stray"]]
-        self.left += given["left"]
+        self.loops += [{**loop, "worker": name} for loop in given.get("loops", ())]
+        self.crossings += [{**each, "worker": name} for each in given.get("stray", ())]
+        self.left += given.get("left", ())
         self.broken = self.broken or given["broken"]
 
     @property

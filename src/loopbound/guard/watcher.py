@@ -36,6 +36,7 @@ class Loop:
         runner: who runs it.
         test: in which it was first seen.
         thread: the name of its thread; "" for the main one.
+        scope: the loop scope that stands at the fixture or test itself, over the configuration's.
         ref: the loop, while it lives.
         tests: test → what happened on it there: "o" used, "x" crossed.
     """
@@ -44,6 +45,7 @@ class Loop:
     runner: str
     test: str
     thread: str
+    scope: str
     ref: weakref.ref[Any]
     tests: dict[str, str] = field(default_factory=dict)
 
@@ -57,17 +59,13 @@ class Loop:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where something happened: test, phase of it, fixture (with its scope), line, loop.
-
-    With the loop scope that stands at the fixture or test itself, over the configuration's.
-    """
+    """Where something happened: test, phase of it, fixture (with its scope), line, loop."""
 
     test: str
     phase: str
     fixture: str
     place: str
     loop: Loop | None
-    loop_scope: str = ""
 
 
 @dataclass(eq=False)
@@ -163,7 +161,7 @@ class Watcher:
         """Now and here."""
         running = _get_running_loop()
         loop = self.loop_of(running) if running is not None else None
-        return Moment(self.test, self.phase, self.fixture, place(), loop, self.loop_scope)
+        return Moment(self.test, self.phase, self.fixture, place(), loop)
 
     def loop_of(self, loop: Any, who: str = "") -> Loop:
         """The record of a loop, which is made when the loop is first seen, in it.
@@ -181,6 +179,7 @@ class Watcher:
                     who or runner(),
                     self.test,
                     "" if thread is threading.main_thread() else thread.name,
+                    self.loop_scope,
                     weakref.ref(loop),
                 )
                 self._loops[loop] = found
@@ -218,7 +217,7 @@ class Watcher:
         if thing is not None:
             running = _get_running_loop()
             loop = self.loop_of(running) if running is not None else None
-            thing.out = Moment(self.test, self.phase, self.fixture, "", loop, self.loop_scope)
+            thing.out = Moment(self.test, self.phase, self.fixture, "", loop)
             self._out[key] = thing
             self._used(thing.out)
 
@@ -259,12 +258,17 @@ class Watcher:
         for listener in list(self.listeners):
             listener(crossing)
 
-    def left_open(self) -> list[Thing]:
-        """Connections that are out of their pool in a transaction, and whose loop has closed."""
+    def left_open(self, test: str = "") -> list[Thing]:
+        """Connections that are out of their pool in a transaction, and whose loop has closed.
+
+        Args:
+            test: also those on open loops that an earlier test than this one took.
+        """
         found = []
         for key, thing in list(self._out.items()):
-            loop = (thing.out or thing.born).loop
-            if loop is None or loop.state() != "closed":
+            out = thing.out or thing.born
+            closed = out.loop is not None and out.loop.state() == "closed"
+            if not closed and (not test or out.test == test):
                 continue
             with contextlib.suppress(Exception):
                 if _in_transaction(key):

@@ -9,6 +9,8 @@ from typing import Any
 from loopbound.guard.cures import Settings, cure_for, cure_line, facts_of
 from loopbound.guard.watcher import MAYBE, Crossing, Loop, Moment, Thing
 
+_STATES = {"closed": "; that loop is closed", "awake": "; that loop still runs"}
+
 
 class Words:
     """Says what crossed.
@@ -50,6 +52,10 @@ class Words:
             notes.append(f"thread {loop.thread}")
         return f"loop {loop.number} ({', '.join(notes)})"
 
+    def state(self, moment: Moment) -> str:
+        """Whether a moment's loop is closed by now, as the end of a line."""
+        return _STATES["closed"] if moment.loop and moment.loop.state() == "closed" else ""
+
     def thing(self, thing: Thing) -> str:
         """Which object it is."""
         owner = thing.owner
@@ -70,13 +76,12 @@ class Words:
 
     def lines(self, crossing: Crossing) -> list[str]:
         """The four lines."""
-        state = {"closed": "; that loop is closed", "awake": "; that loop still runs"}
         thing = self.thing(crossing.thing)
         if crossing.session is not None and crossing.kind == "session-object":
             thing += f"; its session was made {self.moment(crossing.session)}"
         mild = "; it binds only what has to wait" if crossing.severity == MAYBE else ""
         return [
-            f"born:   {self.moment(crossing.born)}{state.get(crossing.state, '')}",
+            f"born:   {self.moment(crossing.born)}{_STATES.get(crossing.state, '')}",
             f"used:   {self.moment(crossing.used)}, by {crossing.act}{mild}",
             f"object: {thing} [{crossing.kind}]",
             f"cure:   {self.cure(crossing)}",
