@@ -26,6 +26,8 @@ from loopbound.scan.source import (
 
 _MAKERS = ("create_async_engine", "async_engine_from_config", "AsyncEngine")
 _FACTORIES = ("async_sessionmaker", "sessionmaker", "async_scoped_session", "AsyncSession")
+# What calls its arguments.
+_CALLERS = ("Depends", "partial", "to_thread", "run_sync", "create_task", "start_soon", "Security")
 _DEEPEST = 8  # calls; a longer chain is no evidence
 
 # What awaits a future of the loop that opened the connection, and what does not mind.
@@ -217,7 +219,7 @@ class Engines:
                             self._functions[func] = made
         return self._functions[func]
 
-    def _held_by(self, owner: Class) -> ast.Call | None:
+    def _held_by(self, owner: Class, depth: int = 0) -> ast.Call | None:
         """An engine that instances keep: ``self.engine = create_async_engine(…)``."""
         for value in owner.values.values():
             if (made := self.makes(value, owner.module)) is not None:
@@ -234,6 +236,12 @@ class Engines:
                     and last_name(node.value.func) in _MAKERS
                 ):
                     return node.value
+        for base in owner.node.bases if depth < 3 else ():
+            parent = owner.module.resolve(base)
+            if isinstance(parent, Class) and parent is not owner:
+                made = self._held_by(parent, depth + 1)
+                if made is not None:
+                    return made
         return None
 
     def module_of(self, call: ast.Call, module: Module) -> Module:
@@ -446,9 +454,16 @@ class Engines:
             return []
         if func not in self._edges:
             found: dict[Func, bool] = {}
-            for _, symbol in self._references(func):
+            called: set[int] = set()
+            for node in func.body_nodes:
+                if isinstance(node, ast.Call):
+                    called.add(id(node.func))
+                    if last_name(node.func) in _CALLERS:
+                        called |= {id(each) for each in node.args}
+            for node, symbol in self._references(func):
                 if isinstance(symbol, Func) and symbol is not func:
-                    found[symbol] = found.get(symbol, False) or symbol.owner is None
+                    sure = id(node) in called and symbol.owner is None
+                    found[symbol] = found.get(symbol, False) or sure
                 elif isinstance(symbol, Class):
                     for method in symbol.methods.values():
                         found.setdefault(method, False)

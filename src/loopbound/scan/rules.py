@@ -27,7 +27,7 @@ from loopbound.scan.values import LIVE, Value, Values
 
 _PATCHES = re.compile(
     r"\bpatch(\.object|\.dict)?\(|\b(Async|Magic|NonCallable)?Mock\(|\bmocker\b|monkeypatch\.setattr"
-    r"|create_autospec|respx|unittest\.mock"
+    r"|create_autospec|respx|unittest\.mock|\b_?[Ff]ake(?:_|[A-Z])|\b[Ss]tub(?:_|[A-Z])"
 )
 _REQUEST = re.compile(
     r"""\b\w*(?:client|[cC])\w*\.(?:get|post|put|patch|delete|request)\(\s*f?(?:["']([^"']*)["'])?"""
@@ -351,9 +351,10 @@ class SuiteRules:
             self.values.of_fixture(each, visible).kind == "mock" or _patches(each.func)
             for each in others
         )
+        overridden = self._overridden([*here, *(each.func for each in others)])
         for func in here:
             for reach in self.engines.reach(func).values():
-                if mocked and reach.way[-1] is not func:
+                if (mocked or (overridden and not reach.sure)) and reach.way[-1] is not func:
                     continue
                 self._add_use(found, reach.engine, loop, reach.sure)
         asked = set(test.func.params)
@@ -381,7 +382,7 @@ class SuiteRules:
                         base = self.values.of(node.func.value, fixture.func, visible)
                         if base.kind == "engine" and base.engine is not None:
                             self._add_use(found, base.engine, loop, True)
-        if not mocked and not self._overridden([*here, *(f.func for f in others)]):
+        if not mocked and not overridden:
             for func in [*here, *(f.func for f in others)]:
                 for module in self._applications(func):
                     for reach in self.engines.of_application(module).values():
@@ -718,7 +719,9 @@ class SuiteRules:
                     if not run.fresh or not isinstance(run.target, Func):
                         continue
                     for reach in self.engines.reach(run.target).values():
-                        if reach.sure and not self.engines.disposed(reach.way):
+                        # In a test a longer chain may end before the engine.
+                        near = reach.sure and len(reach.way) < 3
+                        if near and not self.engines.disposed(reach.way):
                             found.setdefault(reach.engine, []).append((func, run))
             for engine, places in found.items():
                 if not engine.pooled or len(places) + (engine in awaited) < 2:
@@ -726,7 +729,7 @@ class SuiteRules:
                 func, run = places[0]
                 yield Finding(
                     "ASYNCIO_RUN_GLOBAL_ENGINE",
-                    self._severity(engine, True),
+                    self._severity(engine, False),
                     module.relative,
                     run.line,
                     f"{func.name} runs a loop of its own here, and this file runs others; the pool"
