@@ -126,7 +126,7 @@ class SuiteRules:
                     f"This event_loop fixture gives the tests their loop on {version_name(suite)}"
                     f" only.{breaks}",
                     "When you go to pytest-asyncio 1.3 or newer, delete it and"
-                    f" {cure_of('event-loop-override', 'session-loop')}.",
+                    f" {cure_of('fixture-and-test', 'session-loop')}.",
                 )
             elif not asked:
                 yield self._at(
