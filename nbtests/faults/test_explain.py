@@ -128,6 +128,35 @@ def test_a_windows_path_of_a_library_is_not_yours() -> None:
     assert "C:/srv/health.py:12, in check" in str(answer)
 
 
+LONG = """\
+=================================== FAILURES ===================================
+___________________________________ test_two ___________________________________
+
+    async def test_two():
+>       await client.ping()
+
+test_it.py:7:
+_ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _
+
+    def switch(awaitable):
+        if not in_greenlet():
+            raise MissingGreenlet(
+                "greenlet_spawn has not been called; is IO attempted here?"
+            )
+>       return awaitable
+E       RuntimeError: Event loop is closed
+
+/srv/.venv/lib/python3.12/site-packages/redis/asyncio/client.py:9: RuntimeError
+"""
+
+
+def test_what_pytest_quotes_of_a_source_is_no_message() -> None:
+    """In long tracebacks whole functions stand, with the strings of errors that they do not raise."""
+    assert explain(LONG).kinds == ("redis-client",)
+    assert explain(each_line("app-1  | ")(LONG)).kinds == ("redis-client",)
+    assert "greenlet" not in str(explain(LONG))
+
+
 def test_a_cut_off_message_is_still_known() -> None:
     cut = "E   RuntimeError: Task <Task pending name='Task-5' coro=<test_two() running at /srv/t.py:3> got Future <Future pending cb=[BaseProtocol._on_waiter_completed()]> attached to a different lo"
     assert explain(cut).kinds[0] == "engine-in-a-row"

@@ -608,7 +608,7 @@ KINDS: tuple[Kind, ...] = (
             ),
         ),
         {
-            "session-loop": "a foreign loop runs, whatever the tests' scope",
+            "session-loop": "a foreign loop runs, with every scope of the tests",
         },
         "01",
     ),

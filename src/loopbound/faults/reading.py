@@ -201,15 +201,16 @@ def text_of(data: bytes) -> str | None:
 
 def read(text: str, left_out: int = 0) -> Reading:
     """Read a text; nothing in it is run or trusted."""
-    lines = _lines(text)
+    lines, quoted = _lines(text)
     if not any(line.strip() for line in lines):
         return Reading([], {}, {}, [], "empty")
     flat, starts = _flat(lines)
     found = [
-        (bisect.bisect_right(starts, match.start()) - 1, name, match.start(), match.end(), phrase)
+        (line, name, match.start(), match.end(), phrase)
         for name, begin, pattern, phrase in _MESSAGES
         if begin in flat
         for match in pattern.finditer(flat)
+        if (line := bisect.bisect_right(starts, match.start()) - 1) not in quoted
     ]
     edges = _edges(lines)
     frames = _frames(lines)
@@ -251,10 +252,11 @@ def read(text: str, left_out: int = 0) -> Reading:
     return Reading(_leading(ordered), counts, _versions(lines), others, "text", left_out)
 
 
-def _lines(text: str) -> list[str]:
+def _lines(text: str) -> tuple[list[str], set[int]]:
+    """The lines without their gutters, and the numbers of those that only quote a source."""
     if "&lt;" in text or "&#x27;" in text:
         text = html.unescape(text)
-    lines = []
+    lines: list[str] = []
     for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         if "\\n" in line and ("Traceback" in line or 'File \\"' in line or "Error" in line):
             # A log of JSON has the whole traceback in one string.
@@ -263,17 +265,31 @@ def _lines(text: str) -> list[str]:
             )
         else:
             lines.append(line)
-    return [_clean(line) for line in lines]
+    quoted: set[int] = set()
+    inside = False  # what pytest shows of one failure: functions whole, their strings too
+    for number, line in enumerate(lines):
+        lines[number], is_said = _clean(line)
+        if _HEADER.match(lines[number]):
+            inside = lines[number].startswith("___")
+        elif not is_said and (
+            (inside and lines[number].startswith("    "))
+            or lines[number].lstrip().startswith("raise ")
+        ):
+            quoted.add(number)
+    return lines, quoted
 
 
-def _clean(line: str) -> str:
+def _clean(line: str) -> tuple[str, bool]:
+    """A line without colours and gutters, and whether pytest's own mark of an error was there."""
     line = _ANSI.sub("", line[:100_000])
+    is_said = False
     for _ in range(4):
         match = _GUTTER.match(line)
         if not match or not match.end():
             break
+        is_said = is_said or match[0].startswith("E ")
         line = line[match.end() :]
-    return line.replace("\\", "/").rstrip()
+    return line.replace("\\", "/").rstrip(), is_said
 
 
 def _flat(lines: list[str]) -> tuple[str, list[int]]:

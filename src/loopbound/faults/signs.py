@@ -253,14 +253,14 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
     "from-pool": (
         "in _start_transaction",
         "in _do_ping",
-        "_start_transaction(",
-        "_do_ping_w_event",
+        "def _start_transaction(",  # pytest's long form shows functions, not their names
+        "def _do_ping",
+        "in _do_ping_w_event",
         "in _checkout",
-        "in AsyncAdapt_asyncpg_connection._start_transaction",
     ),
     "statement": (
         "in _prepare_and_execute",
-        "AsyncAdapt_asyncpg_cursor._prepare_and_execute",
+        "def _prepare_and_execute(",
         "in _commit_impl",
         "in _rollback_impl",
     ),

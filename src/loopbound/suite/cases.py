@@ -187,7 +187,10 @@ def _job(
 ) -> dict[str, Any]:
     words = ["main.py"]
     if case.tests:
-        words = ["pytest", "-o", "asyncio_mode=auto", *case.words, *options.get(cure, ())]
+        # pytest's own tracebacks, which readers paste, cost a second; Python's nearly nothing.
+        style = "native" if cure else "auto" if reverse else "long"
+        words = ["pytest", "-o", "asyncio_mode=auto", f"--tb={style}"]
+        words += [*case.words, *options.get(cure, ())]
     variables = {"DATABASE_URL": database.url} if database else {}
     # A copy of its own: no configuration is found above it, and nothing is written into the clone.
     place = top / str(number) / case.folder.name

@@ -1,4 +1,4 @@
-"""A session that nobody closes, found by the garbage collector when its loop is closed."""
+"""A session that stays open, found by the garbage collector when its loop is closed."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""A takes a free lock, which binds nothing; B waits on another loop; A's release wakes nobody."""
+"""A takes a free lock, which binds nothing; B waits on another loop; A's release wakes no one."""
 
 import asyncio
 import os
