@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from loopbound.suite import SuiteRun, run_suites
+from loopbound.suite.cases import Case, cases
 
 DB = """
 import os
@@ -412,7 +413,23 @@ def test_waits():
         connection.execute("TRUNCATE pages")
 """,
 }
-PROJECTS: dict[str, tuple[Mapping[str, str], list[str]]] = {
+# Of the catalogue's cases those in which something crosses that the guard sees.
+CASES = [
+    case
+    for case in cases().values()
+    if case.tests
+    and not case.client
+    and case.kind in {
+        "engine-in-a-row",
+        "fixture-and-test",
+        "session-object",
+        "contended-primitive",
+        "sync-test-async-fixture",
+    }
+    and "ScopeMismatch" not in case.signs
+]  # fmt: skip
+PROJECTS: dict[str, tuple[Mapping[str, str] | Path, list[str]]] = {
+    **{case.name: (case.folder, ["-o", "asyncio_mode=auto", *case.words]) for case in CASES},
     "crossing": (CROSSING, []),
     "unguarded": (CROSSING, ["-o", "loop_guard=off"]),
     "warned": (
@@ -479,6 +496,16 @@ def test_a_crossing_is_named_where_it_happens(test: str, runs: dict[str, Guarded
     assert words in said
     assert [line.partition(":")[0] for line in found["lines"]] == ["born", "used", "object", "cure"]
     assert said in runs["crossing"].run.output or test == "test_marks.py::test_warn"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_case_of_the_catalogue_gets_its_kind_and_one_of_its_cures(
+    case: Case, runs: dict[str, Guarded]
+) -> None:
+    found = runs[case.name].report["crossings"]
+    assert found and {each["cure"].partition(":")[0] for each in found} <= set(case.cures)
+    if case.kind != "sync-test-async-fixture":  # there the test that crosses is a later one
+        assert {each["kind"] for each in found} == {case.kind}
 
 
 def test_nothing_else_crosses(runs: dict[str, Guarded]) -> None:
