@@ -596,3 +596,5 @@ def test_the_end_has_a_table_and_the_loops_over_the_tests(runs: dict[str, Guarde
     assert "cure for the suite (2 of 2 crossings): anyio-one-loop: " in output
     rows = re.findall(r"^  loop (\d) anyio's plugin  (\S+)$", output, re.MULTILINE)
     assert rows == [("1", "o··"), ("2", "·x·"), ("3", "··x")]
+    many = re.findall(r"^  loop \d+ .*  ([ox·]+)$", runs["crossing"].run.output, re.MULTILINE)
+    assert len(many) == 12 and sum("x" in row for row in many) >= 6, "those that tell of a crossing"
