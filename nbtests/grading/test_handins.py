@@ -152,7 +152,11 @@ HAND_INS = {
     "innocent cells": HandIn(top(*INNOCENT), never=("Cell",)),
     "a cell that raises above an import": HandIn(
         top("x = 1", "from google.colab import drive\nfrom functools import reduce"),
-        says=("Cell 5 of the notebook (`from google.colab import drive`)", "in line 1"),
+        says=(
+            "Cell 5 of the notebook (`from google.colab import drive`)",
+            "in line 1",
+            "installs packages is passed over",
+        ),
     ),
     "input": HandIn(top("name = input('Name? ')"), says=("Cell 4", "input requests")),
     "a trial that raises": HandIn(

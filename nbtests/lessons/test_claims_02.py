@@ -3,6 +3,7 @@ where there is one.
 """
 
 import asyncio
+import gc
 import inspect
 import selectors
 import shutil
@@ -11,13 +12,19 @@ import subprocess
 import sys
 import threading
 import traceback
+import weakref
 from pathlib import Path
 
+import asyncpg
+import psutil
 import pytest
 from claims import claim
 from patience import LONG
+from sqlalchemy import make_url
 
-from loopbound import NamedLoop
+from loopbound import NamedLoop, Recorder, scratch_database
+from loopbound.course.solutions import answer_source
+from loopbound.paths import repository
 
 RUST = Path(__file__).resolve().parents[2] / "notebooks" / "rust"
 ATTACHED = r"^Task <Task pending .* got Future <Future pending.*> attached to a different loop$"
@@ -133,7 +140,7 @@ class Watched(selectors.DefaultSelector):
         return super().select(timeout)
 
 
-def test_a_lock_that_an_awake_loop_gives_back_wakes_nobody_on_another():
+def test_a_lock_that_an_awake_loop_gives_back_wakes_no_waiter_on_another():
     lock, watched, got_it = asyncio.Lock(), Watched(), threading.Event()
 
     async def wait_for_it():
@@ -223,6 +230,40 @@ def test_a_future_shows_its_maker_by_a_callback_or_a_coroutine_or_not_at_all(loo
         reader, writer = A.run(connect())
         assert met(reader.readline()) == ("Future <Future pending>", "_wait_for_data")
         A.run(hang_up())
+
+
+def test_one_for_each_loop_forgets_no_client_that_holds_its_loop():
+    """The right answer to 02.3 keeps what the exercise's last cell says, and closing cures it."""
+    names = {"asyncio": asyncio, "weakref": weakref}
+    exec(answer_source(repository(), "02.3"), names)
+
+    def sockets():
+        connections = psutil.Process().net_connections("tcp")
+        return sum(bool(c.raddr) and c.raddr.port == port for c in connections)
+
+    def kept(closing):
+        """How many of eight loops, and of their connections' sockets, are left."""
+        gc.collect()  # what an earlier call kept is in a cycle
+        here = names["one_for_each_loop"](lambda: asyncpg.create_pool(dsn, min_size=3, max_size=3))
+        loops, before = weakref.WeakSet(), sockets()
+
+        async def ask():
+            loops.add(asyncio.get_running_loop())
+            pool = await here()
+            assert await pool.fetchval("select 42") == 42
+            if closing:
+                await pool.close()
+
+        for _ in range(8):
+            asyncio.run(ask())
+        gc.collect()
+        return len(loops), sockets() - before
+
+    # The recorder takes the warnings of what is not closed.
+    with scratch_database("clients") as db, Recorder():
+        dsn, port = db.url.replace("+asyncpg", ""), make_url(db.url).port or 5432
+        assert kept(closing=False) == (8, 24)
+        assert kept(closing=True) == (8, 0)
 
 
 @claim(

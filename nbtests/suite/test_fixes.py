@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from loopbound.suite import incident, run_suites
-from loopbound.suite.incident import fixes, incident_job
+from loopbound.suite.incident import BACKEND, fixes, incident_job
 
 CURES = (
     "dispose",
@@ -35,7 +35,7 @@ def test_a_cure_gives_33_of_33_in_twelve_orders(fix):
 
 
 @pytest.mark.parametrize("scope", ["class", "module", "session"])
-def test_with_explicit_loops_the_pool_ends_with_the_loop_whatever_its_scope(scope):
+def test_with_explicit_loops_the_pool_ends_with_each_loop_of_a_wider_scope(scope):
     options = [
         word
         for name in ("fixture", "test")
@@ -45,3 +45,50 @@ def test_with_explicit_loops_the_pool_ends_with_the_loop_whatever_its_scope(scop
     assert len(run.passed) == 33 and not run.leftovers and not run.warnings
     # Fewer loops than tests with a connection: the scope was in force.
     assert len({event.loop for event in run.trace}) < 13 or scope == "class"
+
+
+SYNC_TEST_FIRST = """
+    import pytest_asyncio
+    from app.db.session import engine
+
+    @pytest_asyncio.fixture(scope="{scope}")
+    async def rows():
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql("select 1")
+        yield 1
+
+    def test_that_is_sync(rows):
+        assert rows == 1
+
+    async def test_on_a_loop_of_its_own():
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql("select 1")
+"""
+
+
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_explicit_loops_miss_the_loop_of_an_async_fixture_for_a_sync_test(scope):
+    """pytest-asyncio 1.5 makes that loop without the factory, so its connections stay pooled."""
+    options = ["-o", f"asyncio_default_fixture_loop_scope={scope}"]
+    cures = ("explicit-loop", "dispose", "null-pool", "session-loop")
+    runs = run_suites(
+        [
+            {
+                "project": BACKEND,
+                "overlay": {
+                    path.relative_to(BACKEND / "fixes" / cure).as_posix(): path.read_text("utf-8")
+                    for path in (BACKEND / "fixes" / cure).rglob("*")
+                    if path.suffix in (".py", ".toml")
+                }
+                | {"tests/test_sync.py": SYNC_TEST_FIRST.format(scope=scope)},
+                "tests": ["tests/test_sync.py"],
+                "options": [] if cure == "session-loop" else options,
+            }
+            for cure in cures
+        ]
+    )
+    missed = {"tests/test_sync.py::test_on_a_loop_of_its_own": "different loop"}
+    assert {cure: run.failed for cure, run in zip(cures, runs, strict=True)} == {
+        cure: missed if cure == "explicit-loop" else {} for cure in cures
+    }
+    assert not any(run.errors for run in runs)

@@ -317,6 +317,13 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument(
         "--ignore", action="append", default=[], metavar="CODE", help="leave these codes out"
     )
+    mend = scan.add_mutually_exclusive_group()
+    mend.add_argument(
+        "--fix",
+        action="store_true",
+        help="show as a diff what can be mended safely, write it, and scan again",
+    )
+    mend.add_argument("--diff", action="store_true", help="show that diff and write nothing")
 
     exercises = command("exercises", "make the exercises from their solutions, or draft a new task")
     exercises.add_argument(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from loopbound.files import replace_text
 from loopbound.problem import Problem
+from loopbound.scan.mending import changes
 from loopbound.scan.output import formatted
-from loopbound.scan.scan import scan
+from loopbound.scan.scan import Report, scan
 from loopbound.terminal import Console, complain
 
 __all__ = ["scan_command"]
@@ -19,6 +21,8 @@ def scan_command(
     python: str | None,
     select: list[str],
     ignore: list[str],
+    fix: bool,
+    diff: bool,
 ) -> int:
     """Scan a project and print what was found.
 
@@ -28,13 +32,17 @@ def scan_command(
         python: a Python version, or the interpreter of the project's environment.
         select: the codes to report; none: all.
         ignore: the codes not to report.
+        fix: print what can be mended safely as a diff, and write it.
+        diff: print that diff only.
 
     Returns:
-        0: nothing, or notes only; 1: findings; 2: it could not be done.
+        0: nothing, notes only, or all of it mended; 1: findings; 2: it could not be done.
     """
     console = Console()
     try:
         report = scan(path, python, select, ignore)
+        if diff or fix:
+            return _mended(report, console, path, fix, python, select, ignore)
     except Problem as error:
         complain(f"loopbound: {error}")
         return 2
@@ -44,5 +52,30 @@ def scan_command(
     if form in ("json", "sarif") and sys.stdout is not None:
         # For programs: in UTF-8 whatever the console has.
         getattr(sys.stdout, "reconfigure", lambda **_: None)(encoding="utf-8")
-    console.say(text)
+        print(text)
+    else:
+        console.say(text)
+    return 1 if any(each.counts for each in report.findings) else 0
+
+
+def _mended(
+    report: Report,
+    console: Console,
+    path: Path,
+    fix: bool,
+    python: str | None,
+    select: list[str],
+    ignore: list[str],
+) -> int:
+    made = changes(report)
+    for each in made:
+        console.say(each.diff())
+    if not made:
+        console.say("There is nothing that can be mended safely.")
+    if not fix:
+        return 1 if made else 0
+    for each in made:
+        replace_text(each.path, each.after)
+    report = scan(path, python, select, ignore)
+    console.say(formatted(report, "text", console.columns))
     return 1 if any(each.counts for each in report.findings) else 0

@@ -439,6 +439,8 @@ class _Run:
             elif ran.error:
                 if ran.error.startswith(("SyntaxError", "IndentationError", "TabError")):
                     rest = " Nothing of it was run."
+                if ran.error.startswith("ModuleNotFoundError"):
+                    rest += " What installs packages is passed over where notebooks are graded."
                 if "U+00A0" in ran.error:
                     rest += " U+00A0 is a blank as chats and web pages have it: type it again."
                 self.troubles[number] = f"{_capital(cell)} raised `{ran.error}`{where}.{rest}"

@@ -6,7 +6,7 @@ import ast
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from loopbound.scan.source import (
@@ -26,6 +26,8 @@ from loopbound.scan.source import (
 
 _MAKERS = ("create_async_engine", "async_engine_from_config", "AsyncEngine")
 _FACTORIES = ("async_sessionmaker", "sessionmaker", "async_scoped_session", "AsyncSession")
+# What calls its arguments.
+_CALLERS = ("Depends", "partial", "to_thread", "run_sync", "create_task", "start_soon", "Security")
 _DEEPEST = 8  # calls; a longer chain is no evidence
 
 # What awaits a future of the loop that opened the connection, and what does not mind.
@@ -59,6 +61,7 @@ class Engine:
         call: the call of create_async_engine itself, in a function perhaps.
         made_in: the module of that call.
         func: the function in which it stands; None: at module level.
+        others: what the same name is in other cases: another branch of an if.
     """
 
     module: Module
@@ -67,6 +70,7 @@ class Engine:
     call: ast.Call
     made_in: Module
     func: Func | None = None
+    others: list[Engine] = field(default_factory=list)
 
     @property
     def line(self) -> int:
@@ -77,9 +81,29 @@ class Engine:
         """The line that gives it a NullPool, in some case at least."""
         return self._pool("NullPool")
 
-    @cached_property
+    @property
     def pooled(self) -> bool:
-        return self.null_line is None
+        """Whether it keeps connections, also in tests: NullPool in some case is for them."""
+        return all(each.null_line is None for each in (self, *self.others))
+
+    @property
+    def pooled_at_work(self) -> bool:
+        """Whether it keeps connections in some case, which is production's."""
+        return any(
+            each.null_line is None or each._null_in_some_case for each in (self, *self.others)
+        )
+
+    @cached_property
+    def _null_in_some_case(self) -> bool:
+        """NullPool depends on a condition."""
+        given = keyword(self.call, "poolclass")
+        if given is not None:
+            return last_name(given) != "NullPool"
+        return any(
+            isinstance(node, ast.If)
+            and any(getattr(each, "lineno", 0) == self.null_line for each in walk(node))
+            for node in self._scope()
+        )
 
     def _pool(self, name: str) -> int | None:
         given = keyword(self.call, "poolclass") or keyword(self.call, "pool")
@@ -106,9 +130,12 @@ class Engine:
 
     def _assigned(self, name: str, target: str) -> int | None:
         for node in self._scope():
-            if isinstance(node, ast.Assign) and any(last_name(t) == target for t in node.targets):
-                if any(last_name(n) == name for n in walk(node.value)):
-                    return node.lineno
+            if (
+                isinstance(node, ast.Assign)
+                and any(last_name(each) == target for each in node.targets)
+                and any(last_name(each) == name for each in walk(node.value))
+            ):
+                return node.lineno
         return None
 
     def _in_mapping(self, value: ast.expr, name: str) -> int | None:
@@ -121,14 +148,11 @@ class Engine:
             if isinstance(node, ast.Assign):
                 for each in node.targets:
                     base = each.value if isinstance(each, ast.Subscript) else each
-                    if last_name(base) == target and any(
-                        last_name(n) == name for n in walk(node.value)
-                    ):
-                        return next(n.lineno for n in walk(node.value) if last_name(n) == name)  # type: ignore[attr-defined]
+                    if last_name(base) == target and (line := _line_of(name, node.value)):
+                        return line
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == target:
-                for each in walk(node):
-                    if last_name(each) == name:
-                        return each.lineno  # type: ignore[attr-defined]
+                if line := _line_of(name, node):
+                    return line
             elif (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
@@ -195,19 +219,29 @@ class Engines:
                             self._functions[func] = made
         return self._functions[func]
 
-    def _held_by(self, owner: Class) -> ast.Call | None:
+    def _held_by(self, owner: Class, depth: int = 0) -> ast.Call | None:
         """An engine that instances keep: ``self.engine = create_async_engine(…)``."""
         for value in owner.values.values():
             if (made := self.makes(value, owner.module)) is not None:
                 return made
         for method in owner.methods.values():
             for node in method.own_nodes:
-                if isinstance(node, ast.Assign) and any(
-                    isinstance(t, ast.Attribute) and last_name(t.value) == "self"
-                    for t in node.targets
+                if (
+                    isinstance(node, ast.Assign)
+                    and any(
+                        isinstance(t, ast.Attribute) and last_name(t.value) == "self"
+                        for t in node.targets
+                    )
+                    and isinstance(node.value, ast.Call)
+                    and last_name(node.value.func) in _MAKERS
                 ):
-                    if isinstance(node.value, ast.Call) and last_name(node.value.func) in _MAKERS:
-                        return node.value
+                    return node.value
+        for base in owner.node.bases if depth < 3 else ():
+            parent = owner.module.resolve(base)
+            if isinstance(parent, Class) and parent is not owner:
+                made = self._held_by(parent, depth + 1)
+                if made is not None:
+                    return made
         return None
 
     def module_of(self, call: ast.Call, module: Module) -> Module:
@@ -232,9 +266,11 @@ class Engines:
                     None,
                 )
                 found = self.of_value(value, symbol.module, func, symbol.name)
-                if found is not None:
+                first = self._globals[symbol]
+                if first is None:
                     self._globals[symbol] = found
-                    break
+                elif found is not None and found is not first:
+                    first.others.append(found)
         return self._globals[symbol]
 
     def of_value(
@@ -324,6 +360,12 @@ class Engines:
     def drivers(self, engine: Engine) -> list[str]:
         """The drivers that it may have, from its URL or else from what the project depends on."""
         found: list[str] = []
+        for node in walk(engine.call):
+            if isinstance(node, ast.Call) and last_name(node.func) == "replace":
+                given = constant(node.args[1]) if len(node.args) > 1 else None
+                named = re.search(r"\+(\w+)", given) if isinstance(given, str) else None
+                if named:
+                    return [named[1]]
         for text in self._texts(engine.call, engine.made_in, engine._func_of_call, 0):
             found += _URL.findall(text)
         literal = list(dict.fromkeys(found))
@@ -375,9 +417,9 @@ class Engines:
             found: dict[Engine, ast.AST] = {}
             for node, symbol in self._references(func):
                 engine = self.of_symbol(symbol)
-                if engine is not None and engine.func is not func:
-                    found.setdefault(engine, node)
-                elif engine is not None and isinstance(symbol, Global):
+                if (engine is not None and engine.func is not func) or (
+                    engine is not None and isinstance(symbol, Global)
+                ):
                     found.setdefault(engine, node)
             self._touched[func] = found
         return self._touched[func]
@@ -393,9 +435,9 @@ class Engines:
             if isinstance(node, ast.Attribute) and dotted(node) is not None:
                 inner.update(id(each) for each in walk(node))
                 yield node, func.module.resolve(node, self._innermost(func, node))
-            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
-                yield node, func.module.resolve(node, self._innermost(func, node))
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            elif (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call)) or (
+                isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+            ):
                 yield node, func.module.resolve(node, self._innermost(func, node))
 
     @staticmethod
@@ -412,9 +454,16 @@ class Engines:
             return []
         if func not in self._edges:
             found: dict[Func, bool] = {}
-            for _, symbol in self._references(func):
+            called: set[int] = set()
+            for node in func.body_nodes:
+                if isinstance(node, ast.Call):
+                    called.add(id(node.func))
+                    if last_name(node.func) in _CALLERS:
+                        called |= {id(each) for each in node.args}
+            for node, symbol in self._references(func):
                 if isinstance(symbol, Func) and symbol is not func:
-                    found[symbol] = found.get(symbol, False) or symbol.owner is None
+                    sure = id(node) in called and symbol.owner is None
+                    found[symbol] = found.get(symbol, False) or sure
                 elif isinstance(symbol, Class):
                     for method in symbol.methods.values():
                         found.setdefault(method, False)
@@ -479,9 +528,11 @@ class Engines:
         if module not in self._applications:
             found: dict[Engine, Reach] = {}
             for each in self.closure(module):
-                if not each.interesting or _is_test_file(each):
+                if not each.interesting or (_is_test_file(each) and each is not module):
                     continue
                 for func in each.all_functions:
+                    if _is_test_file(each) and not _is_route(func):
+                        continue
                     for used in (func, *self._dependencies(func)):
                         for engine, node in self.touched(used).items():
                             if engine.module is not each:
@@ -521,6 +572,15 @@ class Reach:
     node: ast.AST
 
 
+def _line_of(name: str, node: ast.AST) -> int | None:
+    """The line on which a name stands in a node."""
+    return next((each.lineno for each in walk(node) if _is_named(each, name)), None)  # type: ignore[attr-defined]
+
+
+def _is_named(node: ast.AST, name: str) -> bool:
+    return last_name(node) == name
+
+
 def each_call(module: Module) -> set[ast.Call]:
     """The calls in a module that may make an engine."""
     cached: set[ast.Call] | None = getattr(module, "_maker_calls", None)
@@ -538,6 +598,15 @@ def _is_cached(func: Func) -> bool:
     return any(
         last_name(each.func if isinstance(each, ast.Call) else each)
         in ("lru_cache", "cache", "alru_cache", "singleton")
+        for each in func.node.decorator_list
+    )
+
+
+def _is_route(func: Func) -> bool:
+    """Whether a decorator gives it to an application."""
+    return any(
+        last_name(each.func if isinstance(each, ast.Call) else each)
+        in ("get", "post", "put", "patch", "delete", "route", "websocket", "middleware", "on_event")
         for each in func.node.decorator_list
     )
 

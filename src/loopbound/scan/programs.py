@@ -110,7 +110,7 @@ class ProgramRules:
             again = self._called_again(func, run)
             if again and isinstance(run.target, Func):
                 for reach in self.engines.reach(run.target).values():
-                    if reach.engine.pooled and not self.engines.disposed(reach.way):
+                    if reach.engine.pooled_at_work and not self.engines.disposed(reach.way):
                         yield self._repeated(func, run, reach, again)
                         break
         if helpers:
@@ -141,7 +141,9 @@ class ProgramRules:
                     if not again or not isinstance(target, Func):
                         continue
                     for reach in self.engines.reach(target).values():
-                        if not reach.engine.pooled or self.engines.disposed((*reach.way, helper)):
+                        if not reach.engine.pooled_at_work or self.engines.disposed(
+                            (*reach.way, helper)
+                        ):
                             continue
                         before = used.get(helper)
                         if before is None or (reach.sure and not before[1].sure):
@@ -164,15 +166,21 @@ class ProgramRules:
                 and isinstance(decorator, ast.Call)
             ):
                 first = constant(decorator.args[0]) if decorator.args else None
-                if isinstance(first, str) and first.startswith(("/", "")) and not func.is_async:
-                    if last_name(target.value) not in ("mock", "patch", "respx", "pytest"):
-                        return f"the route {func.name}"
-        if func.owner is not None and any(
-            last_name(base) in ("Task", "BaseTask", "BaseCommandTask")
-            for base in func.owner.node.bases
+                if (
+                    isinstance(first, str)
+                    and not func.is_async
+                    and last_name(target.value) not in ("mock", "patch", "respx", "pytest")
+                ):
+                    return f"the route {func.name}"
+        if (
+            func.owner is not None
+            and any(
+                last_name(base) in ("Task", "BaseTask", "BaseCommandTask")
+                for base in func.owner.node.bases
+            )
+            and func.name == "run"
         ):
-            if func.name == "run":
-                return f"the task {func.owner.name}"
+            return f"the task {func.owner.name}"
         if func.name in _HANDLERS and func.params[:2] == ["event", "context"]:
             return f"the handler {func.name}"
         if func in self._threaded:
@@ -309,6 +317,14 @@ class ProgramRules:
                             " 'head'); or hand a connection to env.py by config.attributes.",
                         )
 
+    @cached_property
+    def _own_sync_engines(self) -> bool:
+        """Whether the project has an attribute sync_engine of its own, for a sync engine."""
+        return any(
+            re.search(rb"\bself\.sync_engine\s*[:=]|def sync_engine\b", module.data)
+            for module in self.project.modules.values()
+        )
+
     def _sync_disposals(self, module: Module) -> Iterator[Finding]:
         in_sync_work = {
             last_name(argument)
@@ -327,6 +343,12 @@ class ProgramRules:
                 and not closes_nothing(node)
             ):
                 func = functions.get(id(node))
+                if self._own_sync_engines and (
+                    self.engines.of_symbol(module.resolve(node.func.value.value, func)) is None
+                    or last_name(node.func.value.value) == "self"
+                    or "manager" in last_name(node.func.value.value)
+                ):
+                    continue
                 if func is not None and (func.name in in_sync_work or _expected_to_raise(func)):
                     continue
                 names = self.engines._drivers_of(module.folder)
@@ -376,7 +398,9 @@ class ProgramRules:
                     cure = "Name an async driver: postgresql+asyncpg, sqlite+aiosqlite, mysql+aiomysql."
                 else:
                     continue
-                yield self._statement("OTHER_DRIVER_URL", "warning", module, node, why, cure)
+                # A test may make an engine that it never connects.
+                severity = "info" if _is_test(module) else "warning"
+                yield self._statement("OTHER_DRIVER_URL", severity, module, node, why, cure)
 
     def _url(self, node: ast.AST, module: Module, func: Func | None, depth: int = 0) -> str | None:
         """A URL that is written out, also by a name or as the beginning of an f-string."""
@@ -434,13 +458,14 @@ def _expected_to_raise(func: Func) -> set[ast.AST]:
     """What stands under ``with pytest.raises(…)`` and the like."""
     found: set[ast.AST] = set()
     for node in func.own_nodes:
-        if isinstance(node, (ast.With, ast.AsyncWith)) and any(
-            isinstance(item.context_expr, ast.Call)
-            and re.search(r"raises|Raises|suppress|warns", last_name(item.context_expr.func))
-            for item in node.items
-        ):
-            found.update(walk(node))
-        elif isinstance(node, ast.Call) and re.search(r"raises|Raises", last_name(node.func)):
+        if (
+            isinstance(node, (ast.With, ast.AsyncWith))
+            and any(
+                isinstance(item.context_expr, ast.Call)
+                and re.search(r"raises|Raises|suppress|warns", last_name(item.context_expr.func))
+                for item in node.items
+            )
+        ) or (isinstance(node, ast.Call) and re.search(r"raises|Raises", last_name(node.func))):
             found.update(walk(node))
     return found
 

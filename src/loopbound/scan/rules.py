@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 from loopbound.scan.cures import cure_of, no_cure, one_loop, version_name
 from loopbound.scan.engines import Engine, Engines, Reach
@@ -27,7 +27,14 @@ from loopbound.scan.values import LIVE, Value, Values
 
 _PATCHES = re.compile(
     r"\bpatch(\.object|\.dict)?\(|\b(Async|Magic|NonCallable)?Mock\(|\bmocker\b|monkeypatch\.setattr"
-    r"|create_autospec|respx|unittest\.mock"
+    r"|create_autospec|respx|unittest\.mock|\b_?[Ff]ake(?:_|[A-Z])|\b[Ss]tub(?:_|[A-Z])"
+)
+_REQUEST = re.compile(
+    r"""\b\w*(?:client|[cC])\w*\.(?:get|post|put|patch|delete|request)\(\s*f?(?:["']([^"']*)["'])?"""
+)
+# Paths of requests that seldom come to the database.
+_NO_QUERY = re.compile(
+    r"(?:\w+://[^/]+)?/?(?:health\w*|ping|docs|redoc|openapi\.json|metrics|ready\w*|live\w*)/?"
 )
 _CLIENTS = ("fastapi.testclient.TestClient", "starlette.testclient.TestClient")
 
@@ -55,6 +62,7 @@ class SuiteRules:
         yield from self._engines_over_loops()
         yield from self._portals()
         yield from self._sync_fixtures()
+        yield from self._runs_in_tests()
         yield from self._anyio_backends()
         yield from self._duplicates()
         yield from self._unset()
@@ -118,7 +126,7 @@ class SuiteRules:
                     f"This event_loop fixture gives the tests their loop on {version_name(suite)}"
                     f" only.{breaks}",
                     "When you go to pytest-asyncio 1.3 or newer, delete it and"
-                    f" {cure_of('event-loop-override', 'session-loop')}.",
+                    f" {cure_of('fixture-and-test', 'session-loop')}.",
                 )
             elif not asked:
                 yield self._at(
@@ -165,6 +173,7 @@ class SuiteRules:
 
     def _mismatches(self) -> Iterator[Finding]:
         seen: set[Fixture] = set()
+        told: set[Engine] = set()
         null_lines: set[tuple[str, int]] = set()
         for test in self.suite.tests:
             if test.runner not in ("asyncio", "anyio"):
@@ -191,11 +200,12 @@ class SuiteRules:
                             yield self._null_pool(value, fixture, place)
                     continue
                 engine = self._left_open(fixture, visible)
-                if engine is None or not engine.pooled:
+                if engine is None or not engine.pooled or engine in told:
                     continue
                 other = self._engine_used_elsewhere(engine, loop, test)
-                if other is not None:
+                if other is not None and loop.rank > other[1].rank:
                     seen.add(fixture)
+                    told.add(engine)
                     yield self._mismatch(
                         fixture, loop, other, Value("engine", engine, "AsyncEngine"), test
                     )
@@ -336,14 +346,15 @@ class SuiteRules:
         if test.unittest and test.owner is not None:
             names = ("setUp", "asyncSetUp", "asyncTearDown", "tearDown")
             here += [test.owner.methods[n] for n in names if n in test.owner.methods]
-        others = [f for f in test.fixtures.values()]
+        others = list(test.fixtures.values())
         mocked = any(_patches(func) for func in here) or any(
             self.values.of_fixture(each, visible).kind == "mock" or _patches(each.func)
             for each in others
         )
+        overridden = self._overridden([*here, *(each.func for each in others)])
         for func in here:
             for reach in self.engines.reach(func).values():
-                if mocked and reach.way[-1] is not func:
+                if (mocked or (overridden and not reach.sure)) and reach.way[-1] is not func:
                     continue
                 self._add_use(found, reach.engine, loop, reach.sure)
         asked = set(test.func.params)
@@ -352,19 +363,26 @@ class SuiteRules:
             if value.kind == "mock":
                 continue
             fixture_loop = self.suite.loop_of_fixture(fixture, test)
-            if value.engine is not None and value.kind in ("engine", "maker"):
-                if fixture.name in asked and self._uses_name(test.func, fixture.name):
-                    self._add_use(found, value.engine, loop, True)
+            if (
+                value.engine is not None
+                and value.kind in ("engine", "maker")
+                and fixture.name in asked
+                and self._uses_name(test.func, fixture.name)
+            ):
+                self._add_use(found, value.engine, loop, True)
             if fixture_loop in (NO_LOOP, loop):
                 if value.kind in LIVE and value.engine is not None:
                     self._add_use(found, value.engine, loop, True)
                 for node in fixture.func.own_nodes if fixture.is_async else ():
-                    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                        if node.func.attr in ("begin", "connect"):
-                            base = self.values.of(node.func.value, fixture.func, visible)
-                            if base.kind == "engine" and base.engine is not None:
-                                self._add_use(found, base.engine, loop, True)
-        if not mocked and not self._overridden([*here, *(f.func for f in others)]):
+                    if (
+                        isinstance(node, ast.Call)
+                        and isinstance(node.func, ast.Attribute)
+                        and node.func.attr in ("begin", "connect")
+                    ):
+                        base = self.values.of(node.func.value, fixture.func, visible)
+                        if base.kind == "engine" and base.engine is not None:
+                            self._add_use(found, base.engine, loop, True)
+        if not mocked and not overridden:
             for func in [*here, *(f.func for f in others)]:
                 for module in self._applications(func):
                     for reach in self.engines.of_application(module).values():
@@ -391,9 +409,9 @@ class SuiteRules:
         for node in func.own_nodes:
             if not isinstance(node, ast.Call):
                 continue
-            if last_name(node.func) in ("ASGITransport", "LifespanManager"):
-                arguments = [*node.args[:1], keyword(node, "app")]
-            elif last_name(node.func) in ("AsyncClient", "TestClient", "AsyncTestClient"):
+            if last_name(node.func) in ("ASGITransport", "LifespanManager") or last_name(
+                node.func
+            ) in ("AsyncClient", "TestClient", "AsyncTestClient"):
                 arguments = [*node.args[:1], keyword(node, "app")]
             else:
                 continue
@@ -415,9 +433,7 @@ class SuiteRules:
                     found += self._application(value, func, module)
             return found
         symbol: Symbol | None = module.resolve(argument, func)
-        if isinstance(symbol, (Global, Func)) and not _is_test(symbol.module):
-            return [symbol.module]
-        return []
+        return [symbol.module] if isinstance(symbol, (Global, Func)) else []
 
     @staticmethod
     def _overridden(funcs: list[Func]) -> bool:
@@ -451,9 +467,9 @@ class SuiteRules:
                 if name in ("asyncTearDown", "asyncSetUp", "tearDown")
             ]
         for fixture in test.fixtures.values():
-            if not fixture.is_async or self.suite.loop_of_fixture(fixture, test) == loop:
-                if RANK[fixture.scope] <= max(loop.rank, 0):
-                    funcs.append(fixture.func)
+            here = not fixture.is_async or self.suite.loop_of_fixture(fixture, test) == loop
+            if here and RANK[fixture.scope] <= max(loop.rank, 0):
+                funcs.append(fixture.func)
         for func in funcs:
             for node in func.all_nodes:
                 if isinstance(node, ast.Call) and last_name(node.func) in ("dispose", "close_all"):
@@ -587,6 +603,8 @@ class SuiteRules:
         else:
             severity = "warning"
         fixtures = {f.func: f for f in self.suite.fixtures_of(module)}
+        if self._requests(module, func in fixtures) < 2:
+            return None
         if entered:
             if func is None or (
                 func in fixtures and fixtures[func].scope in ("session", "package")
@@ -621,6 +639,15 @@ class SuiteRules:
             [(engine.module.relative, engine.line, "the engine")],
             node.lineno,
             node.end_lineno or node.lineno,
+        )
+
+    def _requests(self, module: Module, shared: bool) -> int:
+        """How many requests the tests of a file make; those of all files if a fixture is shared."""
+        files = self._all_modules if shared else [module]
+        return sum(
+            not (found[1] is not None and _NO_QUERY.fullmatch(found[1]))
+            for each in files
+            for found in _REQUEST.finditer(each.source)
         )
 
     # -- sync fixtures -----------------------------------------------------------------------------
@@ -672,6 +699,49 @@ class SuiteRules:
                 if reach.sure and not self.engines.disposed(reach.way):
                     return reach.engine
         return None
+
+    def _runs_in_tests(self) -> Iterator[Finding]:
+        """Tests, and threads in tests, that run one loop after another on one engine."""
+        for module in self.suite.modules:
+            if not re.search(rb"asyncio\.run\(|run_until_complete|Runner\(", module.data):
+                continue
+            if _PATCHES.search(module.source) or ".dispose(" in module.source:
+                continue
+            found: dict[Engine, list[tuple[Func, Run]]] = {}
+            awaited: set[Engine] = set()
+            for func in module.all_functions:
+                if func.is_async:
+                    for engine, reach in self.engines.reach(func).items():
+                        if reach.sure and func.name.startswith("test"):
+                            awaited.add(engine)
+                    continue
+                for run in runs_in(func):
+                    if not run.fresh or not isinstance(run.target, Func):
+                        continue
+                    for reach in self.engines.reach(run.target).values():
+                        # In a test a longer chain may end before the engine.
+                        near = reach.sure and len(reach.way) < 3
+                        if near and not self.engines.disposed(reach.way):
+                            found.setdefault(reach.engine, []).append((func, run))
+            for engine, places in found.items():
+                if not engine.pooled or len(places) + (engine in awaited) < 2:
+                    continue
+                func, run = places[0]
+                yield Finding(
+                    "ASYNCIO_RUN_GLOBAL_ENGINE",
+                    self._severity(engine, False),
+                    module.relative,
+                    run.line,
+                    f"{func.name} runs a loop of its own here, and this file runs others; the pool"
+                    f" of {engine.name} ({engine.module.relative}:{engine.line}) keeps the"
+                    " connections of each for the next one.",
+                    "Write async tests on one loop; or"
+                    f" {cure_of('engine-in-a-row', 'dispose')}; or, for tests,"
+                    f" {cure_of('engine-in-a-row', 'null-pool')}.",
+                    [(engine.module.relative, engine.line, "the engine")],
+                    run.line,
+                    run.node.end_lineno or run.line,
+                )
 
     # -- notes -------------------------------------------------------------------------------------
 
@@ -766,7 +836,7 @@ class SuiteRules:
         )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _patches(func: Func) -> bool:
     """Whether a function puts a mock in some place."""
     return _PATCHES.search(func.text) is not None

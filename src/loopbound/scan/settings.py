@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class Settings:
         """Whether ``-p no:PLUGIN`` switches a plugin off."""
         words = self.options
         return f"-pno:{plugin}" in words or any(
-            one == "-p" and two == f"no:{plugin}" for one, two in zip(words, words[1:])
+            one == "-p" and two == f"no:{plugin}" for one, two in pairwise(words)
         )
 
     @property

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
@@ -494,9 +495,11 @@ class Project:
             for name in sorted(folders):
                 relative = f"{base}/{name}".lstrip("/")
                 inner = here / name
-                if (inner / "pyvenv.cfg").exists() or (inner / "conda-meta").is_dir():
-                    self.environments.append(inner)
-                elif name in (".venv", "venv") and any(inner.glob("lib*/python*/site-packages")):
+                if (
+                    (inner / "pyvenv.cfg").exists()
+                    or (inner / "conda-meta").is_dir()
+                    or (name in (".venv", "venv") and any(inner.glob("lib*/python*/site-packages")))
+                ):
                     self.environments.append(inner)
                 elif (
                     name not in _NOT_OURS
@@ -550,7 +553,8 @@ class Project:
             rooted = start in self._root_folders or start.rpartition("/")[2] in ("src", "lib")
             if len(names) == 1 and not rooted and start != importer.folder:
                 continue
-            near = len(os.path.commonprefix([(start + "/").split("/"), importer.folder.split("/")]))
+            both = zip(start.split("/"), importer.folder.split("/"), strict=False)
+            near = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
             rank = near + (1 if rooted else 0)
             if best is None or rank > best[0]:
                 best = (rank, module)

@@ -63,9 +63,10 @@ class Values:
         if found is OTHER and func.node.returns is not None:
             said = {last_name(each) for each in walk(func.node.returns)}
             named = next((each for each in _SESSIONS if each in said), None)
-            if named and not any(last_name(each) in _MOCKS for each in func.all_nodes):
-                if "async_sessionmaker" not in said and "Callable" not in said:
-                    return Value("session", None, named)
+            handed_on = said & {"async_sessionmaker", "Callable"}
+            mocked = any(last_name(each) in _MOCKS for each in func.all_nodes)
+            if named and not handed_on and not mocked:
+                return Value("session", None, named)
         return found
 
     def of(self, node: ast.AST, func: Func, visible: dict[str, Fixture], depth: int = 0) -> Value:
