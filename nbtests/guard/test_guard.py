@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -598,3 +599,11 @@ def test_the_end_has_a_table_and_the_loops_over_the_tests(runs: dict[str, Guarde
     assert rows == [("1", "o··"), ("2", "·x·"), ("3", "··x")]
     many = re.findall(r"^  loop \d+ .*  ([ox·]+)$", runs["crossing"].run.output, re.MULTILINE)
     assert len(many) == 12 and sum("x" in row for row in many) >= 6, "those that tell of a crossing"
+    # Each file has a cure of its own; one line holds for the most of them.
+    found = runs["crossing"].report["crossings"]
+    times, of, cure = re.search(
+        r"cure for the suite \((\d+) of (\d+) crossings\): (.+)", runs["crossing"].run.output
+    ).groups()
+    counts = Counter(line for each in found for line in each["cures"])
+    assert (counts[cure], len(found)) == (int(times), int(of))
+    assert counts[cure] == max(counts.values()) > 1

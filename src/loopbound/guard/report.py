@@ -61,7 +61,7 @@ class Book:
         ]
         lines += self._objects(errors)
         if errors:
-            cure, times = Counter(each["cure"] for each in errors).most_common(1)[0]
+            cure, times = self.cure()
             lines.append(
                 f"cure for the suite ({times} of {_count(len(errors), 'crossing')}): {cure}"
             )
@@ -93,6 +93,16 @@ class Book:
             f"  {len(found):>4} × {name} [{kind}], first in {found[0]['test'] or 'no test'}"
             for (name, kind), found in sorted(rows.items(), key=lambda row: -len(row[1]))
         ]
+
+    def cure(self) -> tuple[str, int]:
+        """The cure that holds for the most crossings, and for how many; of equals the cheapest."""
+        held = Counter(cure for each in self.errors for cure in each["cures"])
+        places: dict[str, list[int]] = {}
+        for each in self.errors:
+            for place, cure in enumerate(each["cures"]):
+                places.setdefault(cure, []).append(place)
+        best = min(held, key=lambda cure: (-held[cure], sum(places[cure])))
+        return best, held[best]
 
     def drawing(self) -> list[str]:
         """The loops over the tests: a row each, o where it was used, x where something crossed."""
