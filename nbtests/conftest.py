@@ -43,6 +43,7 @@ KINDS = {
         "figures/suite_figures",
         "suite/backend",
         "guard/guard",
+        "guard/watch",
     ),
     "lesson": ("lessons/runs", "authoring/execute", "commands/notebooks"),
     "claims": tuple(f"lessons/claims_{number:02}" for number in range(10)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from loopbound.suite import SuiteRun, run_suites
+from loopbound.suite.cases import Case, cases
 
 DB = """
 import os
@@ -412,7 +414,23 @@ def test_waits():
         connection.execute("TRUNCATE pages")
 """,
 }
-PROJECTS: dict[str, tuple[Mapping[str, str], list[str]]] = {
+# Of the catalogue's cases those in which something crosses that the guard sees.
+CASES = [
+    case
+    for case in cases().values()
+    if case.tests
+    and not case.client
+    and case.kind in {
+        "engine-in-a-row",
+        "fixture-and-test",
+        "session-object",
+        "contended-primitive",
+        "sync-test-async-fixture",
+    }
+    and "ScopeMismatch" not in case.signs
+]  # fmt: skip
+PROJECTS: dict[str, tuple[Mapping[str, str] | Path, list[str]]] = {
+    **{case.name: (case.folder, ["-o", "asyncio_mode=auto", *case.words]) for case in CASES},
     "crossing": (CROSSING, []),
     "unguarded": (CROSSING, ["-o", "loop_guard=off"]),
     "warned": (
@@ -479,6 +497,16 @@ def test_a_crossing_is_named_where_it_happens(test: str, runs: dict[str, Guarded
     assert words in said
     assert [line.partition(":")[0] for line in found["lines"]] == ["born", "used", "object", "cure"]
     assert said in runs["crossing"].run.output or test == "test_marks.py::test_warn"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_case_of_the_catalogue_gets_its_kind_and_one_of_its_cures(
+    case: Case, runs: dict[str, Guarded]
+) -> None:
+    found = runs[case.name].report["crossings"]
+    assert found and {each["cure"].partition(":")[0] for each in found} <= set(case.cures)
+    if case.kind != "sync-test-async-fixture":  # there the test that crosses is a later one
+        assert {each["kind"] for each in found} == {case.kind}
 
 
 def test_nothing_else_crosses(runs: dict[str, Guarded]) -> None:
@@ -569,3 +597,13 @@ def test_the_end_has_a_table_and_the_loops_over_the_tests(runs: dict[str, Guarde
     assert "cure for the suite (2 of 2 crossings): anyio-one-loop: " in output
     rows = re.findall(r"^  loop (\d) anyio's plugin  (\S+)$", output, re.MULTILINE)
     assert rows == [("1", "o··"), ("2", "·x·"), ("3", "··x")]
+    many = re.findall(r"^  loop \d+ .*  ([ox·]+)$", runs["crossing"].run.output, re.MULTILINE)
+    assert len(many) == 12 and sum("x" in row for row in many) >= 6, "those that tell of a crossing"
+    # Each file has a cure of its own; one line holds for the most of them.
+    found = runs["crossing"].report["crossings"]
+    times, of, cure = re.search(
+        r"cure for the suite \((\d+) of (\d+) crossings\): (.+)", runs["crossing"].run.output
+    ).groups()
+    counts = Counter(line for each in found for line in each["cures"])
+    assert (counts[cure], len(found)) == (int(times), int(of))
+    assert counts[cure] == max(counts.values()) > 1

@@ -103,7 +103,8 @@ def test_a_page_stands_alone_and_what_is_wrong_is_said(suite: Path, url: str) ->
     done = run(suite, url, "-k", "test_a", "--loop-guard-report=out/guard.html")
     assert "written: out/guard.html" in done.stdout
     page = (suite / "out" / "guard.html").read_text("utf-8")
-    assert page.count('<path class="x"') == 1 and "test_a.py::test_2" in page
+    assert page.count('<path class="x"') == page.count('<line class="c"') == 1
+    assert "test_a.py::test_2" in page
     assert "engine made at db.py:4" in page and "http" not in page
     for options, said in (
         (["--loop-guard-report=guard.pdf"], "--loop-guard-report takes FILE.html or FILE.json"),

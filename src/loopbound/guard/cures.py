@@ -52,8 +52,10 @@ def facts_of(crossing: Crossing) -> set[str]:
     return facts
 
 
-def cure_for(kind: str, facts: set[str], versions: Mapping[str, str], settings: Settings) -> Cure:
-    """The cheapest cure of a kind that holds here.
+def cures_for(
+    kind: str, facts: set[str], versions: Mapping[str, str], settings: Settings
+) -> list[Cure]:
+    """The cures of a kind that hold here, cheapest first; at least one.
 
     Args:
         kind: its id in the catalogue.
@@ -93,7 +95,7 @@ def cure_for(kind: str, facts: set[str], versions: Mapping[str, str], settings: 
         if fits(cure.where, facts)
         and all(meets(need, dict(versions)) is not False for need in cure.needs)
     ]
-    return (holding or cures or list(BY_ID[kind].cures))[0]
+    return holding or cures or list(BY_ID[kind].cures)
 
 
 def cure_line(cure: Cure, versions: Mapping[str, str], settings: Settings) -> str:

@@ -61,7 +61,7 @@ class Book:
         ]
         lines += self._objects(errors)
         if errors:
-            cure, times = Counter(each["cure"] for each in errors).most_common(1)[0]
+            cure, times = self.cure()
             lines.append(
                 f"cure for the suite ({times} of {_count(len(errors), 'crossing')}): {cure}"
             )
@@ -94,19 +94,39 @@ class Book:
             for (name, kind), found in sorted(rows.items(), key=lambda row: -len(row[1]))
         ]
 
+    def cure(self) -> tuple[str, int]:
+        """The cure that holds for the most crossings, and for how many; of equals the cheapest."""
+        held = Counter(cure for each in self.errors for cure in each["cures"])
+        places: dict[str, list[int]] = {}
+        for each in self.errors:
+            for place, cure in enumerate(each["cures"]):
+                places.setdefault(cure, []).append(place)
+        best = min(held, key=lambda cure: (-held[cure], sum(places[cure])))
+        return best, held[best]
+
     def drawing(self) -> list[str]:
         """The loops over the tests: a row each, o where it was used, x where something crossed."""
         loops, tests = self._drawn(COLUMNS)
         left_out = len(loops) - ROWS
-        names = [f"{_loop(loop)} {loop['runner']}" for loop in loops[:ROWS]]
+        if left_out > 0:
+            loops = [loop for loop in loops if _key(loop) in self._crossed()][:ROWS]
+        names = [f"{_loop(loop)} {loop['runner']}" for loop in loops]
         width = max(map(len, names), default=0)
         lines = ["loops over the tests, o used, n gets away with it, x crossed:"]
-        for name, loop in zip(names, loops[:ROWS], strict=False):
+        for name, loop in zip(names, loops, strict=True):
             row = "".join(loop["tests"].get(test, "·") for test in tests)
             lines.append(f"  {name:<{width}}  {row}")
         if left_out > 0:
-            lines.append(f"  and {_count(left_out, 'more loop')}")
+            lines.append("  and other loops; --loop-guard-report=FILE.html has them all")
         return lines
+
+    def _crossed(self) -> set[tuple[str, int]]:
+        """The loops of which a crossing tells: of birth and of use."""
+        return {
+            (each["worker"], each[moment]["loop"])
+            for each in self.errors
+            for moment in ("born", "used")
+        }
 
     def _drawn(self, columns: int) -> tuple[list[dict[str, Any]], list[str]]:
         """The loops on which something was used, and the tests that used something: the first
@@ -184,8 +204,22 @@ class Book:
                     marks.append(f'<path class="x" d="{cross}">{title}</path>')
                 else:
                     marks.append(f'<circle class="{mark}" cx="{x}" cy="{y}" r="4">{title}</circle>')
-        label = "Loops over the tests: a lane for each loop; a circle: used; a cross: crossed"
+        lanes = {_key(loop): lane * row + 16 for row, loop in enumerate(loops)}
+        columns = {test: left + step * number for number, test in enumerate(tests)}
+        for each in self.errors:
+            ends = [
+                (columns.get(each[m]["test"]), lanes.get((each["worker"], each[m]["loop"])))
+                for m in ("born", "used")
+            ]
+            if all(None not in end for end in ends):
+                (x1, y1), (x2, y2) = ends
+                marks.append(f'<line class="c" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
+        label = "A lane for each loop; a circle: used; a cross: crossed, with a line from the birth"
         return f'<svg {size} role="img" aria-label="{label}">{"".join(marks)}</svg>'
+
+
+def _key(loop: dict[str, Any]) -> tuple[str, int]:
+    return loop["worker"], loop["number"]
 
 
 def _loop(loop: dict[str, Any]) -> str:
@@ -203,6 +237,7 @@ body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 75em;
 pre {{ white-space: pre-wrap; margin: 0 }} td {{ padding: .4em .8em; vertical-align: top }}
 tr {{ border-top: 1px solid #ccc }} svg {{ display: block; overflow: auto; font-size: 12px }}
 line {{ stroke: #888; stroke-width: 2 }} circle {{ fill: #2a6 }} circle.n {{ fill: #d92 }}
+line.c {{ stroke: #c22; stroke-width: 1; stroke-dasharray: 3 2 }}
 .x {{ stroke: #c22; stroke-width: 3; fill: none }}
 </style></head><body>
 <h1>Loop guard</h1>

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from loopbound.guard.cures import Settings, cure_for, cure_line, facts_of
+from loopbound.guard.cures import Settings, cure_line, cures_for, facts_of
 from loopbound.guard.watcher import MAYBE, Crossing, Loop, Moment, Thing
 
 _STATES = {"closed": "; that loop is closed", "awake": "; that loop still runs"}
@@ -69,10 +69,10 @@ class Words:
         driver = f" ({owner.driver})" if owner.driver else ""
         return f"a connection of the {owner.what}{at}{driver}"
 
-    def cure(self, crossing: Crossing) -> str:
-        """The cheapest cure that holds here."""
-        cure = cure_for(crossing.kind, facts_of(crossing), self._versions, self._settings)
-        return cure_line(cure, self._versions, self._settings)
+    def cures(self, crossing: Crossing) -> list[str]:
+        """What holds here, cheapest first."""
+        cures = cures_for(crossing.kind, facts_of(crossing), self._versions, self._settings)
+        return [cure_line(cure, self._versions, self._settings) for cure in cures]
 
     def lines(self, crossing: Crossing) -> list[str]:
         """The four lines."""
@@ -84,7 +84,7 @@ class Words:
             f"born:   {self.moment(crossing.born)}{_STATES.get(crossing.state, '')}",
             f"used:   {self.moment(crossing.used)}, by {crossing.act}{mild}",
             f"object: {thing} [{crossing.kind}]",
-            f"cure:   {self.cure(crossing)}",
+            f"cure:   {self.cures(crossing)[0]}",
         ]
 
     def data(self, crossing: Crossing) -> dict[str, Any]:
@@ -100,7 +100,8 @@ class Words:
             "used": self._data(crossing.used),
             "state": crossing.state,
             "session": self._data(crossing.session) if crossing.session else None,
-            "cure": self.cure(crossing),
+            "cure": self.cures(crossing)[0],
+            "cures": self.cures(crossing),
             "lines": self.lines(crossing),
         }
 
