@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -175,51 +176,140 @@ def test_the_latest_counts_where_that_is_the_rule(capsys: pytest.CaptureFixture[
     assert "earned 2 of 9; the latest one counts." in page
 
 
-def test_a_report_for_one_keeps_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+def pages(folder: str) -> set[str]:
+    return {path.name.removeprefix("learner-")[:4] for path in Path(folder).iterdir()}
+
+
+def test_a_run_for_one_speaks_of_the_others_as_the_page_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     a_class()
-
-    def pages() -> set[str]:
-        return {path.name.removeprefix("learner-")[:4] for path in Path("report").iterdir()}
-
-    grade("team", "--html", "report")
-    assert pages() == {"index.html"[:4], "aiko", "joel", "mina", "noor"}
+    outputs = ["--html", "report", "--csv", "g.csv", "--csv-totals", "t.csv", "--json", "g.json"]
+    grade("team", "--learners", "class.csv", *outputs)
+    before, totals = rows("g.csv"), rows("t.csv")
+    everybody = {"inde", "aiko", "joel", "mina", "noor"}
+    assert pages("report") == {*everybody - {"mina"}, "mina"}
     hand_in(f"noor/{N1}.ipynb", "✓···")
-    assert grade("team/noor", "--html", "report", "--csv", "g.csv") == 0
-    assert pages() == {"inde", "aiko", "joel", "mina", "noor"}
-    assert "3 learners are in it from earlier runs" in capsys.readouterr().out
+    capsys.readouterr()
+    # Without the class list, too: the report and the tables know it.
+    assert grade("team/noor", *outputs) == 0
+    said = capsys.readouterr().out
+    assert pages("report") == everybody and "3 learners are kept from earlier runs" in said
+    assert "Handed in nothing (1): Max Idle." in said and "joel" not in said
+    others = [row for row in before if row["Student"] != "noor"]
+    assert [row for row in rows("g.csv") if row["Student"] != "noor"] == others
+    assert [row["Student"] for row in rows("t.csv")] == [row["Student"] for row in totals]
+    data = json.loads(Path("g.json").read_text(encoding="utf-8"))
+    assert data["missing"] == ["Max Idle"] and len(data["learners"]) == 5
     index = Path("report/index.html").read_text(encoding="utf-8")
-    assert "4 learners" in index and len(rows("g.csv")) == 1
-    # A report elsewhere knows nothing of them; and who is gone from what was named goes.
+    assert "4 learners" in index and "Max Idle" in index
+    # So does another table of the same class; without the list, it knows nothing of them.
+    grade("team/noor", "--learners", "class.csv", "--csv", "other.csv")
+    assert {row["Student"] for row in rows("other.csv")} == {"Mina Ito", "noor", "Max Idle"}
+    grade("team/noor", "--csv", "alone.csv")
+    assert {row["Student"] for row in rows("alone.csv")} == {"noor"}
+    # In a gradebook of its own, nothing is said of those of whom nothing is known.
+    fresh = ["--gradebook", "fresh.sqlite", "--learners", "class.csv", "--csv", "fresh.csv"]
+    Path("team/noor").rename("team/Max Idle")
+    assert main(["grade", "team/Max Idle", *fresh]) == 0
+    assert "This run is about Max Idle alone. It says nothing about the other 1" in (
+        capsys.readouterr().out
+    )
+    assert {row["Student"] for row in rows("fresh.csv")} == {"Max Idle"}
+
+
+def test_pages_are_taken_away_with_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    a_class()
+    grade("team", "--html", "report")
+    everybody = pages("report")
+    # A renamed folder is known by its pages.
+    Path("report").rename("moved")
+    assert grade("team/noor", "--html", "moved") == 0
+    assert pages("moved") == everybody
+    # Another gradebook knows nothing of them.
+    before = {path.name: path.read_bytes() for path in Path("moved").iterdir()}
+    capsys.readouterr()
+    assert main(["grade", "team/noor", "--gradebook", "new.sqlite", "--html", "moved"]) == 1
+    said = capsys.readouterr().err
+    assert "moved has 3 pages of learners of whom this gradebook knows nothing: learner-" in said
+    assert {path.name: path.read_bytes() for path in Path("moved").iterdir()} == before
+    # A report elsewhere is without them; and who is gone from what was named goes.
     grade("team/noor", "--html", "other")
     assert len([*Path("other").iterdir()]) == 2
     Path("team/aiko/work.html").unlink()
-    assert grade("team", "--html", "report") == 0
-    assert pages() == {"inde", "joel", "mina", "noor"}
+    capsys.readouterr()
+    assert grade("team", "--html", "moved") == 0
+    assert pages("moved") == everybody - {"aiko"}
+    assert "No longer in what was named, and taken out: aiko." in capsys.readouterr().out
+
+
+def test_one_content_of_one_learner_is_one_hand_in(capsys: pytest.CaptureFixture[str]) -> None:
+    a_class()
+    grade("team", "--html", "report", "--csv", "g.csv", "--due", "2026-11-01")
+    before = rows("g.csv")
+    # The same notebook from elsewhere, as an archive and its unpacked copy are.
+    place = f"=joel/{N1}.ipynb"
+    path = Path("copy", place)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(Path("team", place).read_bytes())
+    os.utime(path, (LATE + 9_000_000, LATE + 9_000_000))
+    with Gradebook(Path("book.sqlite")) as book, found([Path("copy")]) as hand_ins:
+        (handed,) = hand_ins.notebooks
+        (known,) = (graded for graded in book.all() if "joel" in graded.file)
+        assert known.digest == handed.digest()
+        book.store(replace(known, file=handed.file))
+    asked = ["--html", "report", "--csv", "g.csv", "--due", "2026-11-01"]
+    assert grade("copy", *asked) == 0
+    row, old = (
+        next(row for row in given if row["Student"] == "'=joel" and row["Assignment"] == N1)
+        for given in (rows("g.csv"), before)
+    )
+    assert row == old and row["Late"] == "no"
+    index = Path("report/index.html").read_text(encoding="utf-8")
+    assert "4 learners, 6 notebooks" in index
+    (page,) = Path("report").glob("learner-joel*.html")
+    assert "Another notebook" not in page.read_text(encoding="utf-8")
 
 
 def test_what_was_set_by_hand_survives(capsys: pytest.CaptureFixture[str]) -> None:
     a_class()
     hand = Path("hand.csv")
     hand.write_text(
-        "Learner;Task;Points;Comment\nMina;01.3;1,5;Half of it.\nmina;01;;Come and see me.\n"
-        "visitor;01.1;2;\n",
+        "Learner;Task;Points;Comment\n7;01.3;1,5;Half of it.\nmina@x;01;;Come and see me.\n"
+        "visitor;01.1;2;\naiko;01.1;2;\nMax Idle;01;;Where are you?\nnoor;01.4;;\n",
         encoding="cp1252",
     )
-    for _ in range(2):
-        grade("team", "--by-hand", "hand.csv", "--csv", "g.csv", "--html", "report")
+    outputs = ["--learners", "class.csv", "--csv", "g.csv", "--html", "report"]
+    # In a run without the file, too.
+    for by_hand in (["--by-hand", "hand.csv"], [], ["--by-hand", "hand.csv"]):
+        grade("team", *by_hand, *outputs)
         row = next(row for row in rows("g.csv") if row["File"] == f"mina/{N1}.ipynb")
         assert (row["01.3"], row["Points"]) == ("1.5", "3.5")
         assert row["Comment"] == "Come and see me. 01.3: Half of it."
-    assert "Set by hand, and not in this run: visitor." in capsys.readouterr().out
-    page = Path("report/learner-mina.html").read_text(encoding="utf-8")
+        said = capsys.readouterr().out
+        assert "Set by hand, and kept in book.sqlite: Mina Ito 01, Mina Ito 01.3. A line" in said
+    for words in (
+        "hand.csv, line 4 was not used: this run knows no learner 'visitor'.",
+        "hand.csv, line 5 was not used: aiko, 01.1: nothing of it was graded.",
+        f"hand.csv, line 6 was not used: Max Idle, {N1}: nothing was handed in.",
+        "hand.csv, line 7 takes nothing back: nothing was set there.",
+    ):
+        assert words in said
+    page = next(Path("report").glob("learner-mina*.html")).read_text(encoding="utf-8")
     assert "1.5 of 2 points, set by hand" in page and "Come and see me." in page
     with Gradebook(Path("book.sqlite")) as book:
         assert not any(task.by_hand for graded in book.all() for task in graded.tasks)
+    hand.write_text("learner,task,points,comment\nMina Ito,01.3,,\n")
+    grade("team/mina", "--by-hand", "hand.csv", *outputs)
+    row = next(row for row in rows("g.csv") if row["Student"] == "Mina Ito")
+    assert (row["01.3"], row["Comment"]) == ("0", "Come and see me.")
+    capsys.readouterr()
     for text, words in {
         "learner,points\n": "needs a first line with these columns",
         "learner,task,points\nmina,01,3\n": "stand beside a task such as 04.2",
         "learner,task,points\nmina,99.9,3\n": "hand.csv, line 2: there is no task '99.9'",
         "learner,task,points\nmina,01.1,many\n": "points are a number",
+        "learner,task,points\nmina,01.3,5\n": "line 2: 5 points are more than the 2 that 01.3 has",
     }.items():
         hand.write_text(text, encoding="utf-8")
         assert grade("team", "--by-hand", "hand.csv") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +16,7 @@ from loopbound.grading.counting import KEEP, Mark, counted, marks, with_marks
 from loopbound.grading.gradebook import Gradebook
 from loopbound.grading.handed import Handed, HandIns, found
 from loopbound.grading.results import Graded
-from loopbound.grading.roster import compared, read_roster
+from loopbound.grading.roster import Member, Roster, compared, read_roster
 from loopbound.grading.tables import as_json, by_assignment, by_learner
 from loopbound.machine import cores
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
@@ -55,7 +55,9 @@ def grade_command(
             that cannot be used.
     """
     given = marks(by_hand) if by_hand else []
-    roster = read_roster(learners) if learners else None
+    targets = [path for path in (html, csv, csv_totals, target) if path]
+    places = _places(gradebook, targets, html)
+    roster = read_roster(learners) if learners else _remembered(gradebook, places)
     with ended_in_good_order(), found(paths, roster) as hand_ins:
         if dry_run:
             print(listing(hand_ins, due))
@@ -65,7 +67,7 @@ def grade_command(
                 check_writable(file)  # before the work, which may take long
         if html:
             # With the figures' colours, which take a second to import.
-            from loopbound.report import check_folder, write_report
+            from loopbound.report import check_folder, check_pages, write_report
 
             check_folder(html)
         if notebooks:
@@ -73,36 +75,70 @@ def grade_command(
 
             check_notebooks(notebooks)
         with Gradebook(gradebook) as book:
+            earlier = _earlier(book, places, hand_ins, roster)
+            if html:
+                now = [
+                    Graded(handed.file, handed.learner, handed.digest(), handed.assignment)
+                    for handed in hand_ins.notebooks
+                ]
+                known = [*book.shown([html]), *earlier]
+                check_pages(html, known, _placed(now, hand_ins, due))
             results, stopped = _results(hand_ins, book, jobs or workers(), again)
-            results = with_marks(_placed(results, hand_ins, due), given)
-            print(table(results, keep, hand_ins, given))
+            results = _placed(results, hand_ins, due)
+            results, others = _with_others(results, earlier, hand_ins, paths, due)
+            set_by_hand, said = _by_hand(book, given, [*results, *others], roster)
+            results, others = with_marks(results, set_by_hand), with_marks(others, set_by_hand)
+            shown = [*results, *others]
+            hand_ins = _of_all(hand_ins, shown, said)
+            print(table(results, keep, hand_ins, others))
             if target:
-                write_json(target, as_json(results, keep, hand_ins))
+                write_json(target, as_json(shown, keep, hand_ins))
             if csv:
-                replace_text(csv, by_assignment(results, keep, hand_ins))
+                replace_text(csv, by_assignment(shown, keep, hand_ins))
             if csv_totals:
-                replace_text(csv_totals, by_learner(results, keep, hand_ins))
+                replace_text(csv_totals, by_learner(shown, keep, hand_ins))
             if notebooks:
                 paths_of = {handed.file: handed.path for handed in hand_ins.notebooks}
                 print(f"\n{write_notebooks(notebooks, results, paths_of, names=names)}")
             if html:
-                shown = with_marks(_with_others(results, book.shown(html), paths), given)
-                page = write_report(
-                    html,
-                    shown,
-                    names=names,
-                    keep=keep,
-                    missing=[
-                        member.name
-                        for member in hand_ins.missing
-                        if member.name not in {graded.learner for graded in shown}
-                    ],
-                )
-                book.show(html, shown)
-                print(f"\n{page}{_kept(shown, results)}")
+                missing = [member.name for member in hand_ins.missing]
+                page = write_report(html, shown, names=names, keep=keep, missing=missing)
+                print(f"\n{page}")
+            book.show(targets, shown, hand_ins.roster)
+            if targets:
+                print(_kept(results, others, earlier), end="")
     if stopped:
         raise stopped
     return 1 if any(graded.problem for graded in results) else 0
+
+
+def _places(gradebook: Path, targets: Sequence[Path], html: Path | None) -> list[Path]:
+    """Under which paths the gradebook knows these reports and tables; a folder that was renamed or
+    copied is known by its pages.
+    """
+    if not html or not gradebook.is_file():
+        return [*targets]
+    from loopbound.report import INDEX, page_of, pages_in
+
+    pages = pages_in(html) - {INDEX}
+    with Gradebook(gradebook) as book:
+        if not pages or book.shown([html]):
+            return [*targets]
+        alike = [
+            place
+            for place, shown in book.places().items()
+            if {page_of(graded.learner) for graded in shown} == pages
+        ]
+    return [*targets, *map(Path, alike)]
+
+
+def _remembered(gradebook: Path, places: Sequence[Path]) -> Roster | None:
+    """The class list of the run that wrote these reports and tables before; None without one."""
+    if not gradebook.is_file():
+        return None
+    with Gradebook(gradebook) as book:
+        members = book.members(places)
+    return Roster(members) if members else None
 
 
 def _results(
@@ -178,34 +214,164 @@ def _is_late(handed: Handed, due: datetime | None) -> bool:
     return handed.late or bool(due and handed.when and handed.when > due)
 
 
-def _with_others(
-    results: Sequence[Graded], shown: Sequence[Graded], paths: Sequence[Path]
+def _earlier(
+    book: Gradebook, places: Sequence[Path], hand_ins: HandIns, roster: Roster | None
 ) -> list[Graded]:
-    """The results, and those that the report showed before and that lie elsewhere: a run for one
-    late learner keeps the others' pages.
+    """What earlier runs know of the people of whom this one speaks: those whom its reports and
+    tables showed before, and, of its assignments, those of the class list.
+    """
+    found = {
+        (graded.file, name): replace(graded, learner=name)
+        for graded in book.shown(places)
+        for name in (_names(graded.learner, roster.called) if roster else ()) or (graded.learner,)
+    }
+    if roster:
+        asked = {handed.assignment for handed in hand_ins.notebooks} | {""}
+
+        def certain(name: str) -> list[Member]:
+            # Another class may be in the gradebook, too.
+            each = [roster.certain(part) for part in name.split(" & ")]
+            return [member for member in each if member]
+
+        for graded in book.known_of_all():
+            if graded.assignment in asked:
+                for name in _names(graded.learner, certain):
+                    found.setdefault((graded.file, name), replace(graded, learner=name))
+    return [*found.values()]
+
+
+def _names(learner: str, members: Callable[[str], Iterable[Member]]) -> list[str]:
+    return [member.name for member in members(learner)]
+
+
+def _with_others(
+    results: Sequence[Graded],
+    earlier: Sequence[Graded],
+    hand_ins: HandIns,
+    paths: Sequence[Path],
+    due: datetime | None,
+) -> tuple[list[Graded], list[Graded]]:
+    """The results, and of the earlier ones those that lie elsewhere: a run for one late learner
+    keeps the others.
+
+    One content of one learner is one hand-in, from wherever it is graded: the time at which it
+    came first counts.
     """
     asked = [os.path.abspath(path) for path in paths]
     names = {compared(graded.learner): graded.learner for graded in results}
-    there = {graded.file for graded in results}
-    others = [
-        replace(graded, learner=names.get(compared(graded.learner), graded.learner))
-        for graded in shown
-        if graded.file not in there
-        and not any(
+    graded_now = {graded.file for graded in results}
+    there = {handed.file for handed in hand_ins.notebooks}
+    again = {(graded.learner, graded.assignment) for graded in results}
+    own: dict[tuple[str, ...], Graded] = {}
+    for graded in results:
+        own.setdefault(_content(graded), graded)
+    others: dict[tuple[str, ...], Graded] = {}
+    for each in earlier:
+        graded = replace(each, learner=names.get(compared(each.learner), each.learner))
+        named = any(
             graded.file == path or graded.file.startswith((f"{path}{os.sep}", f"{path}/"))
             for path in asked
         )
-        and _is_there(Path(graded.file))
+        if graded.file in graded_now or (named and graded.file not in there):
+            continue
+        if twin := own.get(_content(graded)):
+            if graded.handed_in and graded.handed_in[:19] < twin.handed_in[:19]:
+                own[_content(graded)] = replace(
+                    twin,
+                    handed_in=graded.handed_in,
+                    order=graded.order,
+                    late=graded.late and (twin.late or due is None),
+                )
+            continue
+        # What was taken away goes where the same learner handed it in now.
+        if (graded.learner, graded.assignment) not in again or _is_there(Path(graded.file)):
+            others.setdefault(_content(graded), graded)
+    return [*own.values()], [*others.values()]
+
+
+def _content(graded: Graded) -> tuple[str, ...]:
+    return graded.learner, graded.assignment, graded.digest or graded.file
+
+
+def _by_hand(
+    book: Gradebook, given: Sequence[Mark], shown: Sequence[Graded], roster: Roster | None
+) -> tuple[list[Mark], list[str]]:
+    """What is set by hand now, and what there is to say about it. What the file has takes the place
+    of what the gradebook has; a line that cannot be used changes nothing.
+    """
+    names = {compared(graded.learner): graded.learner for graded in shown}
+
+    def called(name: str) -> tuple[str, ...]:
+        if compared(name) in names:
+            return (names[compared(name)],)
+        return tuple(member.name for member in roster.called(name)) if roster else ()
+
+    kept = {(who, m.task): m for m in book.marks() for who in called(m.learner) or (m.learner,)}
+    kept = {(who, task): replace(mark, learner=who) for (who, task), mark in kept.items()}
+    said = []
+    for mark in given:
+        whose = called(mark.learner)
+        if not whose:
+            said.append(f"{mark.where} was not used: this run knows no learner {mark.learner!r}.")
+        for who in whose:
+            of = [graded for graded in shown if graded.learner == who]
+            if mark.empty:
+                if not kept.pop((who, mark.task), None):
+                    said.append(f"{mark.where} takes nothing back: nothing was set there.")
+            elif any(mark.task in _markable(graded) for graded in of):
+                kept[who, mark.task] = replace(mark, learner=who)
+            else:
+                why = "nothing of it was graded" if of else "nothing was handed in"
+                said.append(f"{mark.where} was not used: {who}, {mark.task}: {why}.")
+    if given:
+        book.mark(kept.values())
+    used = [
+        f"{who} {task[:2] if '.' not in task else task}"
+        for who, task in kept
+        if any(graded.learner == who and task in _markable(graded) for graded in shown)
     ]
-    return [*results, *others]
+    if used:
+        said.append(
+            f"Set by hand, and kept in {book.path.name}: {', '.join(sorted(used))}. A line of"
+            " --by-hand with learner and task alone takes it back."
+        )
+    return [*kept.values()], said
 
 
-def _kept(shown: Sequence[Graded], results: Sequence[Graded]) -> str:
-    others = len({graded.learner for graded in shown} - {graded.learner for graded in results})
-    if not others:
-        return ""
-    who = "1 learner is" if others == 1 else f"{others} learners are"
-    return f"\n{who} in it from earlier runs; name another folder for a report without them."
+def _markable(graded: Graded) -> set[str]:
+    return {graded.assignment, *(result.task for result in graded.tasks)}
+
+
+def _of_all(hand_ins: HandIns, shown: Sequence[Graded], said: Iterable[str]) -> HandIns:
+    """The hand-ins, with what can be said of the class by all that is shown."""
+    names = {graded.learner for graded in shown}
+    missing = tuple(member for member in hand_ins.roster if member.name not in names)
+    remarks = [*hand_ins.remarks, *said]
+    if missing and len({handed.learners for handed in hand_ins.notebooks}) == 1:
+        here = hand_ins.notebooks[0].learners
+        if names <= {*here}:
+            remarks.append(
+                f"This run is about {' & '.join(here)} alone. It says nothing about the other"
+                f" {len(missing)} of the class list: nothing is known of them."
+            )
+            missing = ()
+    return replace(hand_ins, missing=missing, remarks=tuple(remarks))
+
+
+def _kept(results: Sequence[Graded], others: Sequence[Graded], earlier: Sequence[Graded]) -> str:
+    here = {graded.learner for graded in results}
+    kept = {graded.learner for graded in others} - here
+    said = []
+    if kept:
+        who = "1 learner is" if len(kept) == 1 else f"{len(kept)} learners are"
+        said.append(
+            f"{who} kept from earlier runs; another folder or file with another --gradebook is"
+            " without them."
+        )
+    if gone := {compared(graded.learner) for graded in earlier} - set(map(compared, here | kept)):
+        names = sorted({each.learner for each in earlier if compared(each.learner) in gone})
+        said.append(f"No longer in what was named, and taken out: {', '.join(names)}.")
+    return "".join(f"{text}\n" for text in said)
 
 
 def _is_there(file: Path) -> bool:
@@ -257,10 +423,11 @@ def table(
     results: Sequence[Graded],
     keep: str = "best",
     hand_ins: HandIns | None = None,
-    given: Sequence[Mark] = (),
+    others: Sequence[Graded] = (),
 ) -> str:
     """The results for people: a line each, a sign a task, then what has to be said. What came back
-    as it was given out has a line for each learner.
+    as it was given out has a line for each learner. ``others`` are known from earlier runs: they
+    have no line, and may count.
     """
     begun = [graded for graded in results if graded.begun or graded.problem]
     wide = max([len(graded.learner) for graded in begun], default=0)
@@ -279,7 +446,10 @@ def table(
         f"{TABLE_SIGNS[PASSED]} passed   {TABLE_SIGNS[WRONG]} wrong   {TABLE_SIGNS[RAISED]} raised"
         f"   {TABLE_SIGNS[NOT_ATTEMPTED]} not attempted   ? not graded"
     )
-    chosen = counted(results, keep)
+    here = {graded.learner for graded in results}
+    chosen = {
+        key: each for key, each in counted([*results, *others], keep).items() if key[0] in here
+    }
     untouched: dict[str, list[str]] = defaultdict(list)
     for (learner, which), each in chosen.items():
         if not each.graded.begun:
@@ -297,13 +467,6 @@ def table(
         for (learner, which), each in chosen.items()
         if each.others
     ]
-    unused = {mark.learner for mark in given} - {
-        mark.learner
-        for mark in given
-        if compared(mark.learner) in {compared(graded.learner) for graded in results}
-    }
-    if unused:
-        remarks.append(f"Set by hand, and not in this run: {', '.join(sorted(unused))}.")
     blocks = ["\n".join(lines), legend if lines else "", "\n".join(remarks)]
     if hand_ins:
         blocks += [_missing(hand_ins), _passed_over(hand_ins), "\n".join(hand_ins.remarks)]

@@ -48,17 +48,24 @@ def counted(results: Iterable[Graded], keep: str = BEST) -> dict[tuple[str, str]
 
 @dataclass(frozen=True)
 class Mark:
-    """What a person has set in a line of a file: points, or a comment, or both."""
+    """What a person has set: points, or a comment, or both; ``where`` is the line of a file."""
 
     learner: str
     task: str
     points: float | None
     comment: str
+    where: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether it takes back what was set before."""
+        return self.points is None and not self.comment
 
 
 def marks(path: Path) -> list[Mark]:
     """Read points and comments that were set by hand: a CSV file with the columns learner, task,
-    points, comment. ``task`` is a task's id, or an assignment's number for a comment on all of it.
+    points, comment. ``task`` is a task's id, or an assignment's number for a comment on all of it;
+    a line without points and comment takes back what was set before.
 
     Raises:
         Problem: it cannot be read, or a line says what cannot be.
@@ -87,17 +94,22 @@ def _mark(given: Mapping[str, str], where: str) -> Mark:
     except Problem as problem:
         raise Problem(f"{where}: {problem}") from None
     if not text:
-        return Mark(learner, name, None, given.get("comment", ""))
+        return Mark(learner, name, None, given.get("comment", ""), where)
     try:
         points = float(text)
     except ValueError:
         points = -1.0
-    if known is None or not 0 <= points <= 1000:
+    if known is not None and points > known.points:
+        raise Problem(
+            f"{where}: {points:g} points are more than the {known.points} that {name} has. Nothing"
+            " was graded or changed."
+        )
+    if known is None or not points >= 0:
         raise Problem(
             f"{where}: points are a number from 0 on, and stand beside a task such as 04.2."
         )
     whole = int(points) if points == int(points) else points
-    return Mark(learner, name, whole, given.get("comment", ""))
+    return Mark(learner, name, whole, given.get("comment", ""), where)
 
 
 def with_marks(results: Sequence[Graded], given: Iterable[Mark]) -> list[Graded]:

@@ -427,7 +427,9 @@ class _Run:
             where = f" in line {ran.line}" if ran.line else ""
             below = 0 < ran.line < len(cell.source.rstrip().splitlines())
             rest = (
-                " What stands below was not run, but for imports and definitions." if below else ""
+                " The rest of that cell was not run, but for imports and definitions."
+                if below
+                else ""
             )
             if ran.stopped:
                 self.reduced.add(number)  # in another kernel

@@ -14,14 +14,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import ForeignKey, UniqueConstraint, create_engine, delete, event, select
+from sqlalchemy import ForeignKey, UniqueConstraint, create_engine, delete, event, inspect, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 import loopbound.checks
 from loopbound.course.manifest import assignments
 from loopbound.grading.cleaned import file_name
+from loopbound.grading.counting import Mark
 from loopbound.grading.results import Graded, TaskResult
+from loopbound.grading.roster import Member
 from loopbound.paths import repository
 from loopbound.problem import Problem
 
@@ -66,7 +68,9 @@ class _Task(_Base):
 
 
 class _Shown(_Base):
-    """What the report in a folder shows: a later one, of some learners, keeps the others."""
+    """What a report or a table shows: a later one, of some learners, keeps the others. ``folder``
+    is the folder of a report, or a table's file.
+    """
 
     __tablename__ = "shown"
 
@@ -76,6 +80,32 @@ class _Shown(_Base):
     handed_in: Mapped[str]
     late: Mapped[bool]
     order: Mapped[str]
+    place: Mapped[str] = mapped_column(server_default="")
+    notes: Mapped[str] = mapped_column(server_default="")  # as JSON; "": the submission's own
+
+
+class _Member(_Base):
+    """The class list by which a report or a table was written."""
+
+    __tablename__ = "member"
+
+    folder: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[str]
+    email: Mapped[str]
+    group: Mapped[str]
+    ids: Mapped[str]
+
+
+class _Mark(_Base):
+    """What a person has set by hand."""
+
+    __tablename__ = "mark"
+
+    learner: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    points: Mapped[float | None]
+    comment: Mapped[str]
 
 
 class Gradebook:
@@ -112,6 +142,13 @@ class Gradebook:
                         " else.\nName another one: --gradebook FILE."
                     )
                 _Base.metadata.create_all(connection)
+                # A gradebook of an earlier release keeps what it knows.
+                columns = {each["name"] for each in inspect(connection).get_columns("shown")}
+                for name in ("place", "notes"):
+                    if name not in columns:
+                        connection.exec_driver_sql(
+                            f"ALTER TABLE shown ADD COLUMN {name} VARCHAR NOT NULL DEFAULT ''"
+                        )
                 connection.execute(select(_Submission).limit(1))
                 connection.execute(select(_Task).limit(1))
         except BaseException:
@@ -178,39 +215,113 @@ class Gradebook:
             for row in session.scalars(select(_Submission).where(_Submission.file == file)):
                 row.learner = learner
 
-    def shown(self, folder: Path) -> list[Graded]:
-        """What the last report in a folder showed, as far as it is known."""
+    def shown(self, targets: Iterable[Path]) -> list[Graded]:
+        """What the last reports and tables in these places showed, as far as it is known."""
+        places = {_stored(target) for target in targets}
+        return [graded for place, graded in self._shown() if place in places]
+
+    def places(self) -> dict[str, list[Graded]]:
+        """What every report and table shows, by its path."""
+        found: dict[str, list[Graded]] = {}
+        for place, graded in self._shown():
+            found.setdefault(place, []).append(graded)
+        return found
+
+    def known_of_all(self) -> list[Graded]:
+        """Every stored result, as the reports and tables showed it where one did."""
+        found = {(graded.file, graded.learner): graded for _, graded in self._shown()}
+        files = {file for file, _ in found}
+        return [*found.values(), *(graded for graded in self.all() if graded.file not in files)]
+
+    def _shown(self) -> list[tuple[str, Graded]]:
         with self._told(), Session(self._engine) as session:
             rows = session.execute(
                 select(_Shown, _Submission)
                 .join(_Submission, _Submission.file == _Shown.file)
-                .where(_Shown.folder == _stored(folder))
+                .order_by(_Shown.folder, _Shown.file, _Shown.learner)
             )
-            return [
-                replace(
-                    _graded(row),
-                    learner=shown.learner,
-                    handed_in=shown.handed_in,
-                    late=shown.late,
-                    order=shown.order,
+            found = []
+            for shown, row in rows:
+                graded = _graded(row)
+                notes = tuple(json.loads(shown.notes)) if shown.notes else graded.notes
+                found.append(
+                    (
+                        shown.folder,
+                        replace(
+                            graded,
+                            learner=shown.learner,
+                            handed_in=shown.handed_in,
+                            late=shown.late,
+                            order=shown.order,
+                            place=shown.place,
+                            notes=notes,
+                        ),
+                    )
                 )
-                for shown, row in rows
-            ]
+            return found
 
-    def show(self, folder: Path, results: Iterable[Graded]) -> None:
-        """Remember what the report in a folder shows now."""
+    def show(
+        self, targets: Iterable[Path], results: Iterable[Graded], members: Iterable[Member]
+    ) -> None:
+        """Remember what the reports and tables in these places show now, and their class list."""
+        known, people = list(results), list(members)
         with self._told(), Session(self._engine) as session, session.begin():
-            session.execute(delete(_Shown).where(_Shown.folder == _stored(folder)))
-            session.add_all(
-                _Shown(
-                    folder=_stored(folder),
-                    file=graded.file,
-                    learner=graded.learner,
-                    handed_in=graded.handed_in,
-                    late=graded.late,
-                    order=graded.order,
+            for place in {_stored(target) for target in targets}:
+                for kind in (_Shown, _Member):
+                    session.execute(delete(kind).where(kind.folder == place))
+                session.add_all(
+                    _Shown(
+                        folder=place,
+                        file=graded.file,
+                        learner=graded.learner,
+                        handed_in=graded.handed_in,
+                        late=graded.late,
+                        order=graded.order,
+                        place=graded.place,
+                        notes=json.dumps(graded.notes),
+                    )
+                    for graded in {(each.file, each.learner): each for each in known}.values()
                 )
-                for graded in {(each.file, each.learner): each for each in results}.values()
+                session.add_all(
+                    _Member(
+                        folder=place,
+                        name=member.name,
+                        number=member.id,
+                        email=member.email,
+                        group=member.group,
+                        ids=json.dumps(member.ids),
+                    )
+                    for member in people
+                )
+
+    def members(self, targets: Iterable[Path]) -> list[Member]:
+        """The class list by which the reports and tables in these places were written."""
+        places = {_stored(target) for target in targets}
+        with self._told(), Session(self._engine) as session:
+            rows = session.scalars(select(_Member).where(_Member.folder.in_(places)))
+            found = {
+                row.name: Member(
+                    row.name, row.number, row.email, row.group, tuple(json.loads(row.ids))
+                )
+                for row in rows
+            }
+        return [found[name] for name in sorted(found)]
+
+    def marks(self) -> list[Mark]:
+        """What was set by hand, by learner and task."""
+        with self._told(), Session(self._engine) as session:
+            rows = session.scalars(select(_Mark).order_by(_Mark.learner, _Mark.task))
+            return [Mark(row.learner, row.task, row.points, row.comment) for row in rows]
+
+    def mark(self, marks: Iterable[Mark]) -> None:
+        """Store what was set by hand, in the place of all that was set before."""
+        with self._told(), Session(self._engine) as session, session.begin():
+            session.execute(delete(_Mark))
+            session.add_all(
+                _Mark(
+                    learner=each.learner, task=each.task, points=each.points, comment=each.comment
+                )
+                for each in marks
             )
 
     def close(self) -> None:

@@ -95,12 +95,14 @@ class HandIns:
         passed: every other file.
         missing: who of the class list has handed in nothing.
         remarks: what a person should look at, a line each.
+        roster: who is in the class list.
     """
 
     notebooks: tuple[Handed, ...]
     passed: tuple[Passed, ...] = ()
     missing: tuple[Member, ...] = ()
     remarks: tuple[str, ...] = ()
+    roster: tuple[Member, ...] = ()
 
 
 @contextmanager
@@ -202,7 +204,13 @@ def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | No
         unknown = {handed.learner for handed in notebooks if not handed.members}
         if unknown:
             remarks.append(f"Not in the class list: {_listed(sorted(unknown))}.")
-    return HandIns(tuple(notebooks), tuple(_together(passed)), missing, tuple(remarks))
+    return HandIns(
+        tuple(notebooks),
+        tuple(_together(passed)),
+        missing,
+        tuple(remarks),
+        roster.members if roster else (),
+    )
 
 
 def _times(entries: Sequence[Entry]) -> dict[tuple[str, ...], float]:

@@ -36,15 +36,10 @@ class _People:
     """The learners of some results and of the class list, in one order."""
 
     def __init__(self, results: Sequence[Graded], hand_ins: HandIns | None) -> None:
-        members = {
-            member.name: member
-            for handed in (hand_ins.notebooks if hand_ins else ())
-            for member in handed.members
-        }
         self.missing = hand_ins.missing if hand_ins else ()
-        members |= {member.name: member for member in self.missing}
-        self.members = members
-        self.names = sorted({*members, *(graded.learner for graded in results)})
+        self.members = {member.name: member for member in (hand_ins.roster if hand_ins else ())}
+        missing = {member.name for member in self.missing}
+        self.names = sorted(missing | {graded.learner for graded in results})
 
     def of(self, name: str) -> Member:
         return self.members.get(name, Member(name))

@@ -13,7 +13,7 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from loopbound.course.manifest import assignments
 from loopbound.grading.results import Graded
 
-__all__ = ["Naming"]
+__all__ = ["Naming", "page_of"]
 
 _SLUG = 40  # characters of a name in a file's name
 _LABEL = 60  # characters of a name in a page
@@ -46,7 +46,7 @@ class Naming:
         if names:
             self.order = sorted(learners, key=lambda name: (_alphabetical(name), name))
             self._labels = {name: _label(name) for name in learners}
-            self._pages = {name: f"learner-{_slug(name)}.html" for name in learners}
+            self._pages = {name: page_of(name) for name in learners}
         else:
             salt = "\n".join(sorted(f"{graded.digest} {graded.learner}" for graded in results))
             self.order = sorted(learners, key=lambda name: _digest(f"{salt}\n\n{name}"))
@@ -92,6 +92,11 @@ class Naming:
                 text = pattern.sub(instead, text)
         text = _HOME.sub("[path]", text)
         return text[:1].upper() + text[1:] if text.startswith("this file") else text
+
+
+def page_of(learner: str) -> str:
+    """The file name of a learner's page where learners are named."""
+    return f"learner-{_slug(learner)}.html"
 
 
 def _name(file: str) -> str:

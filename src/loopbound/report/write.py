@@ -20,7 +20,7 @@ from loopbound.report.naming import Naming
 from loopbound.report.page import OPENING
 from loopbound.report.standing import cohort, phrases
 
-__all__ = ["INDEX", "check_folder", "write_report"]
+__all__ = ["INDEX", "check_folder", "check_pages", "pages_in", "write_report"]
 
 INDEX = "index.html"
 
@@ -39,6 +39,39 @@ def check_folder(folder: Path) -> None:
             f"{folder} cannot hold the pages: {(error.strerror or str(error)).lower()}."
         ) from None
     _check_page(folder / INDEX)
+
+
+def pages_in(folder: Path) -> frozenset[str]:
+    """The names of the pages that an earlier report wrote into a folder."""
+    return frozenset(path.name for path in folder.glob("*.html") if _is_ours(path))
+
+
+def check_pages(folder: Path, known: Sequence[Graded], now: Sequence[Graded]) -> None:
+    """Find out, before any work is done for it, whether a report would take away pages of learners
+    of whom nothing is known: they could not be made again.
+
+    Args:
+        folder: the report's.
+        known: what earlier reports showed.
+        now: what is to be graded, without what it earns.
+
+    Raises:
+        Problem: it would.
+    """
+    expected = {INDEX} | {
+        naming.page(learner)
+        for results in (known, now)
+        for naming in (Naming(results, names=True), Naming(results, names=False))
+        for learner in naming.order
+    }
+    if strange := sorted(pages_in(folder) - expected):
+        some = ", ".join(strange[:3]) + (", …" if len(strange) > 3 else "")
+        number = f"{len(strange)} pages" if len(strange) > 1 else "a page"
+        raise Problem(
+            f"{folder} has {number} of learners of whom this gradebook knows nothing: {some}\n"
+            "Nothing was graded or changed. Name the gradebook of that report (--gradebook FILE),"
+            " another folder, or delete those pages."
+        )
 
 
 def write_report(
