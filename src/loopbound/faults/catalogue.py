@@ -251,10 +251,9 @@ KINDS: tuple[Kind, ...] = (
         "a broken network, or a crossing",
         (
             Cure(
-                "dispose-in-child",
-                "engine.sync_engine.dispose(close=False) as the child's first act (post_fork, worker_process_init)",
-                "each child connects itself",
-                needs=("sqlalchemy>=1.4.33",),
+                "dispose-before-fork",
+                "await engine.dispose() in the parent, on the loop that used it, before it forks",
+                "parent and child connect once more",
             ),
             Cure(
                 "after-fork",
@@ -269,6 +268,7 @@ KINDS: tuple[Kind, ...] = (
         ),
         {
             "dispose": "await engine.dispose() in the child ends the parent's sessions: both have the same sockets",
+            "close=False": "dispose(close=False) in the child does it later: asyncpg ends what the child's garbage collector finds",
             "pool_pre_ping": "both processes ping on one socket",
         },
         "09",

@@ -157,16 +157,16 @@ _ENGINE = Question(
             {"no": ("hand-over",)},
         ),
         "a forked process": Question(
-            "Can the child begin with a line of yours?",
+            "Can the parent dispose of the engine before it forks?",
             {
-                "yes": Leaf("fork", "dispose-in-child"),
+                "yes": Leaf("fork", "dispose-before-fork"),
                 "no": Question(
                     "Can the parent leave the engine alone before it forks?",
                     {"yes": Leaf("fork", "after-fork"), "no": Leaf("fork", "null-pool")},
                     {"no": ("after-fork",)},
                 ),
             },
-            {"no": ("dispose-in-child",)},
+            {"no": ("dispose-before-fork",)},
         ),
     },
 )

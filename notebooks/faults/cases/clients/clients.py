@@ -138,7 +138,9 @@ class Grpc:
 
         handlers = {"Weigh": grpc.unary_unary_rpc_method_handler(weigh)}
         self.server = grpc.server(ThreadPoolExecutor(2))
-        self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("Post", handlers)])
+        self.server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("Post", handlers)]
+        )
         self.port = self.server.add_insecure_port("127.0.0.1:0")
         self.server.start()
 

@@ -22,7 +22,9 @@ async def job():
 asyncio.run(job())
 if CURE == "forget":
     asyncio.run(engine.dispose(close=False))
-    with warnings.catch_warnings(action="ignore"):  # the sockets' owners say that they were not closed
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # the sockets' owners say that they were not closed
         gc.collect()
 else:
     asyncio.run(engine.dispose())

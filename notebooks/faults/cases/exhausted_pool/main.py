@@ -8,7 +8,9 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 CURE = os.environ.get("CURE")
 size = 3 if CURE == "larger-pool" else 1
-engine = create_async_engine(os.environ["DATABASE_URL"], pool_size=size, max_overflow=0, pool_timeout=0.2)
+engine = create_async_engine(
+    os.environ["DATABASE_URL"], pool_size=size, max_overflow=0, pool_timeout=0.2
+)
 Session = async_sessionmaker(engine)
 
 

@@ -1,6 +1,7 @@
 """The parent used the engine; its forked child inherits the pool."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import sys
@@ -9,7 +10,9 @@ from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 CURE = os.environ.get("CURE")
-options = {"null-pool": {"poolclass": NullPool}, "pool_pre_ping": {"pool_pre_ping": True}}.get(CURE, {})
+options = {"null-pool": {"poolclass": NullPool}, "pool_pre_ping": {"pool_pre_ping": True}}.get(
+    CURE, {}
+)
 engine = create_async_engine(os.environ["DATABASE_URL"], **options)
 fork = multiprocessing.get_context("fork")
 
@@ -26,8 +29,9 @@ async def dispose_and_ask():
 
 
 def child():
-    if CURE == "dispose-in-child":
+    if CURE == "close=False":
         engine.sync_engine.dispose(close=False)
+        gc.collect()
     if CURE == "dispose":
         return asyncio.run(dispose_and_ask())
     return asyncio.run(ask())
@@ -43,6 +47,8 @@ def in_child():
 with asyncio.Runner() as runner:
     if CURE != "after-fork":
         runner.run(ask())
+    if CURE == "dispose-before-fork":
+        runner.run(engine.dispose())
     code = in_child()
     runner.run(ask())  # the parent goes on with what it has
     runner.run(engine.dispose())

@@ -30,7 +30,9 @@ async def main():
     engine = create_async_engine(os.environ["DATABASE_URL"])
     query = select(User).limit(1)
     async with AsyncSession(engine) as session:
-        user = await session.scalar(query.options(selectinload(User.reports)) if CURE == "load-early" else query)
+        user = await session.scalar(
+            query.options(selectinload(User.reports)) if CURE == "load-early" else query
+        )
         print(len(user.reports))
     await engine.dispose()
 
