@@ -272,8 +272,7 @@ class ProgramRules:
         last = reach.way[-1].module
         why = (
             f"{again[0].upper()}{again[1:]} makes a loop here and closes it, each time; by {way} it"
-            " uses the engine"
-            f" {engine.name} ({engine.module.relative}:{engine.line}), whose pool keeps the"
+            f" uses the engine of {engine.module.relative}:{engine.line}, whose pool keeps the"
             " connections of the dead loop."
         )
         if constant(keyword(engine.call, "pool_pre_ping")):

@@ -326,8 +326,8 @@ class SuiteRules:
             "error",
             place[0],
             place[1],
-            f"NullPool keeps no connection, but the fixture {fixture.name} hands on a"
-            f" {value.what or 'session'} itself, which has one while it works:"
+            f"NullPool keeps no connection, but the fixture {fixture.name} hands on an"
+            f" {value.what or 'AsyncSession'} itself, which has one while it works:"
             f" {no_cure('session-object', 'null-pool')}.",
             one_loop(self.suite),
             [(fixture.module.relative, fixture.func.line, "the fixture")],
@@ -633,7 +633,7 @@ class SuiteRules:
             module.relative,
             node.lineno,
             f"{how[0].upper()}{how[1:]}; the application reaches the pooled engine"
-            f" {engine.name} ({engine.module.relative}:{engine.line}), which keeps the connections"
+            f" of {engine.module.relative}:{engine.line}, which keeps the connections"
             " of the earlier ones.",
             f"{cure_of('engine-in-a-row', 'client-with')}; or, for tests,"
             f" {cure_of('engine-in-a-row', 'null-pool')}.",
