@@ -120,7 +120,7 @@ def test_the_forms(
 def test_the_versions_of_an_interpreter_win(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """This environment has pytest-asyncio 1.5 or newer, whatever the project pins."""
+    """This environment has pytest-asyncio 1.5 or newer, and the project pins an old one."""
     pinned = "pytest-asyncio==0.21.1\nasyncpg\n"
     root = build(tmp_path, {**SUITE, "requirements.txt": pinned, "tests/conftest.py": OVERRIDE})
     assert "EVENT_LOOP_OVERRIDE_PINNED" in run(capsys, root)[1]

@@ -277,6 +277,47 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
         },
         {"tests/conftest.py:5 LOOP_IN_SYNC_FIXTURE error"},
     ),
+    "a sync fixture's loop on another fixture's engine": (
+        {
+            **SUITE,
+            "pytest.ini": SESSION,
+            "tests/conftest.py": "import asyncio, pytest\n"
+            "from sqlalchemy.ext.asyncio import create_async_engine\n"
+            "@pytest.fixture(scope='session')\ndef engine():\n"
+            "    return create_async_engine('postgresql+asyncpg://db/test')\n"
+            "@pytest.fixture(scope='session', autouse=True)\ndef tables(engine):\n"
+            "    async def create():\n        async with engine.begin() as connection:\n"
+            "            await connection.run_sync(print)\n    asyncio.run(create())\n",
+            "tests/test_it.py": "async def test_one(engine):\n"
+            "    async with engine.connect() as connection:\n        pass\n",
+        },
+        {"tests/conftest.py:11 LOOP_IN_SYNC_FIXTURE error"},
+    ),
+    "TestClient in each test's with": (
+        {
+            **SUITE,
+            "app/main.py": ROUTES,
+            "tests/conftest.py": "import pytest\nfrom fastapi.testclient import TestClient\n"
+            "from app.main import app\n@pytest.fixture\ndef client():\n"
+            "    with TestClient(app) as client:\n        yield client\n",
+            "tests/test_it.py": CLIENT.split("client = ")[0]
+            + "def test_one(client):\n    client.get('/rows')\n"
+            "def test_two(client):\n    client.get('/rows')\n",
+        },
+        {"tests/conftest.py:6 TESTCLIENT_PORTAL_LOOP warning"},
+    ),
+    "TestClient whose application disposes": (
+        {
+            **SUITE,
+            "app/main.py": ROUTES + "async def stop():\n    await engine.dispose()\n",
+            "tests/conftest.py": "import pytest\nfrom fastapi.testclient import TestClient\n"
+            "from app.main import app\n@pytest.fixture\ndef client():\n"
+            "    with TestClient(app) as client:\n        yield client\n",
+            "tests/test_it.py": "def test_one(client):\n    client.get('/rows')\n"
+            "def test_two(client):\n    client.get('/rows')\n",
+        },
+        set(),
+    ),
     "a task's own loop": ({**BASE, "app/tasks.py": TASK}, {TASK_LINE}),
     "a task that disposes": (
         {
@@ -322,6 +363,31 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
         set(),
     ),
     "a command of the shell": ({**BASE, "app/tasks.py": TASK.replace("@shared_task\n", "")}, set()),
+    "two loops in a row": (
+        {
+            **BASE,
+            "run.py": "import asyncio\nfrom app.database import count\n"
+            "def main():\n    asyncio.run(count())\n    asyncio.run(count())\n",
+        },
+        {"run.py:5 ASYNCIO_RUN_GLOBAL_ENGINE error"},
+    ),
+    "one loop or the other": (
+        {
+            **BASE,
+            "run.py": "import asyncio\nfrom app.database import count\n"
+            "def main(once):\n    if once:\n        asyncio.run(count())\n"
+            "    else:\n        asyncio.run(count())\n",
+        },
+        set(),
+    ),
+    "work before the server starts": (
+        {
+            **BASE,
+            "run.py": "import asyncio, uvicorn\nfrom app.database import count\n"
+            "def main():\n    asyncio.run(count())\n    uvicorn.run('app.main:app')\n",
+        },
+        {"run.py:4 ASYNCIO_RUN_GLOBAL_ENGINE error"},
+    ),
     "nested run": (
         {"a.py": "import asyncio\nasync def main():\n    asyncio.run(other())\n"},
         {"a.py:3 NESTED_ASYNCIO_RUN error"},

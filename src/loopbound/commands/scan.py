@@ -50,7 +50,7 @@ def scan_command(
         complain(f"loopbound: {file} was left out: {why}")
     text = formatted(report, form, console.columns)
     if form in ("json", "sarif") and sys.stdout is not None:
-        # For programs: in UTF-8 whatever the console has.
+        # For programs: in UTF-8, also where the console has another encoding.
         getattr(sys.stdout, "reconfigure", lambda **_: None)(encoding="utf-8")
         print(text)
     else:

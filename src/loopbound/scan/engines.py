@@ -574,11 +574,7 @@ class Reach:
 
 def _line_of(name: str, node: ast.AST) -> int | None:
     """The line on which a name stands in a node."""
-    return next((each.lineno for each in walk(node) if _is_named(each, name)), None)  # type: ignore[attr-defined]
-
-
-def _is_named(node: ast.AST, name: str) -> bool:
-    return last_name(node) == name
+    return next((each.lineno for each in walk(node) if last_name(each) == name), None)  # type: ignore[attr-defined]
 
 
 def each_call(module: Module) -> set[ast.Call]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from loopbound.scan.cures import cure_of, no_cure
-from loopbound.scan.engines import Engines, Reach, closes_nothing
+from loopbound.scan.engines import Engine, Engines, Reach, closes_nothing
 from loopbound.scan.findings import Finding
 from loopbound.scan.runs import Run, runs_in
 from loopbound.scan.source import (
@@ -18,6 +18,7 @@ from loopbound.scan.source import (
     Module,
     Project,
     constant,
+    dotted,
     keyword,
     last_name,
     walk,
@@ -106,6 +107,7 @@ class ProgramRules:
                         helpers[func] = run
                     elif run.target is not None:
                         starts.append((func, run))
+        yield from self._in_a_row(starts)
         for func, run in starts:
             again = self._called_again(func, run)
             if again and isinstance(run.target, Func):
@@ -115,6 +117,36 @@ class ProgramRules:
                         break
         if helpers:
             yield from self._helped(helpers)
+
+    def _in_a_row(self, starts: list[tuple[Func, Run]]) -> Iterator[Finding]:
+        """One loop after another in one function, or a server's loop after one of asyncio.run."""
+        firsts: dict[tuple[Func, Engine], tuple[Run, Reach]] = {}
+        told: set[tuple[Func, Engine]] = set()
+        for func, run in starts:
+            # Statements of one block: those of branches may exclude each other.
+            if not isinstance(run.target, Func) or not any(
+                run.node in walk(statement)
+                for statement in func.node.body
+                if isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign, ast.Return))
+            ):
+                continue
+            for engine, reach in self.engines.reach(run.target).items():
+                if not engine.pooled_at_work or self.engines.disposed(reach.way):
+                    continue
+                key = (func, engine)
+                if key in firsts and key not in told and run.line > firsts[key][0].line:
+                    told.add(key)
+                    yield self._repeated(func, run, reach, f"{func.name}, the second here,")
+                firsts.setdefault(key, (run, reach))
+        for (func, engine), (run, reach) in firsts.items():
+            serves = any(
+                isinstance(node, ast.Call)
+                and node.lineno > run.node.lineno
+                and dotted(node.func) in (("uvicorn", "run"), ("hypercorn", "run"))
+                for node in func.own_nodes
+            )
+            if serves and (func, engine) not in told:
+                yield self._repeated(func, run, reach, f"{func.name}, before the server starts,")
 
     def _helped(self, helpers: dict[Func, Run]) -> Iterator[Finding]:
         """Tasks that hand a coroutine to a function that runs it on a new loop."""
@@ -239,8 +271,8 @@ class ProgramRules:
         way = " → ".join(each.name for each in reach.way[:4])
         last = reach.way[-1].module
         why = (
-            f"Each call of {again} makes a loop here and closes it; by {way} it uses the engine"
-            f" {engine.name} ({engine.module.relative}:{engine.line}), whose pool keeps the"
+            f"{again[0].upper()}{again[1:]} makes a loop here and closes it, each time; by {way} it"
+            f" uses the engine of {engine.module.relative}:{engine.line}, whose pool keeps the"
             " connections of the dead loop."
         )
         if constant(keyword(engine.call, "pool_pre_ping")):

@@ -59,10 +59,11 @@ class SuiteRules:
         yield from self._overrides()
         yield from self._strict_mode()
         yield from self._mismatches()
-        yield from self._engines_over_loops()
-        yield from self._portals()
-        yield from self._sync_fixtures()
-        yield from self._runs_in_tests()
+        if any(module.makes_engines for module in self.engines.project.modules.values()):
+            yield from self._engines_over_loops()
+            yield from self._portals()
+            yield from self._sync_fixtures()
+            yield from self._runs_in_tests()
         yield from self._anyio_backends()
         yield from self._duplicates()
         yield from self._unset()
@@ -325,8 +326,8 @@ class SuiteRules:
             "error",
             place[0],
             place[1],
-            f"NullPool keeps no connection, but the fixture {fixture.name} hands on a"
-            f" {value.what or 'session'} itself, which has one while it works:"
+            f"NullPool keeps no connection, but the fixture {fixture.name} hands on an"
+            f" {value.what or 'AsyncSession'} itself, which has one while it works:"
             f" {no_cure('session-object', 'null-pool')}.",
             one_loop(self.suite),
             [(fixture.module.relative, fixture.func.line, "the fixture")],
@@ -632,7 +633,7 @@ class SuiteRules:
             module.relative,
             node.lineno,
             f"{how[0].upper()}{how[1:]}; the application reaches the pooled engine"
-            f" {engine.name} ({engine.module.relative}:{engine.line}), which keeps the connections"
+            f" of {engine.module.relative}:{engine.line}, which keeps the connections"
             " of the earlier ones.",
             f"{cure_of('engine-in-a-row', 'client-with')}; or, for tests,"
             f" {cure_of('engine-in-a-row', 'null-pool')}.",
@@ -698,6 +699,15 @@ class SuiteRules:
             for reach in self.engines.reach(target).values():
                 if reach.sure and not self.engines.disposed(reach.way):
                     return reach.engine
+            if target.parent is fixture.func and not self.engines.disposed((target,)):
+                # A function in the fixture that works with another fixture's engine.
+                visible = self.suite.visible(fixture.module, None)
+                for node in target.own_nodes:
+                    if isinstance(node, ast.Call) and last_name(node.func) in ("begin", "connect"):
+                        base = node.func.value if isinstance(node.func, ast.Attribute) else node
+                        value = self.values.of(base, fixture.func, visible)
+                        if value.kind == "engine":
+                            return value.engine
         return None
 
     def _runs_in_tests(self) -> Iterator[Finding]:

@@ -92,13 +92,15 @@ def scan(
         options.select = _codes(select, "--select")
     options.ignore = (*options.ignore, *_codes(ignore, "--ignore"))
     asked, version = _python(python)
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), _NESTING))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _NESTING))
     # Trees of nodes, all of which stay: the collector only costs time.
     collecting = gc.isenabled()
     gc.disable()
     try:
         return _scanned(path, root, options, asked, version)
     finally:
+        sys.setrecursionlimit(limit)
         if collecting:
             gc.enable()
 

@@ -14,8 +14,8 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-# Never a project's own sources. A folder with pyvenv.cfg or conda-meta is an environment whatever
-# its name is.
+# Never a project's own sources. A folder with pyvenv.cfg or conda-meta is an environment under
+# any name.
 _NOT_OURS = {
     "__pycache__",
     "__pypackages__",
