@@ -4,10 +4,12 @@ gradebook before, so nothing is run.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,6 +198,7 @@ def test_a_run_for_one_speaks_of_the_others_as_the_page_does(
     said = capsys.readouterr().out
     assert pages("report") == everybody and "3 learners are kept from earlier runs" in said
     assert "Handed in nothing (1): Max Idle." in said and "joel" not in said
+    assert "The class list of an earlier run was used, with 2 names" in said
     others = [row for row in before if row["Student"] != "noor"]
     assert [row for row in rows("g.csv") if row["Student"] != "noor"] == others
     assert [row["Student"] for row in rows("t.csv")] == [row["Student"] for row in totals]
@@ -222,8 +225,13 @@ def test_pages_are_taken_away_with_a_word(capsys: pytest.CaptureFixture[str]) ->
     a_class()
     grade("team", "--html", "report")
     everybody = pages("report")
-    # A renamed folder is known by its pages.
+    # A renamed folder is known by its pages; in the gradebook of an earlier release, too.
     Path("report").rename("moved")
+    with contextlib.closing(sqlite3.connect("book.sqlite")) as connection:
+        for change in ("shown DROP COLUMN place", "shown DROP COLUMN notes"):
+            connection.execute(f"ALTER TABLE {change}")
+        for name in ("member", "mark"):
+            connection.execute(f"DROP TABLE {name}")
     assert grade("team/noor", "--html", "moved") == 0
     assert pages("moved") == everybody
     # Another gradebook knows nothing of them.

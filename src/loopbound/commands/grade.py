@@ -89,6 +89,11 @@ def grade_command(
             set_by_hand, said = _by_hand(book, given, [*results, *others], roster)
             results, others = with_marks(results, set_by_hand), with_marks(others, set_by_hand)
             shown = [*results, *others]
+            if roster and not learners:
+                said.append(
+                    f"The class list of an earlier run was used, with {len(roster.members)} names;"
+                    " --learners FILE names another one."
+                )
             hand_ins = _of_all(hand_ins, shown, said)
             print(table(results, keep, hand_ins, others))
             if target:
@@ -308,8 +313,12 @@ def _by_hand(
             return (names[compared(name)],)
         return tuple(member.name for member in roster.called(name)) if roster else ()
 
-    kept = {(who, m.task): m for m in book.marks() for who in called(m.learner) or (m.learner,)}
-    kept = {(who, task): replace(mark, learner=who) for (who, task), mark in kept.items()}
+    kept = {}
+    for mark in book.marks():
+        # Another class may be in the gradebook, too: no likely name will do.
+        member = roster.certain(mark.learner) if roster else None
+        who = names.get(compared(mark.learner)) or (member.name if member else mark.learner)
+        kept[who, mark.task] = replace(mark, learner=who)
     said = []
     for mark in given:
         whose = called(mark.learner)
