@@ -4,10 +4,12 @@ gradebook before, so nothing is run.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,7 +113,7 @@ def test_tables_and_plain_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert by_place["noor", N1]["Status"] == "as it was given out"
     idle = by_place["Max Idle", N1]
     assert (idle["Status"], idle["Points"], idle["Email"]) == ("nothing handed in", "", "'@max")
-    assert by_place["aiko", ""]["Status"] == "could not be read"
+    assert by_place["aiko", ""]["Status"] == "not graded"
     assert by_place["Mina Ito", N2]["Status"] == "as it was given out" and mina["02.1"] == ""
     totals = {row["Student"]: row for row in rows("t.csv")}
     title = f"01 {assignment('01').title}"
@@ -196,6 +198,7 @@ def test_a_run_for_one_speaks_of_the_others_as_the_page_does(
     said = capsys.readouterr().out
     assert pages("report") == everybody and "3 learners are kept from earlier runs" in said
     assert "Handed in nothing (1): Max Idle." in said and "joel" not in said
+    assert "The class list of an earlier run was used, with 2 names" in said
     others = [row for row in before if row["Student"] != "noor"]
     assert [row for row in rows("g.csv") if row["Student"] != "noor"] == others
     assert [row["Student"] for row in rows("t.csv")] == [row["Student"] for row in totals]
@@ -222,8 +225,13 @@ def test_pages_are_taken_away_with_a_word(capsys: pytest.CaptureFixture[str]) ->
     a_class()
     grade("team", "--html", "report")
     everybody = pages("report")
-    # A renamed folder is known by its pages.
+    # A renamed folder is known by its pages; in the gradebook of an earlier release, too.
     Path("report").rename("moved")
+    with contextlib.closing(sqlite3.connect("book.sqlite")) as connection:
+        for change in ("shown DROP COLUMN place", "shown DROP COLUMN notes"):
+            connection.execute(f"ALTER TABLE {change}")
+        for name in ("member", "mark"):
+            connection.execute(f"DROP TABLE {name}")
     assert grade("team/noor", "--html", "moved") == 0
     assert pages("moved") == everybody
     # Another gradebook knows nothing of them.
@@ -269,6 +277,42 @@ def test_one_content_of_one_learner_is_one_hand_in(capsys: pytest.CaptureFixture
     assert "4 learners, 6 notebooks" in index
     (page,) = Path("report").glob("learner-joel*.html")
     assert "Another notebook" not in page.read_text(encoding="utf-8")
+
+
+def test_what_was_read_and_refused_is_said_so_everywhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hand_in(f"mina/{N1}.ipynb", "✓✗··")
+    solution = (repository() / "solutions" / assignment("01").file).read_bytes()
+    for name in ("anna", "zoë"):
+        Path("team", name).mkdir()
+        Path("team", name, f"{N1}.ipynb").write_bytes(solution)
+    Path("hand.csv").write_text(
+        "learner,task,comment,points\nanna,01,Come and see me.,\nanna,01.1,,1\n"
+    )
+    outputs = ["--csv", "g.csv", "--json", "g.json", "--html", "report"]
+    assert grade("team", "--by-hand", "hand.csv", *outputs) == 1
+    said = capsys.readouterr().out
+    same = f"The same file, byte by byte, of {N1}: anna, zoë."
+    refused = f"{N1}.ipynb was read and refused: it is the course's own solution"
+    assert f"anna, {N1}.ipynb: {refused}" in said and said.count(same) == 1
+    assert "hand.csv, line 3 was not used: anna, 01.1: nothing of it was graded." in said
+    found = {row["Student"]: row for row in rows("g.csv")}
+    status = [(row["Assignment"], row["Status"], row["Maximum"]) for row in found.values()]
+    assert status == [(N1, "not graded", "9"), (N1, "graded", "9"), (N1, "not graded", "9")]
+    assert found["anna"]["Comment"].startswith(f"Come and see me. {refused}")
+    data = json.loads(Path("g.json").read_text(encoding="utf-8"))
+    assert [each["assignment"] for each in data["submissions"]] == [N1] * 3
+    assert same in data["remarks"]
+    index = Path("report/index.html").read_text(encoding="utf-8")
+    assert index.count('<span class="hidden">not graded</span>') == 2 * 4
+    assert "nothing that could be read" not in index and "could not be read" not in index
+    assert "of which 2 were not graded" in index and "<dt>The same file, byte by byte" in index
+    page = Path("report/learner-anna.html").read_text(encoding="utf-8")
+    assert "was read and refused" in page and "Come and see me." in page
+    # One of the two alone: the other is known.
+    grade("team/anna", *outputs)
+    assert same in capsys.readouterr().out
 
 
 def test_what_was_set_by_hand_survives(capsys: pytest.CaptureFixture[str]) -> None:

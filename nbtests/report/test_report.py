@@ -28,7 +28,7 @@ from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.report import check_folder, write_report
 from loopbound.report.markup import shown
-from loopbound.report.naming import Naming
+from loopbound.report.naming import Naming, page_of
 from loopbound.report.standing import cohort
 from loopbound.report.style import COLOURS, SHEET
 
@@ -231,9 +231,12 @@ def test_the_heat_map_tells_outcomes_by_sign_and_word_and_colour(tmp_path: Path)
         if name == "td" and kinds & {*(given.get("class") or "").split()}
     ]
     assert len(cells) == 3 * 8
-    assert [text for _, text in cells if text.startswith("–")] == ["–nothing handed in"] * (8 + 4)
+    assert [text for _, text in cells if text.startswith("–")] == [
+        *["–nothing that could be read"] * 8,
+        *["–nothing handed in"] * 4,
+    ]
     assert sorted({(kind.split()[0], text) for kind, text in cells}) == [
-        ("absent", "–nothing handed in"), ("passed", "✓passed"), ("raised", "!raised"), ("untouched", "·not attempted"), ("wrong", "✗wrong"),
+        ("absent", "–nothing handed in"), ("absent", "–nothing that could be read"), ("passed", "✓passed"), ("raised", "!raised"), ("untouched", "·not attempted"), ("wrong", "✗wrong"),
     ]  # fmt: skip
     # joel's row: after aiko's eight cells
     assert [text for _, text in cells[8:12]] == [
@@ -339,7 +342,7 @@ def test_the_page_begins_with_who_has_not_started_is_stuck_or_made_which_mistake
     ]
     write_report(tmp_path / "named", results, names=True, missing=["Max Idle"])
     page = read(tmp_path / "named" / "index.html")
-    assert page.all("dt") == ["Not started", "Stuck", "Common mistakes", "Could not be read"]
+    assert page.all("dt") == ["Not started", "Stuck", "Common mistakes", "Not graded"]
     first, second = task("01.1").title, task("01.2").title
     assert [" ".join(text.split()) for text in page.all("dd")] == [
         "1 handed in nothing: Max Idle. 1 handed in exercises as they were given out: lea.",
@@ -357,7 +360,10 @@ def test_the_page_begins_with_who_has_not_started_is_stuck_or_made_which_mistake
     assert any(
         "not begun by any learner: 04 · Engines and passing loops" in text for text in page.all("p")
     )
-    assert page.all("td", class_="absent") == ["–nothing handed in"] * 4 + ["–not begun"] * 4
+    assert page.all("td", class_="absent") == [
+        *["–nothing that could be read"] * 4,
+        *["–not begun"] * 4,
+    ]
     assert [text for text in page.all("td", class_="points") if " of " in text][:3] == [
         "7 of 9",
         "7 of 9",
@@ -368,6 +374,25 @@ def test_the_page_begins_with_who_has_not_started_is_stuck_or_made_which_mistake
     write_report(tmp_path / "unnamed", results, names=False, missing=["Max Idle"])
     unnamed = (tmp_path / "unnamed" / "index.html").read_text(encoding="utf-8")
     assert "1 handed in nothing. 1 handed in" in unnamed and "Idle" not in unnamed
+
+
+def test_each_name_is_on_the_page_and_is_a_link(tmp_path: Path) -> None:
+    names = [f"learner-{letter}" for letter in "abcdefghijk"]
+    results = [
+        with_task(handed_in(name, ONE, "✗✓✓✓"), result("01.1", WRONG, "Two.", "two lines"))
+        for name in names
+    ]
+    missing = [f"Idle {number}" for number in range(23)]
+    index = write_report(tmp_path, results, names=True, missing=missing)
+    page = read(index)
+    more = page.all("details", class_="more")
+    assert [text.split() for text in more] == [
+        ["and", "3", "more:", "Idle", "20,", "Idle", "21,", "Idle", "22"],
+        *[["and", "3", "more:", "learner-i,", "learner-j,", "learner-k"]] * 2,
+    ]
+    text = index.read_text(encoding="utf-8")
+    # At a glance, in the table, and beside the mistake.
+    assert all(text.count(f'href="{page_of(name)}"') == 3 for name in names)
 
 
 def test_the_latest_counts_where_that_is_the_rule(tmp_path: Path) -> None:
@@ -385,7 +410,7 @@ def test_the_latest_counts_where_that_is_the_rule(tmp_path: Path) -> None:
 def test_what_could_not_be_read_is_listed_with_its_reason(tmp_path: Path) -> None:
     page = read(write_report(tmp_path, a_cohort(), names=True))
     assert page.all("tr")[-1].split() == ["aikonight.ipynbnight.ipynb", "is", "empty."]
-    assert "which 1 could not be read" in page.all("p")[0]
+    assert "which 1 was not graded" in page.all("p")[0]
     assert "night.ipynb is empty." in "".join(read(tmp_path / "learner-aiko.html").all("section"))
 
 

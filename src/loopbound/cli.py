@@ -188,7 +188,8 @@ def _parser() -> argparse.ArgumentParser:
         "--by-hand",
         type=Path,
         metavar="FILE",
-        help="points and comments that you set: CSV with learner,task,points,comment",
+        help="points and comments that you set, and that are kept: CSV with"
+        " learner,task,points,comment",
     )
     grade.add_argument(
         "--notebooks",

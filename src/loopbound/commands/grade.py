@@ -12,9 +12,9 @@ from pathlib import Path
 
 from loopbound.files import check_writable, replace_text, write_json
 from loopbound.grading.cleaned import cleaned
-from loopbound.grading.counting import KEEP, Mark, counted, marks, with_marks
+from loopbound.grading.counting import KEEP, Mark, alike, counted, marks, with_marks
 from loopbound.grading.gradebook import Gradebook
-from loopbound.grading.handed import Handed, HandIns, found
+from loopbound.grading.handed import SAME, Handed, HandIns, found
 from loopbound.grading.results import Graded
 from loopbound.grading.roster import Member, Roster, compared, read_roster
 from loopbound.grading.tables import as_json, by_assignment, by_learner
@@ -89,6 +89,11 @@ def grade_command(
             set_by_hand, said = _by_hand(book, given, [*results, *others], roster)
             results, others = with_marks(results, set_by_hand), with_marks(others, set_by_hand)
             shown = [*results, *others]
+            if roster and not learners:
+                said.append(
+                    f"The class list of an earlier run was used, with {len(roster.members)} names;"
+                    " --learners FILE names another one."
+                )
             hand_ins = _of_all(hand_ins, shown, said)
             print(table(results, keep, hand_ins, others))
             if target:
@@ -154,7 +159,9 @@ def _results(
         open_ones = []
         for each in handed_in:
             if each.problem:
-                graded = Graded(each.file, each.learner, each.digest(), problem=each.problem)
+                graded = Graded(
+                    each.file, each.learner, each.digest(), each.assignment, problem=each.problem
+                )
                 book.store(graded)
                 results.append(graded)
             elif (known := None if again else book.known(each.file, each.digest())) is None:
@@ -306,8 +313,12 @@ def _by_hand(
             return (names[compared(name)],)
         return tuple(member.name for member in roster.called(name)) if roster else ()
 
-    kept = {(who, m.task): m for m in book.marks() for who in called(m.learner) or (m.learner,)}
-    kept = {(who, task): replace(mark, learner=who) for (who, task), mark in kept.items()}
+    kept = {}
+    for mark in book.marks():
+        # Another class may be in the gradebook, too: no likely name will do.
+        member = roster.certain(mark.learner) if roster else None
+        who = names.get(compared(mark.learner)) or (member.name if member else mark.learner)
+        kept[who, mark.task] = replace(mark, learner=who)
     said = []
     for mark in given:
         whose = called(mark.learner)
@@ -346,15 +357,23 @@ def _of_all(hand_ins: HandIns, shown: Sequence[Graded], said: Iterable[str]) -> 
     """The hand-ins, with what can be said of the class by all that is shown."""
     names = {graded.learner for graded in shown}
     missing = tuple(member for member in hand_ins.roster if member.name not in names)
-    remarks = [*hand_ins.remarks, *said]
-    if missing and len({handed.learners for handed in hand_ins.notebooks}) == 1:
-        here = hand_ins.notebooks[0].learners
-        if names <= {*here}:
-            remarks.append(
-                f"This run is about {' & '.join(here)} alone. It says nothing about the other"
-                f" {len(missing)} of the class list: nothing is known of them."
-            )
-            missing = ()
+    here = {name for handed in hand_ins.notebooks for name in handed.learners}
+    remarks = [
+        *(text for text in hand_ins.remarks if not text.startswith(SAME)),
+        *(
+            f"{SAME} of {which}: {', '.join(learners)}."
+            for which, learners in alike(shown)
+            if here & {*learners}
+        ),
+        *said,
+    ]
+    one = {handed.learners for handed in hand_ins.notebooks}
+    if missing and len(one) == 1 and names <= here:
+        remarks.append(
+            f"This run is about {' & '.join(*one)} alone. It says nothing about the other"
+            f" {len(missing)} of the class list: nothing is known of them."
+        )
+        missing = ()
     return replace(hand_ins, missing=missing, remarks=tuple(remarks))
 
 

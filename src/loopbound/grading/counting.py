@@ -12,7 +12,7 @@ from loopbound.grading.results import Graded, TaskResult
 from loopbound.grading.roster import compared, decoded, table
 from loopbound.problem import Problem
 
-__all__ = ["BEST", "KEEP", "LATEST", "Counted", "Mark", "counted", "marks", "with_marks"]
+__all__ = ["BEST", "KEEP", "LATEST", "Counted", "Mark", "alike", "counted", "marks", "with_marks"]
 
 BEST, LATEST = "best", "latest"
 KEEP = {BEST: "the one with the most points counts", LATEST: "the latest one counts"}
@@ -32,7 +32,7 @@ class Counted:
 
 
 def counted(results: Iterable[Graded], keep: str = BEST) -> dict[tuple[str, str], Counted]:
-    """What counts, by learner and assignment; what could not be read counts nowhere."""
+    """What counts, by learner and assignment; what was not graded counts nowhere."""
     several: dict[tuple[str, str], list[Graded]] = defaultdict(list)
     for graded in results:
         if not graded.problem:
@@ -44,6 +44,22 @@ def counted(results: Iterable[Graded], keep: str = BEST) -> dict[tuple[str, str]
         best = own[-1] if keep == LATEST else max(own, key=lambda graded: graded.points)
         found[key] = Counted(best, tuple(graded for graded in own if graded is not best))
     return found
+
+
+def alike(results: Iterable[Graded]) -> list[tuple[str, tuple[str, ...]]]:
+    """Which learners handed in the very same content as another file: the assignment, and their
+    names. The exercise as it was given out does not count, nor does a group's one file.
+    """
+    same: dict[tuple[str, str], list[Graded]] = defaultdict(list)
+    for graded in results:
+        if graded.digest and graded.assignment and (graded.begun or graded.problem):
+            same[graded.assignment, graded.digest].append(graded)
+    return sorted(
+        (which, tuple(sorted({graded.learner for graded in several})))
+        for (which, _), several in same.items()
+        if len({graded.file for graded in several}) > 1
+        and len({graded.learner for graded in several}) > 1
+    )
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ from loopbound.grading.whose import Named, Placed, read_name, time_said, whose
 from loopbound.paths import repository
 from loopbound.problem import Problem
 
-__all__ = ["HandIns", "Handed", "Passed", "found"]
+__all__ = ["SAME", "HandIns", "Handed", "Passed", "found"]
 
+SAME = "The same file, byte by byte,"
 AT_ONCE = 600  # seconds; files are unpacked or copied together in less
 
 
@@ -290,7 +291,8 @@ def _solution(which: Assignment, path: Path, content: bytes) -> str:
     if _wide(path).is_relative_to(repository() / "solutions"):
         return ""
     return (
-        f"{path.name} is the course's own solution, with its marks.\nThe exercise is"
+        f"{path.name} was read and refused: it is the course's own solution, with its marks.\n"
+        "The exercise is"
         f" exercises/{which.file.as_posix()}."
     )
 
@@ -433,7 +435,7 @@ def _alike(notebooks: Sequence[Handed]) -> list[str]:
         if handed.content and handed.assignment and not handed.untouched:
             same[handed.content].append(handed)
     return [
-        f"The same file, byte by byte, of {several[0].assignment}: {_listed(learners)}."
+        f"{SAME} of {several[0].assignment}: {', '.join(learners)}."
         for several in same.values()
         if len(learners := sorted({each.learner for each in several})) > 1
     ]

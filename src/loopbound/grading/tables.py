@@ -55,7 +55,7 @@ def by_assignment(
     results: Sequence[Graded], keep: str = BEST, hand_ins: HandIns | None = None
 ) -> str:
     """A row for each learner and assignment, a column for each task. A task that the row's
-    assignment has not is empty; so are the points of what was not handed in or could not be read.
+    assignment has not is empty; so are the points of what was not handed in or not graded.
     """
     people, chosen = _People(results, hand_ins), counted(results, keep)
     which = _handed_in(results)
@@ -63,27 +63,34 @@ def by_assignment(
     head = ["Student", "ID", "Email", "Assignment", "Status", "Points", "Maximum", *tasks]
     head += ["Handed in", "Late", "Seconds", "File", "Other files", "Comment"]
     rows: list[list[object]] = [list(head)]
-    unreadable = {graded.learner for graded in results if graded.problem}
+    # Of what assignment something is that could not be read, is not known.
+    unknown = {graded.learner for graded in results if graded.problem and not graded.assignment}
+    refused = {(graded.learner, graded.assignment) for graded in results if graded.problem}
+    blank = [""] * len(tasks)
     for name in people.names:
         member = people.of(name)
         who: list[object] = [name, member.id, member.email]
         for each in which:
             if each_counted := chosen.get((name, each.name)):
                 rows.append([*who, *_counted_row(each, each_counted, tasks)])
-            elif name not in unreadable:
-                blank = [""] * len(tasks)
+            elif name not in unknown and (name, each.name) not in refused:
                 rows.append(
                     [*who, each.name, "nothing handed in", "", each.points, *blank, *[""] * 6]
                 )
+        maximum: dict[str, object] = {each.name: each.points for each in which}
         rows += [
             [
-                *(*who, "", "could not be read", "", "", *[""] * len(tasks)),
-                *(*_where(graded), "", graded.problem.splitlines()[0]),
+                *(*who, graded.assignment, "not graded", "", maximum.get(graded.assignment, "")),
+                *(*blank, *_where(graded), "", _said(graded.comment, graded.problem)),
             ]
             for graded in results
             if graded.learner == name and graded.problem
         ]
     return _written(rows)
+
+
+def _said(comment: str, problem: str) -> str:
+    return " ".join(text for text in (comment, problem.partition("\n")[0]) if text)
 
 
 def _counted_row(which: Assignment, each: Counted, tasks: list[str]) -> list[object]:

@@ -34,7 +34,7 @@ _PARTS = {
     "tasks": "Learners and tasks",
     "stuck": "Where people got stuck",
     "mistakes": "Which mistakes were made",
-    "unreadable": "What could not be read",
+    "ungraded": "What was not graded",
 }
 
 
@@ -44,9 +44,9 @@ def cohort_page(cohort: Cohort, naming: Naming, phrases: Mapping[tuple[str, str]
         "tasks": _heat_map(cohort) if cohort.tasks else None,
         "stuck": _stuck(cohort) if cohort.tasks else None,
         "mistakes": _mistakes(cohort, naming, phrases) if cohort.tasks else None,
-        "unreadable": (
-            _unreadable(cohort, naming)
-            if any(learner.unreadable for learner in cohort.learners)
+        "ungraded": (
+            _ungraded(cohort, naming)
+            if any(learner.ungraded for learner in cohort.learners)
             else None
         ),
     }
@@ -78,9 +78,10 @@ def _sum(cohort: Cohort) -> str:
     handed = sum(
         1 + len(each.others) for learner in cohort.learners for each in learner.counted.values()
     ) + sum(len(learner.untouched) for learner in cohort.learners)
-    unreadable = sum(len(learner.unreadable) for learner in cohort.learners)
-    text = f"{counted(len(cohort.learners), 'learner')}, {counted(handed + unreadable, 'notebook')}"
-    return f"{text}, of which {unreadable} could not be read." if unreadable else f"{text}."
+    ungraded = sum(len(learner.ungraded) for learner in cohort.learners)
+    were = "was" if ungraded == 1 else "were"
+    text = f"{counted(len(cohort.learners), 'learner')}, {counted(handed + ungraded, 'notebook')}"
+    return f"{text}, of which {ungraded} {were} not graded." if ungraded else f"{text}."
 
 
 def _percent(part: int, whole: int) -> str:
@@ -96,14 +97,22 @@ def _glance(cohort: Cohort, naming: Naming) -> Html:
     """Who has not started, who is stuck where, which wrong answer is common: three answers, before
     the tables with everything.
     """
-    unreadable = tuple(learner for learner in cohort.learners if learner.unreadable)
+    ungraded = tuple(learner for learner in cohort.learners if learner.ungraded)
     rows: list[tuple[str, Content]] = [
         ("Not started", _not_started(cohort, naming)),
         ("Stuck", _stuck_people(cohort)),
         ("Common mistakes", _common(cohort, naming)),
-        *([("Could not be read", _who(unreadable))] if unreadable else []),
+        *([("Not graded", _who(ungraded))] if ungraded else []),
+        *([("The same file, byte by byte", _alike(cohort))] if cohort.alike else []),
     ]
     return tag("dl", [(tag("dt", name), tag("dd", said)) for name, said in rows], class_="glance")
+
+
+def _alike(cohort: Cohort) -> Html:
+    return tag(
+        "ul",
+        [tag("li", title_of(which), ": ", _who(people)) for which, people in cohort.alike],
+    )
 
 
 def _not_started(cohort: Cohort, naming: Naming) -> list[Content]:
@@ -113,10 +122,12 @@ def _not_started(cohort: Cohort, naming: Naming) -> list[Content]:
     said: list[Content] = []
     if cohort.missing:
         names = ", ".join(cohort.missing[:_MOST_MISSING]) if naming.names else ""
-        more = len(cohort.missing) - _MOST_MISSING
+        more = [tag("bdi", ", ".join(cohort.missing[_MOST_MISSING:]))]
         said += [
             f"{len(cohort.missing)} handed in nothing",
-            [": ", tag("bdi", names), f" and {more} more" if more > 0 else ""] if names else "",
+            [": ", tag("bdi", names), _more(len(cohort.missing) - _MOST_MISSING, more)]
+            if names
+            else "",
             ". " if idle else ".",
         ]
     if idle:
@@ -174,7 +185,12 @@ def _task_name(task: str) -> str:
 
 def _heat_map(cohort: Cohort) -> list[Content]:
     legend = [tag("li", badge(outcome)) for outcome in reversed(OUTCOMES)]
-    nothing = tag("li", "– not begun, or nothing handed in", class_="quiet")
+    nothing = [
+        tag("li", "– not begun, or nothing handed in", class_="quiet"),
+        tag("li", "? not graded", class_="quiet")
+        if any(learner.ungraded for learner in cohort.learners)
+        else None,
+    ]
     head = tag(
         "thead",
         "\n",
@@ -262,10 +278,10 @@ def _cell(learner: Learner, assignment: str, task: str, place: int) -> Html:
     result = learner.result(assignment, task)
     first = "" if place else " first"
     if result is None:
-        why = "not begun" if assignment in learner.untouched else "nothing handed in"
+        why = learner.absent(assignment)
         return tag(
             "td",
-            tag("span", "–", aria_hidden="true"),
+            tag("span", "?" if why == "not graded" else "–", aria_hidden="true"),
             tag("span", why, class_="hidden"),
             class_=f"absent{first}",
         )
@@ -410,7 +426,7 @@ def _mistake(each: Diagnosis, naming: Naming, phrase: Phrase | None) -> Html:
         tag(
             "div",
             tag("p", "“", spoken(_to_say(each, naming, phrase)), "”"),
-            tag("p", _who(each.learners), class_="quiet"),
+            tag("div", _who(each.learners), class_="quiet"),
         ),
         class_="keep",
     )
@@ -426,17 +442,30 @@ def _to_say(each: Diagnosis, naming: Naming, phrase: Phrase | None) -> str:
 
 
 def _who(learners: tuple[Learner, ...]) -> list[Content]:
+    return [
+        *_links(learners[:_MOST_NAMES]),
+        _more(len(learners) - _MOST_NAMES, _links(learners[_MOST_NAMES:])),
+    ]
+
+
+def _links(learners: tuple[Learner, ...]) -> list[Content]:
     named: list[Content] = []
-    for learner in learners[:_MOST_NAMES]:
+    for learner in learners:
         named += [", " if named else None, _link(learner)]
-    more = len(learners) - _MOST_NAMES
-    return [*named, f" and {more} more" if more > 0 else None]
+    return named
+
+
+def _more(number: int, names: Content) -> Html | None:
+    """The names for which a line has no room, behind their number."""
+    if number <= 0:
+        return None
+    return tag("details", tag("summary", f" and {number} more"), ": ", names, class_="more")
 
 
 # What could not be read ---------------------------------------------------------------------------
 
 
-def _unreadable(cohort: Cohort, naming: Naming) -> list[Content]:
+def _ungraded(cohort: Cohort, naming: Naming) -> list[Content]:
     rows = [
         tag(
             "tr",
@@ -445,14 +474,14 @@ def _unreadable(cohort: Cohort, naming: Naming) -> list[Content]:
             tag("td", prose(naming.said(graded.problem))),
         )
         for learner in cohort.learners
-        for graded in learner.unreadable
+        for graded in learner.ungraded
     ]
     heads = ["Learner", *(["File"] if naming.names else []), "Why"]
     head = tag("thead", tag("tr", [tag("th", text, scope="col") for text in heads]))
     table = tag(
         "table",
-        tag("caption", _PARTS["unreadable"], class_="hidden"),
+        tag("caption", _PARTS["ungraded"], class_="hidden"),
         head,
         tag("tbody", "\n", rows),
     )
-    return [block(_PARTS["unreadable"], table)]
+    return [block(_PARTS["ungraded"], table)]

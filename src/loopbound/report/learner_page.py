@@ -38,7 +38,7 @@ def learner_page(learner: Learner, naming: Naming, link: LessonLink, keep: str =
         tag("header", "\n", tag("h1", tag("bdi", learner.label)), _sum(learner)),
         tag("ul", legend, class_="legend", aria_label="Tasks by outcome") if legend else None,
         _contents(learner) if len(learner.counted) > 1 else None,
-        _unreadable(learner, naming) if learner.unreadable else None,
+        _ungraded(learner, naming) if learner.ungraded else None,
         [_assignment(name, each, naming, link, keep) for name, each in learner.counted.items()],
         _untouched(learner) if learner.untouched else None,
         width="narrow",
@@ -53,8 +53,8 @@ def anchor(what: str) -> str:
 def _sum(learner: Learner) -> Html:
     if not learner.counted:
         why = (
-            "nothing that you handed in could be read."
-            if learner.unreadable
+            "nothing that you handed in was graded."
+            if learner.ungraded
             else "the exercises that you handed in are as they were given out."
         )
         return tag("p", f"No points yet: {why}")
@@ -83,19 +83,20 @@ def _untouched(learner: Learner) -> Html:
     )
 
 
-def _unreadable(learner: Learner, naming: Naming) -> Html:
+def _ungraded(learner: Learner, naming: Naming) -> Html:
     return tag(
         "section",
         "\n",
-        tag("h2", "Could not be read"),
+        tag("h2", "Not graded"),
         [
             tag(
                 "div",
                 tag("h3", file) if (file := naming.file(graded)) else None,
                 prose(naming.said(graded.problem)),
+                prose(naming.said(graded.comment), class_="comment") if graded.comment else None,
                 class_="keep",
             )
-            for graded in learner.unreadable
+            for graded in learner.ungraded
         ],
     )
 

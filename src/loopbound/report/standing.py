@@ -12,7 +12,7 @@ from pathlib import Path
 from loopbound.authoring.proof import wrong_answers
 from loopbound.checks import task_check
 from loopbound.course.manifest import Task, assignment, assignments, task
-from loopbound.grading.counting import BEST, Counted, counted
+from loopbound.grading.counting import BEST, Counted, alike, counted
 from loopbound.grading.results import Graded, TaskResult
 from loopbound.outcomes import OUTCOMES, PASSED, RAISED, WRONG
 from loopbound.problem import Problem
@@ -37,13 +37,14 @@ _TELLING = 12  # characters
 @dataclass(frozen=True)
 class Learner:
     """A learner's results: by assignment, in teaching order, and the submissions that could not be
-    read. An assignment that came back as it was given out is ``untouched``, and has failed nothing.
+    read, or were refused. An assignment that came back as it was given out is ``untouched``, and
+    has failed nothing.
     """
 
     label: str
     page: str
     counted: Mapping[str, Counted]
-    unreadable: tuple[Graded, ...] = ()
+    ungraded: tuple[Graded, ...] = ()
     untouched: tuple[str, ...] = ()
 
     @property
@@ -53,6 +54,15 @@ class Learner:
     @property
     def of(self) -> int:
         return sum(each.graded.of for each in self.counted.values())
+
+    def absent(self, assignment: str) -> str:
+        """Why there is no result of an assignment, in words."""
+        if assignment in self.untouched:
+            return "not begun"
+        read = {graded.assignment for graded in self.ungraded}
+        if assignment in read:
+            return "not graded"
+        return "nothing that could be read" if "" in read else "nothing handed in"
 
     def result(self, assignment: str, task: str) -> TaskResult | None:
         """The learner's result in a task; None where the assignment was not begun."""
@@ -111,16 +121,18 @@ class Cohort:
         tasks: for each assignment that was begun, its tasks' ids; both in teaching order.
         untouched: the assignments that were handed in, and that not one learner has begun.
         missing: the names of the class list that handed in nothing.
+        alike: who handed in the very same file, by assignment.
     """
 
     learners: tuple[Learner, ...]
     tasks: Mapping[str, tuple[str, ...]]
     untouched: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    alike: tuple[tuple[str, tuple[Learner, ...]], ...] = ()
 
     def not_started(self) -> list[Learner]:
         """Who handed in nothing but exercises as they were given out."""
-        return [each for each in self.learners if not each.counted and not each.unreadable]
+        return [each for each in self.learners if not each.counted and not each.ungraded]
 
     def stuck(self) -> dict[str, list[Learner]]:
         """For each task whose answer was tried and has not passed, the learners; the most first."""
@@ -216,11 +228,16 @@ def cohort(
         )
         for name in naming.order
     )
+    of = dict(zip(naming.order, learners, strict=True))
     return Cohort(
         learners,
         {name: _tasks(name, ordered) for name in names if name in begun},
         tuple(name for name in names if name not in begun),
         tuple(missing),
+        tuple(
+            (which, tuple(each for name, each in of.items() if name in names_of))
+            for which, names_of in alike(ordered)
+        ),
     )
 
 
