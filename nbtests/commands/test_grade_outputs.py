@@ -209,7 +209,10 @@ def test_a_run_for_one_speaks_of_the_others_as_the_page_does(
     # So does another table of the same class; without the list, it knows nothing of them.
     grade("team/noor", "--learners", "class.csv", "--csv", "other.csv")
     assert {row["Student"] for row in rows("other.csv")} == {"Mina Ito", "noor", "Max Idle"}
+    assert "was replaced" not in capsys.readouterr().out
+    Path("alone.csv").write_text("mine")
     grade("team/noor", "--csv", "alone.csv")
+    assert "alone.csv was replaced. This gradebook knew nothing" in capsys.readouterr().out
     assert {row["Student"] for row in rows("alone.csv")} == {"noor"}
     # In a gradebook of its own, nothing is said of those of whom nothing is known.
     fresh = ["--gradebook", "fresh.sqlite", "--learners", "class.csv", "--csv", "fresh.csv"]
