@@ -113,7 +113,8 @@ def grade_command(
                 replace_text(csv_totals, by_learner(shown, keep, hand_ins))
             if notebooks:
                 paths_of = {handed.file: handed.path for handed in hand_ins.notebooks}
-                print(f"\n{write_notebooks(notebooks, results, paths_of, names=names)}")
+                said_of = write_notebooks(notebooks, results, paths_of, names=names, others=others)
+                print(f"\n{said_of}")
             if html:
                 missing = [member.name for member in hand_ins.missing]
                 page = write_report(html, shown, names=names, keep=keep, missing=missing)
