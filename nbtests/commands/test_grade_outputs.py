@@ -204,6 +204,8 @@ def test_a_run_for_one_speaks_of_the_others_as_the_page_does(
     assert [row["Student"] for row in rows("t.csv")] == [row["Student"] for row in totals]
     data = json.loads(Path("g.json").read_text(encoding="utf-8"))
     assert data["missing"] == ["Max Idle"] and len(data["learners"]) == 5
+    schema = Path(loopbound.grading.__file__ or "").with_name("grades.schema.json")
+    jsonschema.validate(data, json.loads(schema.read_text(encoding="utf-8")))
     index = Path("report/index.html").read_text(encoding="utf-8")
     assert "4 learners" in index and "Max Idle" in index
     # So does another table of the same class; without the list, it knows nothing of them.
