@@ -204,12 +204,17 @@ def test_a_run_for_one_speaks_of_the_others_as_the_page_does(
     assert [row["Student"] for row in rows("t.csv")] == [row["Student"] for row in totals]
     data = json.loads(Path("g.json").read_text(encoding="utf-8"))
     assert data["missing"] == ["Max Idle"] and len(data["learners"]) == 5
+    schema = Path(loopbound.grading.__file__ or "").with_name("grades.schema.json")
+    jsonschema.validate(data, json.loads(schema.read_text(encoding="utf-8")))
     index = Path("report/index.html").read_text(encoding="utf-8")
     assert "4 learners" in index and "Max Idle" in index
     # So does another table of the same class; without the list, it knows nothing of them.
     grade("team/noor", "--learners", "class.csv", "--csv", "other.csv")
     assert {row["Student"] for row in rows("other.csv")} == {"Mina Ito", "noor", "Max Idle"}
+    assert "was replaced" not in capsys.readouterr().out
+    Path("alone.csv").write_text("mine")
     grade("team/noor", "--csv", "alone.csv")
+    assert "alone.csv was replaced. This gradebook knew nothing" in capsys.readouterr().out
     assert {row["Student"] for row in rows("alone.csv")} == {"noor"}
     # In a gradebook of its own, nothing is said of those of whom nothing is known.
     fresh = ["--gradebook", "fresh.sqlite", "--learners", "class.csv", "--csv", "fresh.csv"]

@@ -26,7 +26,7 @@ from loopbound.grading.results import Graded, TaskResult
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
 from loopbound.paths import repository
 from loopbound.problem import Problem
-from loopbound.report import check_folder, write_report
+from loopbound.report import check_folder, write_notebooks, write_report
 from loopbound.report.markup import shown
 from loopbound.report.naming import Naming, page_of
 from loopbound.report.standing import cohort
@@ -745,6 +745,20 @@ def test_names_are_found_as_words_and_make_no_holes_in_others(tmp_path: Path) ->
         "# [name]: [name]Engine, get[name], [name]_2, [name]2, [name], [name], [name], [name],"
         " [name]" in answers
     )
+
+
+def test_a_notebook_that_ran_has_the_number_of_its_page(tmp_path: Path) -> None:
+    source = tmp_path / "a.ipynb"
+    source.write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    others = [handed_in(name, ONE, "✓✓··", f"/srv/in/{name}/a.ipynb") for name in ("joel", "mina")]
+    for name in ("aiko", "lea", "noor", "zoe"):
+        one = handed_in(name, ONE, "✓✗··", str(source), shown={})
+        naming = Naming([one, *others], names=False)
+        folder = tmp_path / name
+        folder.mkdir()
+        write_notebooks(folder, [one], {one.file: source}, names=False, others=others)
+        page = naming.page(name).removesuffix(".html")
+        assert [path.name for path in folder.iterdir()] == [f"{page}-{ONE}.ipynb"]
 
 
 def test_numbers_are_stable_and_the_class_list_does_not_give_them() -> None:

@@ -83,12 +83,21 @@ def grade_command(
                 ]
                 known = [*book.shown([html]), *earlier]
                 check_pages(html, known, _placed(now, hand_ins, due))
+            strange = [
+                path
+                for path in (csv, csv_totals, target)
+                if path and path.exists() and not book.shown([path])
+            ]
             results, stopped = _results(hand_ins, book, jobs or workers(), again)
             results = _placed(results, hand_ins, due)
             results, others = _with_others(results, earlier, hand_ins, paths, due)
             set_by_hand, said = _by_hand(book, given, [*results, *others], roster)
             results, others = with_marks(results, set_by_hand), with_marks(others, set_by_hand)
             shown = [*results, *others]
+            said += [
+                f"{path} was replaced. This gradebook knew nothing of what was in it."
+                for path in strange
+            ]
             if roster and not learners:
                 said.append(
                     f"The class list of an earlier run was used, with {len(roster.members)} names;"
@@ -104,7 +113,8 @@ def grade_command(
                 replace_text(csv_totals, by_learner(shown, keep, hand_ins))
             if notebooks:
                 paths_of = {handed.file: handed.path for handed in hand_ins.notebooks}
-                print(f"\n{write_notebooks(notebooks, results, paths_of, names=names)}")
+                said_of = write_notebooks(notebooks, results, paths_of, names=names, others=others)
+                print(f"\n{said_of}")
             if html:
                 missing = [member.name for member in hand_ins.missing]
                 page = write_report(html, shown, names=names, keep=keep, missing=missing)

@@ -204,7 +204,7 @@ def _sorted_out(entries: list[Entry], paths: Sequence[Path], roster: Roster | No
         missing = tuple(member for member in roster.members if member not in there)
         unknown = {handed.learner for handed in notebooks if not handed.members}
         if unknown:
-            remarks.append(f"Not in the class list: {_listed(sorted(unknown))}.")
+            remarks.append(f"Not in the class list: {', '.join(sorted(unknown))}.")
     return HandIns(
         tuple(notebooks),
         tuple(_together(passed)),

@@ -39,7 +39,12 @@ def check_notebooks(folder: Path) -> None:
 
 
 def write_notebooks(
-    folder: Path, results: Sequence[Graded], paths: Mapping[str, Path], *, names: bool
+    folder: Path,
+    results: Sequence[Graded],
+    paths: Mapping[str, Path],
+    *,
+    names: bool,
+    others: Sequence[Graded] = (),
 ) -> str:
     """Write each notebook that was run now as it ran, named as the learner's page is.
 
@@ -48,6 +53,7 @@ def write_notebooks(
         results: of any number of learners and assignments.
         paths: where the notebooks can be read, by the files of the results.
         names: whether learners are named.
+        others: what the report shows beside the results: without names, its numbers are theirs.
 
     Returns:
         What to say about it.
@@ -55,7 +61,7 @@ def write_notebooks(
     Raises:
         Problem: one cannot be written, or a file of another kind has its name.
     """
-    naming = Naming(results, names)
+    naming = Naming([*results, *others], names)
     written = 0
     for number, graded in enumerate(results):
         if graded.shown is None or graded.file not in paths or not graded.begun:

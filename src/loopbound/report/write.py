@@ -69,8 +69,8 @@ def check_pages(folder: Path, known: Sequence[Graded], now: Sequence[Graded]) ->
         number = f"{len(strange)} pages" if len(strange) > 1 else "a page"
         raise Problem(
             f"{folder} has {number} of learners of whom this gradebook knows nothing: {some}\n"
-            "Nothing was graded or changed. Name the gradebook of that report (--gradebook FILE),"
-            " another folder, or delete those pages."
+            "Nothing was graded or changed. Name the folder and the gradebook of that report"
+            " (--html DIR --gradebook FILE), another folder, or delete those pages."
         )
 
 
