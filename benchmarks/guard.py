@@ -17,6 +17,8 @@ import platform
 import statistics
 import sys
 
+from cures import backend
+
 from loopbound import run_suite
 from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun
@@ -47,21 +49,6 @@ def main() -> int:
     return 0
 
 
-def backend(times: int) -> dict[str, str]:
-    """The backend's files with the fix `session-loop`, each test file as often as said."""
-    files = {}
-    for part in ("app", "tests"):
-        for path in sorted((BACKEND / part).rglob("*.py")):
-            name, text = path.relative_to(BACKEND), path.read_text(encoding="utf-8")
-            files[name.as_posix()] = text
-            if path.name.startswith("test_"):
-                for number in range(2, times + 1):
-                    files[name.with_stem(f"{name.stem}_{number:02}").as_posix()] = text
-    for name in ("pyproject.toml", "schema.sql"):
-        files[name] = (BACKEND / name).read_text(encoding="utf-8")
-    return files
-
-
 def run(project: dict[str, str], guarded: bool) -> tuple[SuiteRun, float]:
     before = os.times()
     done = run_suite(
@@ -69,7 +56,7 @@ def run(project: dict[str, str], guarded: bool) -> tuple[SuiteRun, float]:
         overlay=BACKEND / "fixes" / "session-loop",
         options=[*PLUGIN, *(["--loop-guard"] if guarded else [])],
         limit=600,
-        python=sys.executable,  # started, not forked from a process that has imported everything
+        fresh=True,  # started, not forked from a process that has imported everything
     )
     if len(done.passed) != len(done.tests):
         raise Problem(f"Not every test passed, so the times say nothing:\n{done.output[-2000:]}")
