@@ -209,7 +209,7 @@ def test_all_that_was_checked_passed_is_not_all_passed(
         ("no-such.ipynb", "there is no file"),
         ("77", "neither a file nor an assignment"),
         (".", "is a folder"),
-        (str(ROOT / "notebooks" / lessons()[0].file), "no exercise of this course"),
+        (str(ROOT / "notebooks" / lessons()[0].file), "is the lesson 00, not an exercise"),
         (str(ROOT / "pyproject.toml"), "is not a notebook"),
     ],
 )

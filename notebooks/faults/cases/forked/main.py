@@ -13,6 +13,8 @@ CURE = os.environ.get("CURE")
 options = {"null-pool": {"poolclass": NullPool}, "pool_pre_ping": {"pool_pre_ping": True}}.get(
     CURE, {}
 )
+# What waits for an answer that the other process has taken ends by itself.
+options["connect_args"] = {"command_timeout": 5}
 engine = create_async_engine(os.environ["DATABASE_URL"], **options)
 fork = multiprocessing.get_context("fork")
 

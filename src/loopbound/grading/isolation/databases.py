@@ -23,7 +23,7 @@ from psycopg import sql
 
 from loopbound.database import ScratchDatabase, scratch_database, server_address
 from loopbound.database.reach import recorded_scratch
-from loopbound.database.sweep import give_up, held_locks, lock_number, sweep, take
+from loopbound.database.sweep import drop, give_up, held_locks, lock_number, sweep, take
 from loopbound.problem import Problem
 
 __all__ = ["Databases", "SubmissionDatabases", "relay"]
@@ -53,6 +53,7 @@ class Databases:
         self._ready: queue.Queue[ScratchDatabase] = queue.Queue()
         self._work: queue.Queue[ScratchDatabase | str | None] = queue.Queue()
         self._wanted = 0
+        self._names: list[str] = []
         self._roles: dict[int, str] = {}  # by their number: without a look into the catalogue
         self.hoarders: set[str] = set()
         self._worker = threading.Thread(target=self._serve, name="databases", daemon=True)
@@ -180,12 +181,20 @@ class Databases:
         while not self._ready.empty():
             self._ready.get().close()
         with self._mutex, contextlib.suppress(psycopg.Error):
+            # What could not be dropped while a submission left the server no room for locks.
+            there = "SELECT datname FROM pg_database WHERE datname = ANY(%s)"
+            for (name,) in self._admin.execute(there, [self._names]).fetchall():
+                drop(self._admin, name)
             if self.has_roles:
+                ours = "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)"
+                for (name,) in self._admin.execute(ours, [f"{self._mark}_"]).fetchall():
+                    self._admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
                 give_up(self._admin, self._mark)
             self._admin.close()
 
     def _made(self, tables: bool = True) -> ScratchDatabase:
         made = scratch_database("grading") if tables else scratch_database("grading", schema="")
+        self._names.append(made.name)
         if self.has_roles:
             with psycopg.connect(
                 **self.address.libpq() | {"dbname": made.name}, autocommit=True
