@@ -316,6 +316,22 @@ def test_a_folder_deleted_in_use_is_made_anew_and_orphans_no_server(cache):
     assert gone(cache)
 
 
+@posix
+def test_a_server_whose_folder_was_deleted_is_asked_for_nothing(cache):
+    with Client(cache) as client:
+        client.scratch()
+        old = keepers(cache) + postmasters(cache)
+        old[0].suspend()  # the old server still answers when the new one is there
+        assert eventually(
+            lambda: not shutil.rmtree(cache, ignore_errors=True) and not cache.exists()
+        )
+        client.scratch()
+        assert client.do("result = sql('SELECT count(*) FROM users')") == [[3]]
+        for process in old:
+            kill9(process)
+    assert gone(cache)
+
+
 def test_an_interrupted_first_start_breaks_no_later_one(cache):
     def interrupted() -> bool:
         """Kill a client and all that it started as soon as the cluster is being made; False where

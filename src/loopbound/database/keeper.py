@@ -30,11 +30,11 @@ def keep(folder: Folder) -> None:
     alone_since: float | None = None
     watched = _identity(folder.clients)
     while watched and _identity(folder.clients) == watched:
+        running = server.process()
+        process = running or process
         with folder.locked(wait=False) as held:
             if held:
                 clients = folder.living()
-                running = server.process()
-                process = running or process
                 if running and known - clients.keys():
                     _sweep(server, clients)
                 known = set(clients)

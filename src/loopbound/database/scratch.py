@@ -186,6 +186,7 @@ class _Owner:
         self.given = given  # None: the embedded server, whose port changes when it is started again
         self.names: list[str] = []
         self.connection: psycopg.Connection | None = None
+        self.reached: Address | None = None  # where the connection leads
 
     def create(self, label: str, schema: str | None = None) -> ScratchDatabase:
         name = scratch_name(label)
@@ -218,11 +219,13 @@ class _Owner:
 
     def connected(self) -> psycopg.Connection:
         """The owning session, opened again (with its locks) after the server was restarted."""
-        if not (connection := self._answering()):
+        address = self.given or reach.embedded_address()
+        # A server whose folder was deleted still answers, until its keeper sees that.
+        if address != self.reached or not (connection := self._answering()):
             if self.connection:
                 self.connection.close()
-            address = self.given or reach.embedded_address()
             connection = self.connection = psycopg.connect(**address.libpq(), autocommit=True)
+            self.reached = address
             for name in self.names:
                 take(connection, name)
         return connection
