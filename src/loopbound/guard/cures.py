@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loopbound.faults.catalogue import BY_ID
-from loopbound.faults.explain import fits
+from loopbound.faults.cures import cures_that_hold
 from loopbound.faults.installed import meets
 from loopbound.faults.model import Cure
 from loopbound.guard.watcher import Crossing
@@ -88,14 +87,7 @@ def cures_for(
             # A scope that stands at a fixture or a mark is not the option's to change; and a
             # fixture of each test is not on that loop.
             left_out |= {"session-loop", "dispose", "function-engine"}
-    cures = [cure for cure in BY_ID[kind].cures if cure.name not in left_out]
-    holding = [
-        cure
-        for cure in cures
-        if fits(cure.where, facts)
-        and all(meets(need, dict(versions)) is not False for need in cure.needs)
-    ]
-    return holding or cures or list(BY_ID[kind].cures)
+    return cures_that_hold(kind, facts, versions, left_out)
 
 
 def cure_line(cure: Cure, versions: Mapping[str, str], settings: Settings) -> str:
@@ -110,7 +102,7 @@ def cure_line(cure: Cure, versions: Mapping[str, str], settings: Settings) -> st
     for need in cure.needs:
         package = need.partition(">=")[0]
         here = versions.get(package)
-        if meets(need, dict(versions)):
+        if meets(need, versions):
             line += f" [{package} {here} is here]"
         else:
             line += f" [needs {need}; here is {here or 'none'}]"

@@ -248,10 +248,10 @@ class Guard:
         return "\n".join(known) if answer.kinds and answer.sure else ""
 
     def _left_lines(self, thing: Thing) -> list[str]:
-        from loopbound.guard.cures import cures_for
+        from loopbound.faults.cures import cure_named
 
         out = thing.out or thing.born
-        cure = cures_for("open-transaction", {"pytest"}, {}, _settings(None))[0]
+        cure = cure_named("open-transaction", "close-it")
         return [
             f"born:   {self.words.moment(thing.born)}{self.words.state(thing.born)}",
             f"used:   taken from its pool {self.words.moment(out)}, and never given back",
