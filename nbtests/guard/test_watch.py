@@ -131,6 +131,32 @@ def test_who_asks_for_nothing_gets_nothing(suite: Path, url: str) -> None:
         assert "loop guard" not in done.stdout
 
 
+# Libraries whose next version has moved what the guard listens to.
+MOVED = """
+import sys
+before = list(sys.meta_path)
+from loopbound import guard
+import asyncpg.pool
+with guard.watch() as watcher:
+    import psycopg_pool.pool_async
+    print(watcher.broken)
+print(sys.meta_path == before)
+"""
+
+
+def test_a_library_that_has_changed_is_imported_all_the_same(tmp_path: Path) -> None:
+    for package, module in (("asyncpg", "pool"), ("psycopg_pool", "pool_async")):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+        (tmp_path / package / f"{module}.py").touch()
+    (tmp_path / "worker.py").write_text(MOVED.lstrip("\n"), "utf-8")
+    done = subprocess.run(
+        [sys.executable, "worker.py"], cwd=tmp_path, capture_output=True, encoding="utf-8"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("AttributeError: ") and done.stdout.endswith("\nTrue\n")
+
+
 async def ask(engine: AsyncEngine) -> None:
     """One question."""
     async with AsyncSession(engine) as session:

@@ -96,7 +96,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         """Call the hook of a module, once."""
         hook = self._hooks.pop(module.__name__, None)
         if hook is not None and _running is not None:
-            hook(module)
+            _quietly(_running, hook)(module)
 
 
 def _quietly(watcher: Watcher, function: Callable[..., object]) -> Callable[..., None]:
