@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from loopbound import guard
 from loopbound.database import scratch_database
 from loopbound.guard import hooks
+from loopbound.guard.watcher import LIMIT, Watcher
 from loopbound.suite.run import UNWANTED
 
 SUITE = {
@@ -155,6 +156,17 @@ def test_a_library_that_has_changed_is_imported_all_the_same(tmp_path: Path) -> 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("AttributeError: ") and done.stdout.endswith("\nTrue\n")
+
+
+def test_each_loop_has_a_number_of_its_own_also_when_the_first_are_forgotten() -> None:
+    watcher = Watcher()
+    numbers = []
+    for _ in range(LIMIT + 3):
+        loop = asyncio.new_event_loop()
+        numbers.append(watcher.loop_of(loop).number)
+        loop.close()
+    assert numbers == list(range(1, LIMIT + 4))
+    assert [loop.number for loop in watcher.loops] == numbers[-LIMIT:]
 
 
 async def ask(engine: AsyncEngine) -> None:

@@ -7,6 +7,7 @@ told apart by weak references: a new loop may have the ``id()`` of one that has 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import weakref
 from asyncio import _get_running_loop
@@ -17,7 +18,7 @@ from typing import Any
 from loopbound.guard.frames import held_by, place, runner
 
 LIMIT = 1000
-"""Crossings that are kept; a process that runs for months may have more."""
+"""Crossings, and loops outside tests, that are kept: a process that runs for months has more."""
 # Drivers of SQLAlchemy whose connections do not bind to a loop as long as nothing waits.
 LENIENT = {"aiosqlite", "psycopg", "psycopg_async"}
 
@@ -153,6 +154,7 @@ class Watcher:
         self._loops: weakref.WeakKeyDictionary[Any, Loop] = weakref.WeakKeyDictionary()
         self._sessions: weakref.WeakKeyDictionary[Any, Moment] = weakref.WeakKeyDictionary()
         self._out: weakref.WeakKeyDictionary[Any, Thing] = weakref.WeakKeyDictionary()
+        self._numbers = itertools.count(1)
         self._lock = threading.RLock()
 
     # -- births ------------------------------------------------------------------------------------
@@ -175,7 +177,7 @@ class Watcher:
             with self._lock:
                 thread = threading.current_thread()
                 found = Loop(
-                    len(self.loops) + 1,
+                    next(self._numbers),
                     who or runner(),
                     self.test,
                     "" if thread is threading.main_thread() else thread.name,
