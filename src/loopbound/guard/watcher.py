@@ -161,9 +161,11 @@ class Watcher:
 
     def moment(self) -> Moment:
         """Now and here."""
+        return Moment(self.test, self.phase, self.fixture, place(), self._loop_here())
+
+    def _loop_here(self) -> Loop | None:
         running = _get_running_loop()
-        loop = self.loop_of(running) if running is not None else None
-        return Moment(self.test, self.phase, self.fixture, place(), loop)
+        return None if running is None else self.loop_of(running)
 
     def loop_of(self, loop: Any, who: str = "") -> Loop:
         """The record of a loop, which is made when the loop is first seen, in it.
@@ -215,11 +217,10 @@ class Watcher:
 
     def checked_out(self, key: Any) -> None:
         """A pool has given out a connection."""
-        thing = self._things.get(key)
+        thing = self.thing(key)
         if thing is not None:
-            running = _get_running_loop()
-            loop = self.loop_of(running) if running is not None else None
-            thing.out = Moment(self.test, self.phase, self.fixture, "", loop)
+            # Without its line: a checkout is frequent, and to find that takes time.
+            thing.out = Moment(self.test, self.phase, self.fixture, "", self._loop_here())
             self._out[key] = thing
             self._used(thing.out)
 
@@ -242,10 +243,11 @@ class Watcher:
         self._cross(thing, act, ERROR)
 
     def _cross(self, thing: Thing, act: str, severity: str) -> None:
-        used = self.moment()
-        if used.loop is None or thing.crossed == (used.test, used.loop.number):
+        loop = self._loop_here()
+        if loop is None or thing.crossed == (self.test, loop.number):
             return
-        thing.crossed = (used.test, used.loop.number)
+        thing.crossed = (self.test, loop.number)
+        used = self.moment()
         if thing.owner is not None and thing.owner.lenient and severity == ERROR:
             severity = MAYBE
         state = thing.born.loop.state() if thing.born.loop else "closed"
@@ -254,7 +256,7 @@ class Watcher:
         kind = "dispose-elsewhere" if severity == NOTE else _kind(thing, used, state)
         crossing = Crossing(kind, severity, thing, act, used, state, session)
         if used.test:
-            used.loop.tests[used.test] = "x" if severity == ERROR else "n"
+            loop.tests[used.test] = "x" if severity == ERROR else "n"
         self.crossings.append(crossing)
         del self.crossings[:-LIMIT]
         for listener in list(self.listeners):
