@@ -10,6 +10,17 @@ from loopbound.faults.installed import meets
 from loopbound.faults.model import Cure
 from loopbound.guard.watcher import Crossing
 
+# Who runs a loop → the catalogue's fact.
+_FACTS = {
+    "anyio's plugin": "anyio-plugin",
+    "unittest": "unittest",
+    "a portal, as of TestClient": "portal",
+    "asyncio.run": "asyncio-run",
+    "a loop of its own": "asyncio-run",
+    "uvicorn": "server",
+    "pytest-asyncio": "pytest-asyncio",
+}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -28,23 +39,12 @@ class Settings:
 
 def facts_of(crossing: Crossing) -> set[str]:
     """The catalogue's facts about a crossing, by which its cures are chosen."""
-    runners = {moment.loop.runner for moment in (crossing.born, crossing.used) if moment.loop}
-    facts = {"sqlalchemy"} if crossing.thing.owner and crossing.thing.owner.driver else set()
-    if crossing.used.test:
-        facts.add("pytest")
-    for runner, fact in (
-        ("anyio's plugin", "anyio-plugin"),
-        ("unittest", "unittest"),
-        ("a portal, as of TestClient", "portal"),
-        ("asyncio.run", "asyncio-run"),
-        ("a loop of its own", "asyncio-run"),
-        ("uvicorn", "server"),
-        ("pytest-asyncio", "pytest-asyncio"),
-    ):
-        if runner in runners:
-            facts.add(fact)
-    moments = (crossing.born, crossing.used)
-    if any(moment.loop.scope for moment in moments if moment.loop):
+    loops = [moment.loop for moment in (crossing.born, crossing.used) if moment.loop]
+    facts = {"pytest"} if crossing.used.test else set()
+    facts |= {_FACTS[loop.runner] for loop in loops if loop.runner in _FACTS}
+    if crossing.thing.owner and crossing.thing.owner.driver:
+        facts.add("sqlalchemy")
+    if any(loop.scope for loop in loops):
         facts.add("own-scope")
     if crossing.state == "awake":
         facts.add("threads")
