@@ -180,7 +180,8 @@ PROGRAM = """
 import asyncio, logging, os, sys
 from asyncio import mixins
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
 from loopbound import guard
 async def ask(engine):
     async with engine.connect() as connection:
@@ -203,6 +204,18 @@ with guard.watch(early):
         once(early)
         once(late)
     once(late)
+held = []
+async def begin():
+    held.append(AsyncSession(create_async_engine(os.environ["DATABASE_URL"], poolclass=NullPool)))
+    await held[0].execute(text("SELECT 1"))
+async def go_on():
+    await held[0].execute(text("SELECT 1"))
+with guard.watch(tell=print):
+    asyncio.run(begin())
+    try:
+        asyncio.run(go_on())
+    except RuntimeError:
+        pass
 print("broken", watcher.broken)
 print("back", state() == before, "do_ping" in vars(early.sync_engine.dialect), len(early.sync_engine.pool.dispatch.checkout))
 """
@@ -226,6 +239,7 @@ def test_a_script_is_told_and_everything_is_put_back(tmp_path: Path, url: str) -
     line = PROGRAM[: PROGRAM.index("late = ")].count("\n")
     assert f"object: a connection of the engine made at worker.py:{line} (" in row
     assert "cure:   one-loop: " in row
+    assert "[session-object]\ncure:   session-per-use: " in row, "no option of pytest's"
     assert said.endswith("broken \nback True False 0\n")
 
 
