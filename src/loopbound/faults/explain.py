@@ -69,7 +69,7 @@ def explain(text: str | bytes, python: str | None = None, left_out: int = 0) -> 
     Raises:
         Problem: that interpreter does not answer.
     """
-    versions = versions_of(python) if python else versions_here()
+    versions = versions_of(python) if python else {}
     said = text if isinstance(text, str) else text_of(text)
     if said is None:
         return _nothing(
@@ -77,14 +77,14 @@ def explain(text: str | bytes, python: str | None = None, left_out: int = 0) -> 
             "Give what was printed: pytest 2>&1 | loopbound explain",
         )
     reading = read(said, left_out)
-    if reading.kind == "empty":
+    if reading.empty:
         return _nothing(
             "There is no text.",
             "Give what was printed: pytest 2>&1 | loopbound explain, or: loopbound explain FILE",
         )
     if not reading.blocks:
         return _unknown(reading)
-    return _answer(reading, versions)
+    return _answer(reading, versions or versions_here())
 
 
 def find(block: Block) -> list[Found]:

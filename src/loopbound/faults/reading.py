@@ -127,7 +127,7 @@ class Reading:
         counts: how often each message was seen, by the phrase that found it first.
         versions: package → version, as the text itself says.
         others: last lines of errors that no message here explains.
-        kind: "text", "empty" or "binary".
+        empty: there is no text.
         left_out: bytes of a long text that were not looked at closely.
     """
 
@@ -135,8 +135,8 @@ class Reading:
     counts: dict[str, int]
     versions: dict[str, str]
     others: list[str]
-    kind: str = "text"
     left_out: int = 0
+    empty: bool = False
 
 
 def _squeezed(phrase: str) -> re.Pattern[str]:
@@ -203,7 +203,7 @@ def read(text: str, left_out: int = 0) -> Reading:
     """Read a text; nothing in it is run or trusted."""
     lines, quoted = _lines(text)
     if not any(line.strip() for line in lines):
-        return Reading([], {}, {}, [], "empty")
+        return Reading([], {}, {}, [], empty=True)
     flat, starts = _flat(lines)
     found = [
         (line, name, match.start(), match.end(), phrase)
@@ -221,7 +221,7 @@ def read(text: str, left_out: int = 0) -> Reading:
         if block is None:
             last = edges[index + 1] - 1 if index + 1 < len(edges) else len(lines) - 1
             block = blocks[index] = Block(edges[index], last)
-            _see(block, flat, starts, frames)
+            _see(block, flat, starts)
         # Once for each message: a text of a million of them is read in seconds, too.
         if not block.speaker and name not in block.messages:
             block.speaker, block.said_by = _speaker(flat, starts[block.first], start, end)
@@ -249,7 +249,7 @@ def read(text: str, left_out: int = 0) -> Reading:
         phrases.setdefault(name, phrase)
     counts = {phrases[name]: count for name, count in counts.items()}
     others = _others(lines, edges, set(blocks))
-    return Reading(_leading(ordered), counts, _versions(lines), others, "text", left_out)
+    return Reading(_leading(ordered), counts, _versions(lines), others, left_out)
 
 
 def _lines(text: str) -> tuple[list[str], set[int]]:
@@ -337,7 +337,7 @@ def _frames(lines: list[str]) -> list[Frame]:
     return found
 
 
-def _see(block: Block, flat: str, starts: list[int], frames: list[Frame]) -> None:
+def _see(block: Block, flat: str, starts: list[int]) -> None:
     """Note the situations of a block."""
     begin = starts[block.first]
     end = starts[block.last + 1] if block.last + 1 < len(starts) else len(flat)
@@ -424,7 +424,7 @@ def _versions(lines: list[str]) -> dict[str, str]:
     for line in lines:
         if found := _PLUGINS.search(line):
             for name, version in _PLUGIN.findall(found[1]):
-                said.setdefault({"anyio": "anyio"}.get(name, f"pytest-{name}"), version)
+                said.setdefault(name if name == "anyio" else f"pytest-{name}", version)
         if "ython" in line and (found := _PYTHON.search(line)):
             said.setdefault("python", found[1] or found[2])
         if "pytest-" in line and (found := _PYTEST.search(line)):
