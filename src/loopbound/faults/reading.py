@@ -365,7 +365,11 @@ def _speaker(flat: str, begin: int, start: int, end: int) -> tuple[str, str]:
 
 def _met(block: Block, lines: list[str], frames: list[Frame], line: int) -> Frame | None:
     """The line of the reader's code that met the error: the deepest one before its message."""
-    mine = [frame for frame in frames if block.first <= frame.at <= line and frame.yours]
+    first, here, last = (
+        bisect.bisect_left(frames, number, key=lambda frame: frame.at)
+        for number in (block.first, line + 1, block.last + 1)
+    )
+    mine = [frame for frame in frames[first:here] if frame.yours]
     if mine:
         return mine[-1]
     for number in range(line, min(line + 4, len(lines))):
@@ -373,7 +377,7 @@ def _met(block: Block, lines: list[str], frames: list[Frame], line: int) -> Fram
             function, path, at = found.groups()
             if not _NOT_YOURS.search(path):
                 return Frame(path, at, function, True, number)
-    after = [frame for frame in frames if line < frame.at <= block.last and frame.yours]
+    after = [frame for frame in frames[here:last] if frame.yours]
     return after[-1] if after else None
 
 
