@@ -367,6 +367,17 @@ def test_a_hundred_megabytes_are_searched_in_bounded_memory(line: bytes) -> None
     assert "MB were only searched" in str(answer)
 
 
+def test_of_a_long_text_nothing_is_taken_twice_and_what_is_left_out_is_counted() -> None:
+    """Wherever the error stands: also over the places where one part of the stream ends."""
+    line, error = b"INFO all is well\n", REDIS.encode()
+    for place in (0, 499_900, 3_999_900, 4_999_700, 5_199_000, 5_990_000):
+        before = line * (place // len(line))
+        text = before + error + line * ((6_000_000 - len(before)) // len(line))
+        data, left_out = taken(io.BytesIO(text))
+        assert data.count(error) == 1
+        assert left_out + len(data) == len(text)
+
+
 def test_a_text_of_nothing_but_messages_is_read_once() -> None:
     """The time for each message does not grow with their number; else this takes minutes."""
     assert explain(b"got Future < Event loop is closed " * 100_000).kinds[0] == "engine-in-a-row"

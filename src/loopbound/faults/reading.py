@@ -20,6 +20,7 @@ from loopbound.faults.signs import (
 
 WHOLE = 4_000_000
 """Bytes up to which a text is read whole; of a longer one, the parts around what is known."""
+_CHUNK = 1_000_000  # bytes that are read of it at once
 _END = 500_000  # of a long text, how much of its beginning and its end is kept
 _AROUND = 20_000  # and how much before and after each place that may matter
 _ANCHORS = (
@@ -159,30 +160,29 @@ _MESSAGES, _LIBRARIES, _SITUATIONS = _table(MESSAGES), _table(LIBRARIES), _table
 
 def taken(stream: BinaryIO) -> tuple[bytes, int]:
     """What of a stream has to be looked at, and how many bytes were left out. Memory is bounded."""
-    head = stream.read(WHOLE)
-    more = stream.read(1_000_000)
+    window = stream.read(WHOLE)
+    more = stream.read(_CHUNK)
     if not more:
-        return head, 0
-    kept, tail, room, total, left = [head[:_END]], b"", WHOLE, len(head), 0
-    chunk = head[_END:]
-    while chunk:
-        total += len(chunk) if chunk is not head[_END:] else 0
-        window = tail[-_AROUND:] + chunk
-        places = sorted(place for anchor in _ANCHORS if (place := window.find(anchor)) >= 0)
-        end = 0
-        for place in places:
-            start, stop = max(end, place - _AROUND), place + _AROUND
+        return window, 0
+    kept, room = [window[:_END]], WHOLE
+    begin, search, done = 0, _END, _END  # places in the stream: of the window, and in it
+    while True:
+        total = begin + len(window)
+        found = (window.find(anchor, search - begin) for anchor in _ANCHORS)
+        for place in sorted(begin + at for at in found if at >= 0):
+            start, stop = max(done, place - _AROUND), min(place + _AROUND, total)
             if room > 0 and stop > start:
-                kept.append(window[start:stop])
+                kept += [b"\n" if start > done else b"", window[start - begin : stop - begin]]
                 room -= stop - start
-                end = stop
-        tail = (tail + chunk)[-_END:]
-        chunk = more
-        more = stream.read(1_000_000) if chunk else b""
-    kept.append(tail)
-    data = b"\n".join(kept)
-    left = max(0, total - len(data))
-    return data, left
+                done = stop
+        if not more:
+            break
+        begin, search = total - _END, total - _AROUND  # what stands at the end goes on in the next
+        window, more = window[-_END:] + more, stream.read(_CHUNK)
+    start = max(done, total - _END)
+    kept += [b"\n" if start > done else b"", window[start - begin :]]
+    data = b"".join(kept)
+    return data, max(0, total - len(data))
 
 
 def text_of(data: bytes) -> str | None:
