@@ -128,6 +128,19 @@ def test_a_windows_path_of_a_library_is_not_yours() -> None:
     assert "C:/srv/health.py:12, in check" in str(answer)
 
 
+def test_a_windows_path_with_a_folder_whose_name_begins_with_n_is_whole() -> None:
+    folder = "C:\\Users\\nina\\new\\"
+    text = REDIS.replace("/usr/lib/python3/dist-packages/", "C:\\Venv\\Lib\\site-packages\\")
+    text = text.replace("/usr/lib/python3.12/", "C:\\Python312\\Lib\\").replace("/srv/app/", folder)
+    once = json.dumps({"level": "error", "message": text})
+    for form in (text, once, json.dumps({"log": once}), json.dumps(text.replace("\n", "\r\n"))):
+        answer = explain(form)
+        assert answer.kinds == ("redis-client",), form
+        assert "C:/Users/nina/new/health.py:12, in check" in answer.lines[3], form
+    short = f"_____ test_two _____\nE   RuntimeError: Event loop is closed\n\n{folder}test_it.py:7: RuntimeError\n"
+    assert "C:/Users/nina/new/test_it.py:7" in str(explain(short))
+
+
 LONG = """\
 =================================== FAILURES ===================================
 ___________________________________ test_two ___________________________________

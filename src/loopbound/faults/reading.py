@@ -50,6 +50,12 @@ _GUTTER = re.compile(
     r"|[A-Z][a-z]{2}\s+\d+ \d\d:\d\d:\d\d \S{1,60} \S{1,60}?\[\d+\]: |\[gw\d+\] (?!\[)"
     r"|(?:> ?){1,4}(?=File |Traceback|E  | )|E   ?|\s*\+?\s*\|\s(?=\s*\S)|│\s?)"
 )
+# A newline as a string of JSON has it, or JSON in JSON; not the \n of C:\Users\nina\app.py.
+_NEWLINE = re.compile(
+    r"""(?:\\{1,8}r)?\\{1,8}n(?![\w.-]{1,200}(?:\\{1,8}(?!\\|n\b|r\\|")|\.py\\{0,8}"))"""
+)
+_ESCAPES = re.compile(r"""\\+(?="|\\)""")
+_PLACE = re.compile(r"""(?:^|\s)[^\s"']+\.py:\d+: [\w.]+\s*$""")  # pytest's; its \n is a path's
 _HEADER = re.compile(
     r"(?:_{3,} .{1,200} _{3,}|={3,} .{1,200} ={3,}|-{3,} [Cc]aptured .{1,60} -{3,})\s*$"
 )
@@ -258,11 +264,10 @@ def _lines(text: str) -> tuple[list[str], set[int]]:
         text = html.unescape(text)
     lines: list[str] = []
     for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
-        if "\\n" in line and ("Traceback" in line or 'File \\"' in line or "Error" in line):
+        packed = "Traceback" in line or 'File \\"' in line or "Error" in line
+        if "\\n" in line and packed and not _PLACE.search(line):
             # A log of JSON has the whole traceback in one string.
-            lines += (
-                line.replace("\\\\n", "\n").replace("\\n", "\n").replace('\\"', '"').split("\n")
-            )
+            lines += (_ESCAPES.sub("", part) for part in _NEWLINE.split(line))
         else:
             lines.append(line)
     quoted: set[int] = set()
