@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
@@ -77,6 +78,9 @@ FORMS: dict[str, Callable[[str], str | bytes]] = {
     "as it is": str,
     "bytes": str.encode,
     "UTF-16, from PowerShell": lambda text: text.encode("utf-16"),
+    "beside Chinese, in its old encoding": lambda text: ("错误\n" * 300 + text).encode(
+        "gbk", "replace"
+    ),
     "lines of Windows": lambda text: text.replace("\n", "\r\n"),
     "Docker Compose": each_line("web_1    | "),
     "GitHub Actions": each_line("2026-11-28T03:11:37.0000000Z "),
@@ -185,6 +189,8 @@ def test_a_cut_off_message_is_still_known() -> None:
         ("", "There is no text"),
         (" \n\t\n", "There is no text"),
         (bytes(range(256)) * 200, "not text"),
+        (gzip.compress(REDIS.encode()), "not text"),
+        (Path(sys.executable).read_bytes()[:100_000], "not text"),
         (b'File "' * 300_000, "not known"),
         ("all is well", "not known"),
         ("Traceback (most recent call last):\nValueError: three", "ValueError: three"),

@@ -21,6 +21,7 @@ from loopbound.faults.signs import (
 WHOLE = 4_000_000
 """Bytes up to which a text is read whole; of a longer one, the parts around what is known."""
 _CHUNK = 1_000_000  # bytes that are read of it at once
+_NO_CONTROLS = bytes({*b"\n\r\t\x1b\x0c\x08", *range(32, 256)})
 _END = 500_000  # of a long text, how much of its beginning and its end is kept
 _AROUND = 20_000  # and how much before and after each place that may matter
 _ANCHORS = (
@@ -195,14 +196,14 @@ def text_of(data: bytes) -> str | None:
     """The text of some bytes, or None if they are none."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", errors="replace")
-    if data[1:400:2].count(0) > len(data[1:400:2]) * 0.7 and len(data) > 3:
+    even, odd = data[:400:2], data[1:400:2]
+    if len(data) > 3 and odd.count(0) > len(odd) * 0.7 and even.count(0) < len(even) * 0.3:
         return data.decode("utf-16-le", errors="replace")  # PowerShell's, its mark cut off
     text = data.decode("utf-8", errors="replace").removeprefix("\ufeff")
-    sample = text[:20_000] + text[-20_000:]
-    odd = sum(
-        sign == "\ufffd" or (sign < " " and sign not in "\n\r\t\x1b\x0c\x08") for sign in sample
-    )
-    return None if odd > max(8, len(sample) * 0.1) else text
+    # In another encoding than UTF-8 the messages are the same. A tenth of an archive are controls.
+    sample = data[:20_000] + data[-20_000:]
+    controls = len(sample.translate(None, _NO_CONTROLS))
+    return None if controls > max(8, len(sample) * 0.05) else text
 
 
 def read(text: str, left_out: int = 0) -> Reading:
