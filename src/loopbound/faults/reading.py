@@ -1,4 +1,4 @@
-"""From a pasted text to facts: lines without their gutters, one block for each error, its frames."""
+"""From a pasted text to facts: lines without gutters, one block for each error, its frames."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ _ANCHORS = (
 )
 
 _ANSI = re.compile(
-    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|\^?\[(?:\d{1,3};){0,3}\d{1,3}m"
+    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)"
+    r"|\^?\[(?:\d{1,3};){0,3}\d{1,3}m"
 )
 _STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
 _GUTTER = re.compile(
@@ -61,8 +62,9 @@ _HEADER = re.compile(
     r"(?:_{3,} .{1,200} _{3,}|={3,} .{1,200} ={3,}|-{3,} [Cc]aptured .{1,60} -{3,})\s*$"
 )
 _RECORD = re.compile(
-    rf"\[?(?:{_STAMP}).{{0,40}}(?:ERROR|CRITICAL|WARNING)|(?:ERROR|CRITICAL|WARNING)\b.{{0,30}}[:\s]"
-    r"|Exception ignored in|Task exception was never retrieved|Exception in thread|--- Logging error"
+    rf"\[?(?:{_STAMP}).{{0,40}}(?:ERROR|CRITICAL|WARNING)"
+    r"|(?:ERROR|CRITICAL|WARNING)\b.{0,30}[:\s]|Exception ignored in"
+    r"|Task exception was never retrieved|Exception in thread|--- Logging error"
 )
 _CHAIN = re.compile(
     r"The above exception was the direct cause|During handling of the above exception"
@@ -72,14 +74,17 @@ _FRAME = re.compile(
     r"""File "(?P<a>[^"\n]{1,400})", line (?P<al>\d+)(?:, in (?P<af>[^\s(]+))?"""
     r"""|File (?P<b>[^\s"]{1,400}?\.py):(?P<bl>\d+)(?:, in (?P<bf>[^\s(]+))?"""
     r"""|(?P<c>Cell In ?\[\d+\]|Input In ?\[\d+\]), (?:line (?P<cl>\d+)|in)"""
-    r"""|^(?P<d>(?:[A-Za-z]:)?[^\s:"'<>|]{1,400}\.py):(?P<dl>\d+)(?:: in (?P<df>[^\s(]+)|: |:?$| in (?P<dg>\w+))"""
+    r"""|^(?P<d>(?:[A-Za-z]:)?[^\s:"'<>|]{1,400}\.py):(?P<dl>\d+)"""
+    r"""(?:: in (?P<df>[^\s(]+)|: |:?$| in (?P<dg>\w+))"""
 )
 _RUNNING_AT = re.compile(
     r"(?:coro=<)?(\w+)\(\) running at ([^\s:>]{1,300}\.py|[A-Z]:[^\s:>]{1,300}\.py):(\d+)"
 )
 _NOT_YOURS = re.compile(
-    r"(?:site|dist)-packages/|/lib(?:64)?/python\d|\.pyx$|/python[\d.]+/lib/|/(?:python|cpython)[\w.-]*/lib/|^<|/ipykernel_"
-    r"|^(?:asyncio|asyncpg|sqlalchemy|_pytest|pluggy|anyio|starlette|fastapi|httpx|httpcore|redis|uvicorn|celery|grpc|pymongo|aiohttp|contextlib|threading)[./]",
+    r"(?:site|dist)-packages/|/lib(?:64)?/python\d|\.pyx$|/python[\d.]+/lib/"
+    r"|/(?:python|cpython)[\w.-]*/lib/|^<|/ipykernel_"
+    r"|^(?:asyncio|asyncpg|sqlalchemy|_pytest|pluggy|anyio|starlette|fastapi|httpx|httpcore|redis"
+    r"|uvicorn|celery|grpc|pymongo|aiohttp|contextlib|threading)[./]",
     re.IGNORECASE,
 )
 _PACKAGE = re.compile(r"(?:site|dist)-packages/([A-Za-z_]\w{0,60})")
@@ -94,7 +99,8 @@ _SCOPES = re.compile(
 _PROGRESS = re.compile(r"(?:\S+\.py )?(?P<letters>[.FEsxX]{1,300})(?:\s+\[ *\d+%\])?\s*$")
 _VERBOSE = re.compile(r"\S+\.py::\S.{0,200} (PASSED|FAILED|ERROR)\b")
 _LAST = re.compile(
-    r"(?:E +)?((?:[\w]+\.)*[A-Z]\w*(?:Error|Exception|Warning|Timeout|Interrupt|Group|Failed)\b.{0,160})"
+    r"(?:E +)?((?:[\w]+\.)*[A-Z]\w*(?:Error|Exception|Warning|Timeout|Interrupt|Group|Failed)\b"
+    r".{0,160})"
 )
 
 
