@@ -358,6 +358,15 @@ def test_an_error_that_is_not_explained_is_named() -> None:
     )
 
 
+def test_no_control_character_of_a_text_is_said() -> None:
+    """A log of a stranger's would reach into the terminal by one."""
+    error = "Traceback (most recent call last):\nValueError: \x9b2Jth\x00ree\x07\x1bc\n"
+    for text in (error, f"{REDIS}\nERROR next\n{error}".replace("health", "\x9b2Jhealth")):
+        said = str(explain(text))
+        assert "ValueError: 2Jthreec" in said
+        assert said.replace("\n", "").isprintable()
+
+
 # -- long texts ------------------------------------------------------------------------------------
 
 
