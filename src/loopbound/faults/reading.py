@@ -50,7 +50,7 @@ _STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
 _GUTTER = re.compile(
     rf"(?:[\w.-]{{1,60}}\s*\|\s(?=.)|{_STAMP}\s+(?:std(?:out|err) [FP] )?"
     r"|[A-Z][a-z]{2}\s+\d+ \d\d:\d\d:\d\d \S{1,60} \S{1,60}?\[\d+\]: |\[gw\d+\] (?!\[)"
-    r"|(?:> ?){1,4}(?=File |Traceback|E  | )|E   ?|\s*\+?\s*\|\s(?=\s*\S)|│\s?)"
+    r"|(?:> ?){1,4}(?=File |Traceback|E  | )|E   ?|\s*(?:\+\s*)?\|\s(?=\s*\S)|│\s?)"
 )
 # A newline as a string of JSON has it, or JSON in JSON; not the \n of C:\Users\nina\app.py.
 _NEWLINE = re.compile(
