@@ -104,7 +104,11 @@ def find(block: Block) -> list[Found]:
 
 
 def _answer(reading: Reading, versions: Mapping[str, str]) -> Answer:
-    ranked = [found for block in reading.blocks if (found := find(block))]
+    # A service's log has one error a thousand times: blocks with the same facts say the same.
+    unlike: dict[frozenset[str], Block] = {}
+    for block in reading.blocks:
+        unlike.setdefault(frozenset(block.facts), block)
+    ranked = [found for block in unlike.values() if (found := find(block))]
     if not ranked:
         return _unknown(reading)
     # Of several blocks the first whose signs decide speaks; without one, the first.
