@@ -236,6 +236,14 @@ def test_the_tree_is_given_as_a_figure_takes_it() -> None:
         drawn(Leaf("engine-in-a-row", "null-pool"))
         == "null-pool: create_async_engine(url, poolclass=NullPool)"
     )
+    for path in paths():
+        leaf, _ = follow(path)
+        if (leaf.kind, leaf.cure) == ("engine-in-a-row", "dispose"):  # there are two of this name
+            of_tests = "tests, one loop each" in path
+            assert ("each test" in drawn(leaf), "asyncio.run" in drawn(leaf)) == (
+                of_tests,
+                not of_tests,
+            ), path
 
 
 @pytest.mark.parametrize(

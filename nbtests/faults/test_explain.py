@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
@@ -77,6 +78,9 @@ FORMS: dict[str, Callable[[str], str | bytes]] = {
     "as it is": str,
     "bytes": str.encode,
     "UTF-16, from PowerShell": lambda text: text.encode("utf-16"),
+    "beside Chinese, in its old encoding": lambda text: ("错误\n" * 300 + text).encode(
+        "gbk", "replace"
+    ),
     "lines of Windows": lambda text: text.replace("\n", "\r\n"),
     "Docker Compose": each_line("web_1    | "),
     "GitHub Actions": each_line("2026-11-28T03:11:37.0000000Z "),
@@ -128,6 +132,19 @@ def test_a_windows_path_of_a_library_is_not_yours() -> None:
     assert "C:/srv/health.py:12, in check" in str(answer)
 
 
+def test_a_windows_path_with_a_folder_whose_name_begins_with_n_is_whole() -> None:
+    folder = "C:\\Users\\nina\\new\\"
+    text = REDIS.replace("/usr/lib/python3/dist-packages/", "C:\\Venv\\Lib\\site-packages\\")
+    text = text.replace("/usr/lib/python3.12/", "C:\\Python312\\Lib\\").replace("/srv/app/", folder)
+    once = json.dumps({"level": "error", "message": text})
+    for form in (text, once, json.dumps({"log": once}), json.dumps(text.replace("\n", "\r\n"))):
+        answer = explain(form)
+        assert answer.kinds == ("redis-client",), form
+        assert "C:/Users/nina/new/health.py:12, in check" in answer.lines[3], form
+    short = f"_____ test_two _____\nE   RuntimeError: Event loop is closed\n\n{folder}test_it.py:7: RuntimeError\n"
+    assert "C:/Users/nina/new/test_it.py:7" in str(explain(short))
+
+
 LONG = """\
 =================================== FAILURES ===================================
 ___________________________________ test_two ___________________________________
@@ -171,7 +188,10 @@ def test_a_cut_off_message_is_still_known() -> None:
     [
         ("", "There is no text"),
         (" \n\t\n", "There is no text"),
+        (" " * 100_000, "There is no text"),  # at once: this took a minute
         (bytes(range(256)) * 200, "not text"),
+        (gzip.compress(REDIS.encode()), "not text"),
+        (Path(sys.executable).read_bytes()[:100_000], "not text"),
         (b'File "' * 300_000, "not known"),
         ("all is well", "not known"),
         ("Traceback (most recent call last):\nValueError: three", "ValueError: three"),
@@ -339,6 +359,15 @@ def test_an_error_that_is_not_explained_is_named() -> None:
     )
 
 
+def test_no_control_character_of_a_text_is_said() -> None:
+    """A log of a stranger's would reach into the terminal by one."""
+    error = "Traceback (most recent call last):\nValueError: \x9b2Jth\x00ree\x07\x1bc\n"
+    for text in (error, f"{REDIS}\nERROR next\n{error}".replace("health", "\x9b2Jhealth")):
+        said = str(explain(text))
+        assert "ValueError: 2Jthreec" in said
+        assert said.replace("\n", "").isprintable()
+
+
 # -- long texts ------------------------------------------------------------------------------------
 
 
@@ -365,6 +394,17 @@ def test_a_hundred_megabytes_are_searched_in_bounded_memory(line: bytes) -> None
     answer = explain(data, left_out=left_out)
     assert answer.kinds == ("redis-client",)
     assert "MB were only searched" in str(answer)
+
+
+def test_of_a_long_text_nothing_is_taken_twice_and_what_is_left_out_is_counted() -> None:
+    """Wherever the error stands: also over the places where one part of the stream ends."""
+    line, error = b"INFO all is well\n", REDIS.encode()
+    for place in (0, 499_900, 3_999_900, 4_999_700, 5_199_000, 5_990_000):
+        before = line * (place // len(line))
+        text = before + error + line * ((6_000_000 - len(before)) // len(line))
+        data, left_out = taken(io.BytesIO(text))
+        assert data.count(error) == 1
+        assert left_out + len(data) == len(text)
 
 
 def test_a_text_of_nothing_but_messages_is_read_once() -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from loopbound import guard
 from loopbound.database import scratch_database
 from loopbound.guard import hooks
+from loopbound.guard.watcher import LIMIT, Watcher
 from loopbound.suite.run import UNWANTED
 
 SUITE = {
@@ -131,6 +132,43 @@ def test_who_asks_for_nothing_gets_nothing(suite: Path, url: str) -> None:
         assert "loop guard" not in done.stdout
 
 
+# Libraries whose next version has moved what the guard listens to.
+MOVED = """
+import sys
+before = list(sys.meta_path)
+from loopbound import guard
+import asyncpg.pool
+with guard.watch() as watcher:
+    import psycopg_pool.pool_async
+    print(watcher.broken)
+print(sys.meta_path == before)
+"""
+
+
+def test_a_library_that_has_changed_is_imported_all_the_same(tmp_path: Path) -> None:
+    for package, module in (("asyncpg", "pool"), ("psycopg_pool", "pool_async")):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+        (tmp_path / package / f"{module}.py").touch()
+    (tmp_path / "worker.py").write_text(MOVED.lstrip("\n"), "utf-8")
+    done = subprocess.run(
+        [sys.executable, "worker.py"], cwd=tmp_path, capture_output=True, encoding="utf-8"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("AttributeError: ") and done.stdout.endswith("\nTrue\n")
+
+
+def test_each_loop_has_a_number_of_its_own_also_when_the_first_are_forgotten() -> None:
+    watcher = Watcher()
+    numbers = []
+    for _ in range(LIMIT + 3):
+        loop = asyncio.new_event_loop()
+        numbers.append(watcher.loop_of(loop).number)
+        loop.close()
+    assert numbers == list(range(1, LIMIT + 4))
+    assert [loop.number for loop in watcher.loops] == numbers[-LIMIT:]
+
+
 async def ask(engine: AsyncEngine) -> None:
     """One question."""
     async with AsyncSession(engine) as session:
@@ -142,7 +180,8 @@ PROGRAM = """
 import asyncio, logging, os, sys
 from asyncio import mixins
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
 from loopbound import guard
 async def ask(engine):
     async with engine.connect() as connection:
@@ -165,6 +204,18 @@ with guard.watch(early):
         once(early)
         once(late)
     once(late)
+held = []
+async def begin():
+    held.append(AsyncSession(create_async_engine(os.environ["DATABASE_URL"], poolclass=NullPool)))
+    await held[0].execute(text("SELECT 1"))
+async def go_on():
+    await held[0].execute(text("SELECT 1"))
+with guard.watch(tell=print):
+    asyncio.run(begin())
+    try:
+        asyncio.run(go_on())
+    except RuntimeError:
+        pass
 print("broken", watcher.broken)
 print("back", state() == before, "do_ping" in vars(early.sync_engine.dialect), len(early.sync_engine.pool.dispatch.checkout))
 """
@@ -188,6 +239,7 @@ def test_a_script_is_told_and_everything_is_put_back(tmp_path: Path, url: str) -
     line = PROGRAM[: PROGRAM.index("late = ")].count("\n")
     assert f"object: a connection of the engine made at worker.py:{line} (" in row
     assert "cure:   one-loop: " in row
+    assert "[session-object]\ncure:   session-per-use: " in row, "no option of pytest's"
     assert said.endswith("broken \nback True False 0\n")
 
 

@@ -181,7 +181,7 @@ def test_the_guard_in_a_bare_environment(name: str, wheel: Path, url: str, tmp_p
     said = done.stdout + done.stderr
     assert (tmp_path / "out.json").is_file(), said
     report: dict[str, Any] = json.loads((tmp_path / "out.json").read_text("utf-8"))
-    # A pool of psycopg_pool that nobody waits for gets away with it.
+    # A pool of psycopg_pool for which nothing waits gets away with it.
     (found,) = report["notes" if name == "psycopg" else "crossings"]
     assert (found["kind"], found["cure"][: len(cure)]) == (kind, cure), said
     assert done.returncode == (0 if name == "psycopg" else 1), said

@@ -25,6 +25,7 @@ DISPOSE_TEST = Cure(
     "dispose",
     "await engine.dispose() at the end of each test, in an autouse async fixture",
     "each test connects again",
+    where="pytest !portal",
     holds="loops follow each other, and nothing uses the engine after the fixture",
 )
 DISPOSE_RUN = Cure(
@@ -38,6 +39,7 @@ FUNCTION_ENGINE = Cure(
     "function-engine",
     "an engine for each test, in a fixture: sessionmaker.configure(bind=engine), and dispose of it at the end",
     "an engine and its connections a test",
+    where="pytest !portal",
     holds="every session comes from one factory",
 )
 NULL_POOL = Cure(
@@ -80,9 +82,6 @@ PER_TEST = Cure(
 )
 
 PRE_PING = "the ping fails with the same RuntimeError, which SQLAlchemy does not take for a lost connection: every second checkout fails"
-CLOSE_SHARED = (
-    "the shared client is closed for good, or its connections belong to a loop that has gone"
-)
 
 KINDS: tuple[Kind, ...] = (
     # -- not this fault -----------------------------------------------------------------------------
@@ -260,11 +259,7 @@ KINDS: tuple[Kind, ...] = (
                 "use nothing before the fork: make the engine's first connection in the child",
                 "none",
             ),
-            Cure(
-                "null-pool",
-                "create_async_engine(url, poolclass=NullPool)",
-                "a connection for each checkout",
-            ),
+            NULL_POOL,
         ),
         {
             "dispose": "await engine.dispose() in the child ends the parent's sessions: both have the same sockets",
@@ -379,20 +374,8 @@ KINDS: tuple[Kind, ...] = (
                 "a line",
                 where="portal",
             ),
-            Cure(
-                "dispose",
-                DISPOSE_TEST.do,
-                DISPOSE_TEST.price,
-                where="pytest !portal",
-                holds=DISPOSE_TEST.holds,
-            ),
-            Cure(
-                "function-engine",
-                FUNCTION_ENGINE.do,
-                FUNCTION_ENGINE.price,
-                where="pytest !portal",
-                holds=FUNCTION_ENGINE.holds,
-            ),
+            DISPOSE_TEST,
+            FUNCTION_ENGINE,
             NULL_POOL,
         ),
         {

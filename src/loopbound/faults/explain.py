@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from loopbound.faults.catalogue import KINDS
+from loopbound.faults.cures import cures_that_hold, fits
 from loopbound.faults.installed import meets, versions_here, versions_of
 from loopbound.faults.model import Cure, Kind
 from loopbound.faults.reading import Block, Reading, read, text_of
@@ -68,7 +69,7 @@ def explain(text: str | bytes, python: str | None = None, left_out: int = 0) -> 
     Raises:
         Problem: that interpreter does not answer.
     """
-    versions = versions_of(python) if python else versions_here()
+    versions = versions_of(python) if python else {}
     said = text if isinstance(text, str) else text_of(text)
     if said is None:
         return _nothing(
@@ -76,14 +77,14 @@ def explain(text: str | bytes, python: str | None = None, left_out: int = 0) -> 
             "Give what was printed: pytest 2>&1 | loopbound explain",
         )
     reading = read(said, left_out)
-    if reading.kind == "empty":
+    if reading.empty:
         return _nothing(
             "There is no text.",
             "Give what was printed: pytest 2>&1 | loopbound explain, or: loopbound explain FILE",
         )
     if not reading.blocks:
         return _unknown(reading)
-    return _answer(reading, versions)
+    return _answer(reading, versions or versions_here())
 
 
 def find(block: Block) -> list[Found]:
@@ -102,15 +103,12 @@ def find(block: Block) -> list[Found]:
     return sorted(found, key=lambda each: (-each.sure, -each.weight))
 
 
-def fits(wanted: str, facts: set[str] | frozenset[str]) -> bool:
-    """Whether facts fulfil a line such as ``"loop-closed by:redis !pytest"``."""
-    return all(
-        word[1:] not in facts if word.startswith("!") else word in facts for word in wanted.split()
-    )
-
-
 def _answer(reading: Reading, versions: Mapping[str, str]) -> Answer:
-    ranked = [found for block in reading.blocks if (found := find(block))]
+    # A service's log has one error a thousand times: blocks with the same facts say the same.
+    unlike: dict[frozenset[str], Block] = {}
+    for block in reading.blocks:
+        unlike.setdefault(frozenset(block.facts), block)
+    ranked = [found for block in unlike.values() if (found := find(block))]
     if not ranked:
         return _unknown(reading)
     # Of several blocks the first whose signs decide speaks; without one, the first.
@@ -172,10 +170,10 @@ def _lines(
 
 def _cure_lines(first: Found, second: Found | None, versions: Mapping[str, str]) -> list[str]:
     """Two cures: of one kind the two cheapest, of two kinds the cheapest of each."""
-    cures = _cures(first.kind, first.block.facts, versions)[:2]
+    cures = cures_that_hold(first.kind.id, first.block.facts, versions)[:2]
     if second is None:
         return [f"cure:    {_cure(cure, versions)}" for cure in cures]
-    other = _cures(second.kind, first.block.facts, versions)[0]
+    other = cures_that_hold(second.kind.id, first.block.facts, versions)[0]
     if other.name == cures[0].name:
         return [f"cure:    {_cure(other, versions)}; for both"]
     return [f"cure:    {_cure(cures[0], versions)}", f"or cure: {_cure(other, versions)}"]
@@ -209,22 +207,11 @@ def _seen(reading: Reading) -> str:
     return text
 
 
-def _cures(kind: Kind, facts: set[str], versions: Mapping[str, str]) -> list[Cure]:
-    """The cures that hold here, cheapest first; all that are left if none is known to."""
-    placed = [cure for cure in kind.cures if fits(cure.where, facts)] or list(kind.cures)
-    holding = [
-        cure
-        for cure in placed
-        if all(meets(need, dict(versions)) is not False for need in cure.needs)
-    ]
-    return holding or placed
-
-
 def _cure(cure: Cure, versions: Mapping[str, str]) -> str:
     parts = []
     for need in cure.needs:
         name, _, least = need.partition(">=")
-        state = meets(need, dict(versions))
+        state = meets(need, versions)
         parts.append(
             f"{name} {versions[name]}{'' if 'text' in versions[name] else ' is here'}"
             if state

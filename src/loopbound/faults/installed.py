@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 
 from loopbound.problem import Problem
@@ -77,7 +78,7 @@ def versions_of(python: str) -> dict[str, str]:
         ) from None
 
 
-def meets(needs: str, versions: dict[str, str]) -> bool | None:
+def meets(needs: str, versions: Mapping[str, str]) -> bool | None:
     """Whether versions fulfil a need such as ``"pytest-asyncio>=1.3"``; None where the package's
     version is not known.
     """

@@ -1,4 +1,4 @@
-"""From a pasted text to facts: lines without their gutters, one block for each error, its frames."""
+"""From a pasted text to facts: lines without gutters, one block for each error, its frames."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from loopbound.faults.signs import (
 
 WHOLE = 4_000_000
 """Bytes up to which a text is read whole; of a longer one, the parts around what is known."""
+_CHUNK = 1_000_000  # bytes that are read of it at once
+_NO_CONTROLS = bytes({*b"\n\r\t\x1b\x0c\x08", *range(32, 256)})
 _END = 500_000  # of a long text, how much of its beginning and its end is kept
 _AROUND = 20_000  # and how much before and after each place that may matter
 _ANCHORS = (
@@ -41,20 +43,28 @@ _ANCHORS = (
 )
 
 _ANSI = re.compile(
-    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|\^?\[(?:\d{1,3};){0,3}\d{1,3}m"
+    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)"
+    r"|\^?\[(?:\d{1,3};){0,3}\d{1,3}m|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
 _STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
 _GUTTER = re.compile(
     rf"(?:[\w.-]{{1,60}}\s*\|\s(?=.)|{_STAMP}\s+(?:std(?:out|err) [FP] )?"
     r"|[A-Z][a-z]{2}\s+\d+ \d\d:\d\d:\d\d \S{1,60} \S{1,60}?\[\d+\]: |\[gw\d+\] (?!\[)"
-    r"|(?:> ?){1,4}(?=File |Traceback|E  | )|E   ?|\s*\+?\s*\|\s(?=\s*\S)|│\s?)"
+    r"|(?:> ?){1,4}(?=File |Traceback|E  | )|E   ?|\s*(?:\+\s*)?\|\s(?=\s*\S)|│\s?)"
 )
+# A newline as a string of JSON has it, or JSON in JSON; not the \n of C:\Users\nina\app.py.
+_NEWLINE = re.compile(
+    r"""(?:\\{1,8}r)?\\{1,8}n(?![\w.-]{1,200}(?:\\{1,8}(?!\\|n\b|r\\|")|\.py\\{0,8}"))"""
+)
+_ESCAPES = re.compile(r"""\\+(?="|\\)""")
+_PLACE = re.compile(r"""(?:^|\s)[^\s"']+\.py:\d+: [\w.]+\s*$""")  # pytest's; its \n is a path's
 _HEADER = re.compile(
     r"(?:_{3,} .{1,200} _{3,}|={3,} .{1,200} ={3,}|-{3,} [Cc]aptured .{1,60} -{3,})\s*$"
 )
 _RECORD = re.compile(
-    rf"\[?(?:{_STAMP}).{{0,40}}(?:ERROR|CRITICAL|WARNING)|(?:ERROR|CRITICAL|WARNING)\b.{{0,30}}[:\s]"
-    r"|Exception ignored in|Task exception was never retrieved|Exception in thread|--- Logging error"
+    rf"\[?(?:{_STAMP}).{{0,40}}(?:ERROR|CRITICAL|WARNING)"
+    r"|(?:ERROR|CRITICAL|WARNING)\b.{0,30}[:\s]|Exception ignored in"
+    r"|Task exception was never retrieved|Exception in thread|--- Logging error"
 )
 _CHAIN = re.compile(
     r"The above exception was the direct cause|During handling of the above exception"
@@ -64,14 +74,17 @@ _FRAME = re.compile(
     r"""File "(?P<a>[^"\n]{1,400})", line (?P<al>\d+)(?:, in (?P<af>[^\s(]+))?"""
     r"""|File (?P<b>[^\s"]{1,400}?\.py):(?P<bl>\d+)(?:, in (?P<bf>[^\s(]+))?"""
     r"""|(?P<c>Cell In ?\[\d+\]|Input In ?\[\d+\]), (?:line (?P<cl>\d+)|in)"""
-    r"""|^(?P<d>(?:[A-Za-z]:)?[^\s:"'<>|]{1,400}\.py):(?P<dl>\d+)(?:: in (?P<df>[^\s(]+)|: |:?$| in (?P<dg>\w+))"""
+    r"""|^(?P<d>(?:[A-Za-z]:)?[^\s:"'<>|]{1,400}\.py):(?P<dl>\d+)"""
+    r"""(?:: in (?P<df>[^\s(]+)|: |:?$| in (?P<dg>\w+))"""
 )
 _RUNNING_AT = re.compile(
     r"(?:coro=<)?(\w+)\(\) running at ([^\s:>]{1,300}\.py|[A-Z]:[^\s:>]{1,300}\.py):(\d+)"
 )
 _NOT_YOURS = re.compile(
-    r"(?:site|dist)-packages/|/lib(?:64)?/python\d|\.pyx$|/python[\d.]+/lib/|/(?:python|cpython)[\w.-]*/lib/|^<|/ipykernel_"
-    r"|^(?:asyncio|asyncpg|sqlalchemy|_pytest|pluggy|anyio|starlette|fastapi|httpx|httpcore|redis|uvicorn|celery|grpc|pymongo|aiohttp|contextlib|threading)[./]",
+    r"(?:site|dist)-packages/|/lib(?:64)?/python\d|\.pyx$|/python[\d.]+/lib/"
+    r"|/(?:python|cpython)[\w.-]*/lib/|^<|/ipykernel_"
+    r"|^(?:asyncio|asyncpg|sqlalchemy|_pytest|pluggy|anyio|starlette|fastapi|httpx|httpcore|redis"
+    r"|uvicorn|celery|grpc|pymongo|aiohttp|contextlib|threading)[./]",
     re.IGNORECASE,
 )
 _PACKAGE = re.compile(r"(?:site|dist)-packages/([A-Za-z_]\w{0,60})")
@@ -86,7 +99,8 @@ _SCOPES = re.compile(
 _PROGRESS = re.compile(r"(?:\S+\.py )?(?P<letters>[.FEsxX]{1,300})(?:\s+\[ *\d+%\])?\s*$")
 _VERBOSE = re.compile(r"\S+\.py::\S.{0,200} (PASSED|FAILED|ERROR)\b")
 _LAST = re.compile(
-    r"(?:E +)?((?:[\w]+\.)*[A-Z]\w*(?:Error|Exception|Warning|Timeout|Interrupt|Group|Failed)\b.{0,160})"
+    r"(?:E +)?((?:[\w]+\.)*[A-Z]\w*(?:Error|Exception|Warning|Timeout|Interrupt|Group|Failed)\b"
+    r".{0,160})"
 )
 
 
@@ -127,7 +141,7 @@ class Reading:
         counts: how often each message was seen, by the phrase that found it first.
         versions: package → version, as the text itself says.
         others: last lines of errors that no message here explains.
-        kind: "text", "empty" or "binary".
+        empty: there is no text.
         left_out: bytes of a long text that were not looked at closely.
     """
 
@@ -135,8 +149,8 @@ class Reading:
     counts: dict[str, int]
     versions: dict[str, str]
     others: list[str]
-    kind: str = "text"
     left_out: int = 0
+    empty: bool = False
 
 
 def _squeezed(phrase: str) -> re.Pattern[str]:
@@ -159,51 +173,50 @@ _MESSAGES, _LIBRARIES, _SITUATIONS = _table(MESSAGES), _table(LIBRARIES), _table
 
 def taken(stream: BinaryIO) -> tuple[bytes, int]:
     """What of a stream has to be looked at, and how many bytes were left out. Memory is bounded."""
-    head = stream.read(WHOLE)
-    more = stream.read(1_000_000)
+    window = stream.read(WHOLE)
+    more = stream.read(_CHUNK)
     if not more:
-        return head, 0
-    kept, tail, room, total, left = [head[:_END]], b"", WHOLE, len(head), 0
-    chunk = head[_END:]
-    while chunk:
-        total += len(chunk) if chunk is not head[_END:] else 0
-        window = tail[-_AROUND:] + chunk
-        places = sorted(place for anchor in _ANCHORS if (place := window.find(anchor)) >= 0)
-        end = 0
-        for place in places:
-            start, stop = max(end, place - _AROUND), place + _AROUND
+        return window, 0
+    kept, room = [window[:_END]], WHOLE
+    begin, search, done = 0, _END, _END  # places in the stream: of the window, and in it
+    while True:
+        total = begin + len(window)
+        found = (window.find(anchor, search - begin) for anchor in _ANCHORS)
+        for place in sorted(begin + at for at in found if at >= 0):
+            start, stop = max(done, place - _AROUND), min(place + _AROUND, total)
             if room > 0 and stop > start:
-                kept.append(window[start:stop])
+                kept += [b"\n" if start > done else b"", window[start - begin : stop - begin]]
                 room -= stop - start
-                end = stop
-        tail = (tail + chunk)[-_END:]
-        chunk = more
-        more = stream.read(1_000_000) if chunk else b""
-    kept.append(tail)
-    data = b"\n".join(kept)
-    left = max(0, total - len(data))
-    return data, left
+                done = stop
+        if not more:
+            break
+        begin, search = total - _END, total - _AROUND  # what stands at the end goes on in the next
+        window, more = window[-_END:] + more, stream.read(_CHUNK)
+    start = max(done, total - _END)
+    kept += [b"\n" if start > done else b"", window[start - begin :]]
+    data = b"".join(kept)
+    return data, max(0, total - len(data))
 
 
 def text_of(data: bytes) -> str | None:
     """The text of some bytes, or None if they are none."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", errors="replace")
-    if data[1:400:2].count(0) > len(data[1:400:2]) * 0.7 and len(data) > 3:
+    even, odd = data[:400:2], data[1:400:2]
+    if len(data) > 3 and odd.count(0) > len(odd) * 0.7 and even.count(0) < len(even) * 0.3:
         return data.decode("utf-16-le", errors="replace")  # PowerShell's, its mark cut off
     text = data.decode("utf-8", errors="replace").removeprefix("\ufeff")
-    sample = text[:20_000] + text[-20_000:]
-    odd = sum(
-        sign == "\ufffd" or (sign < " " and sign not in "\n\r\t\x1b\x0c\x08") for sign in sample
-    )
-    return None if odd > max(8, len(sample) * 0.1) else text
+    # In another encoding than UTF-8 the messages are the same. A tenth of an archive are controls.
+    sample = data[:20_000] + data[-20_000:]
+    controls = len(sample.translate(None, _NO_CONTROLS))
+    return None if controls > max(8, len(sample) * 0.05) else text
 
 
 def read(text: str, left_out: int = 0) -> Reading:
     """Read a text; nothing in it is run or trusted."""
     lines, quoted = _lines(text)
     if not any(line.strip() for line in lines):
-        return Reading([], {}, {}, [], "empty")
+        return Reading([], {}, {}, [], empty=True)
     flat, starts = _flat(lines)
     found = [
         (line, name, match.start(), match.end(), phrase)
@@ -221,7 +234,7 @@ def read(text: str, left_out: int = 0) -> Reading:
         if block is None:
             last = edges[index + 1] - 1 if index + 1 < len(edges) else len(lines) - 1
             block = blocks[index] = Block(edges[index], last)
-            _see(block, flat, starts, frames)
+            _see(block, flat, starts)
         # Once for each message: a text of a million of them is read in seconds, too.
         if not block.speaker and name not in block.messages:
             block.speaker, block.said_by = _speaker(flat, starts[block.first], start, end)
@@ -249,7 +262,7 @@ def read(text: str, left_out: int = 0) -> Reading:
         phrases.setdefault(name, phrase)
     counts = {phrases[name]: count for name, count in counts.items()}
     others = _others(lines, edges, set(blocks))
-    return Reading(_leading(ordered), counts, _versions(lines), others, "text", left_out)
+    return Reading(_leading(ordered), counts, _versions(lines), others, left_out)
 
 
 def _lines(text: str) -> tuple[list[str], set[int]]:
@@ -258,11 +271,10 @@ def _lines(text: str) -> tuple[list[str], set[int]]:
         text = html.unescape(text)
     lines: list[str] = []
     for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
-        if "\\n" in line and ("Traceback" in line or 'File \\"' in line or "Error" in line):
+        packed = "Traceback" in line or 'File \\"' in line or "Error" in line
+        if "\\n" in line and packed and not _PLACE.search(line):
             # A log of JSON has the whole traceback in one string.
-            lines += (
-                line.replace("\\\\n", "\n").replace("\\n", "\n").replace('\\"', '"').split("\n")
-            )
+            lines += (_ESCAPES.sub("", part) for part in _NEWLINE.split(line))
         else:
             lines.append(line)
     quoted: set[int] = set()
@@ -337,7 +349,7 @@ def _frames(lines: list[str]) -> list[Frame]:
     return found
 
 
-def _see(block: Block, flat: str, starts: list[int], frames: list[Frame]) -> None:
+def _see(block: Block, flat: str, starts: list[int]) -> None:
     """Note the situations of a block."""
     begin = starts[block.first]
     end = starts[block.last + 1] if block.last + 1 < len(starts) else len(flat)
@@ -365,7 +377,11 @@ def _speaker(flat: str, begin: int, start: int, end: int) -> tuple[str, str]:
 
 def _met(block: Block, lines: list[str], frames: list[Frame], line: int) -> Frame | None:
     """The line of the reader's code that met the error: the deepest one before its message."""
-    mine = [frame for frame in frames if block.first <= frame.at <= line and frame.yours]
+    first, here, last = (
+        bisect.bisect_left(frames, number, key=lambda frame: frame.at)
+        for number in (block.first, line + 1, block.last + 1)
+    )
+    mine = [frame for frame in frames[first:here] if frame.yours]
     if mine:
         return mine[-1]
     for number in range(line, min(line + 4, len(lines))):
@@ -373,7 +389,7 @@ def _met(block: Block, lines: list[str], frames: list[Frame], line: int) -> Fram
             function, path, at = found.groups()
             if not _NOT_YOURS.search(path):
                 return Frame(path, at, function, True, number)
-    after = [frame for frame in frames if line < frame.at <= block.last and frame.yours]
+    after = [frame for frame in frames[here:last] if frame.yours]
     return after[-1] if after else None
 
 
@@ -424,7 +440,7 @@ def _versions(lines: list[str]) -> dict[str, str]:
     for line in lines:
         if found := _PLUGINS.search(line):
             for name, version in _PLUGIN.findall(found[1]):
-                said.setdefault({"anyio": "anyio"}.get(name, f"pytest-{name}"), version)
+                said.setdefault(name if name == "anyio" else f"pytest-{name}", version)
         if "ython" in line and (found := _PYTHON.search(line)):
             said.setdefault("python", found[1] or found[2])
         if "pytest-" in line and (found := _PYTEST.search(line)):

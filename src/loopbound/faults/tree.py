@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Union
 
-from loopbound.faults.catalogue import BY_ID
+from loopbound.faults.cures import cure_named
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,16 @@ class Leaf:
     """An end: what it is, and the cheapest cure under the answers that led here.
 
     The kind ``"any-client"`` stands for the kinds of all clients: their cures are the same.
+
+    Attributes:
+        kind: its id in the catalogue.
+        cure: its name there.
+        facts: what tells two cures of this name apart.
     """
 
     kind: str
     cure: str
+    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def _tests(kind: str, other: Question | Leaf) -> Question:
 _ENGINE_OF_TESTS = Question(
     "What must each test have of its own?",
     {
-        "its connections": Leaf("engine-in-a-row", "dispose"),
+        "its connections": Leaf("engine-in-a-row", "dispose", ("pytest",)),
         "its engine": Leaf("engine-in-a-row", "function-engine"),
         "nothing: the engine's module may be changed": Leaf("engine-in-a-row", "null-pool"),
     },
@@ -329,5 +335,5 @@ def drawn(at: Question | Leaf = ROOT) -> Drawn:
     """
     if isinstance(at, Question):
         return at.ask, {answer: drawn(then) for answer, then in at.answers.items()}
-    cure = next(cure for cure in BY_ID[at.kind].cures if cure.name == at.cure)
+    cure = cure_named(at.kind, at.cure, at.facts)
     return f"{cure.name}: {cure.do}"

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loopbound.faults.catalogue import BY_ID
-from loopbound.faults.explain import fits
+from loopbound.faults.cures import cures_that_hold
 from loopbound.faults.installed import meets
 from loopbound.faults.model import Cure
 from loopbound.guard.watcher import Crossing
+
+# Who runs a loop → the catalogue's fact.
+_FACTS = {
+    "anyio's plugin": "anyio-plugin",
+    "unittest": "unittest",
+    "a portal, as of TestClient": "portal",
+    "asyncio.run": "asyncio-run",
+    "a loop of its own": "asyncio-run",
+    "uvicorn": "server",
+    "pytest-asyncio": "pytest-asyncio",
+}
 
 
 @dataclass(frozen=True)
@@ -29,23 +39,12 @@ class Settings:
 
 def facts_of(crossing: Crossing) -> set[str]:
     """The catalogue's facts about a crossing, by which its cures are chosen."""
-    runners = {moment.loop.runner for moment in (crossing.born, crossing.used) if moment.loop}
-    facts = {"sqlalchemy"} if crossing.thing.owner and crossing.thing.owner.driver else set()
-    if crossing.used.test:
-        facts.add("pytest")
-    for runner, fact in (
-        ("anyio's plugin", "anyio-plugin"),
-        ("unittest", "unittest"),
-        ("a portal, as of TestClient", "portal"),
-        ("asyncio.run", "asyncio-run"),
-        ("a loop of its own", "asyncio-run"),
-        ("uvicorn", "server"),
-        ("pytest-asyncio", "pytest-asyncio"),
-    ):
-        if runner in runners:
-            facts.add(fact)
-    moments = (crossing.born, crossing.used)
-    if any(moment.loop.scope for moment in moments if moment.loop):
+    loops = [moment.loop for moment in (crossing.born, crossing.used) if moment.loop]
+    facts = {"pytest" if crossing.used.test else "program"}
+    facts |= {_FACTS[loop.runner] for loop in loops if loop.runner in _FACTS}
+    if crossing.thing.owner and crossing.thing.owner.driver:
+        facts.add("sqlalchemy")
+    if any(loop.scope for loop in loops):
         facts.add("own-scope")
     if crossing.state == "awake":
         facts.add("threads")
@@ -88,14 +87,7 @@ def cures_for(
             # A scope that stands at a fixture or a mark is not the option's to change; and a
             # fixture of each test is not on that loop.
             left_out |= {"session-loop", "dispose", "function-engine"}
-    cures = [cure for cure in BY_ID[kind].cures if cure.name not in left_out]
-    holding = [
-        cure
-        for cure in cures
-        if fits(cure.where, facts)
-        and all(meets(need, dict(versions)) is not False for need in cure.needs)
-    ]
-    return holding or cures or list(BY_ID[kind].cures)
+    return cures_that_hold(kind, facts, versions, left_out)
 
 
 def cure_line(cure: Cure, versions: Mapping[str, str], settings: Settings) -> str:
@@ -110,7 +102,7 @@ def cure_line(cure: Cure, versions: Mapping[str, str], settings: Settings) -> st
     for need in cure.needs:
         package = need.partition(">=")[0]
         here = versions.get(package)
-        if meets(need, dict(versions)):
+        if meets(need, versions):
             line += f" [{package} {here} is here]"
         else:
             line += f" [needs {need}; here is {here or 'none'}]"

@@ -96,7 +96,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         """Call the hook of a module, once."""
         hook = self._hooks.pop(module.__name__, None)
         if hook is not None and _running is not None:
-            hook(module)
+            _quietly(_running, hook)(module)
 
 
 def _quietly(watcher: Watcher, function: Callable[..., object]) -> Callable[..., None]:
@@ -165,14 +165,11 @@ def _engines(watcher: Watcher, module: Any) -> None:
             # Until its first use says whose it is: this is SQLAlchemy's own.
             known.owner = known.owner or Owner("engine", "")
 
-    def checked_out(dbapi_connection: Any, record: Any, proxy: Any) -> None:
-        driver = _driver(dbapi_connection)
-        if driver is not None:
-            watcher.checked_out(driver)
+    def checked_out(dbapi_connection: Any, *_: Any) -> None:
+        watcher.checked_out(_driver(dbapi_connection))
 
     def checked_in(dbapi_connection: Any, record: Any) -> None:
-        if dbapi_connection is not None:
-            watcher.checked_in(_driver(dbapi_connection))
+        watcher.checked_in(_driver(dbapi_connection))
 
     def closing(dbapi_connection: Any, record: Any) -> None:
         watcher.used(watcher.thing(_driver(dbapi_connection)), "close", NOTE)

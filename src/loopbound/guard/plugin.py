@@ -175,7 +175,7 @@ class Guard:
         found, self._new[:] = list(self._new), []
         mark = item.get_closest_marker("loop_guard")
         mode = mark.args[0] if mark and mark.args and mark.args[0] in MODES else self.mode
-        errors = [each for each in found if each.severity == "error"]
+        errors = _errors(found)
         passed = call.excinfo is None and not getattr(item, "_excinfo", None)
         if errors and mode == "error" and passed:
             try:
@@ -204,7 +204,7 @@ class Guard:
             mode: what a crossing does.
             own: a failure would be the guard's own error.
         """
-        errors = [each for each in found if each.severity == "error"]
+        errors = _errors(found)
         if errors and mode == "warn" and report.passed:
             self._warn(item, self._text(errors))
         text = self._explained(report, found) if report.failed and not own else ""
@@ -231,7 +231,7 @@ class Guard:
 
     def _explained(self, report: pytest.TestReport, found: list[Crossing]) -> str:
         """What the guard knows of a failure that came without it."""
-        errors = [each for each in found if each.severity == "error"]
+        errors = _errors(found)
         if errors:
             return self._text(errors)
         said = str(report.longrepr)
@@ -248,10 +248,10 @@ class Guard:
         return "\n".join(known) if answer.kinds and answer.sure else ""
 
     def _left_lines(self, thing: Thing) -> list[str]:
-        from loopbound.guard.cures import cures_for
+        from loopbound.faults.cures import cure_named
 
         out = thing.out or thing.born
-        cure = cures_for("open-transaction", {"pytest"}, {}, _settings(None))[0]
+        cure = cure_named("open-transaction", "close-it")
         return [
             f"born:   {self.words.moment(thing.born)}{self.words.state(thing.born)}",
             f"used:   taken from its pool {self.words.moment(out)}, and never given back",
@@ -340,6 +340,11 @@ class Guard:
         if self.watcher.listeners:
             self.watcher.listeners.remove(self._new.append)
             hooks.stop()
+
+
+def _errors(found: list[Crossing]) -> list[Crossing]:
+    """The crossings that are faults."""
+    return [each for each in found if each.severity == "error"]
 
 
 def _settings(config: pytest.Config | None) -> Any:

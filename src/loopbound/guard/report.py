@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,8 @@ class Book:
 
     def lines(self) -> list[str]:
         """The table for a terminal."""
-        errors, tests = self.errors, {each["test"] for each in self.errors}
+        errors = self.errors
+        tests = {each["test"] for each in errors}
         lines = [
             f"{_count(len(errors), 'crossing')} in {_count(len(tests), 'test')} of"
             f" {len(self.tests)}; {_count(len(self.loops), 'loop')}"
@@ -96,20 +96,20 @@ class Book:
 
     def cure(self) -> tuple[str, int]:
         """The cure that holds for the most crossings, and for how many; of equals the cheapest."""
-        held = Counter(cure for each in self.errors for cure in each["cures"])
-        places: dict[str, list[int]] = {}
+        places: dict[str, list[int]] = {}  # cure → where it stands among each crossing's cures
         for each in self.errors:
             for place, cure in enumerate(each["cures"]):
                 places.setdefault(cure, []).append(place)
-        best = min(held, key=lambda cure: (-held[cure], sum(places[cure])))
-        return best, held[best]
+        best = min(places, key=lambda cure: (-len(places[cure]), sum(places[cure])))
+        return best, len(places[best])
 
     def drawing(self) -> list[str]:
         """The loops over the tests: a row each, o where it was used, x where something crossed."""
         loops, tests = self._drawn(COLUMNS)
         left_out = len(loops) - ROWS
         if left_out > 0:
-            loops = [loop for loop in loops if _key(loop) in self._crossed()][:ROWS]
+            crossed = self._crossed()
+            loops = [loop for loop in loops if _key(loop) in crossed][:ROWS]
         names = [f"{_loop(loop)} {loop['runner']}" for loop in loops]
         width = max(map(len, names), default=0)
         lines = ["loops over the tests, o used, n gets away with it, x crossed:"]
@@ -133,12 +133,14 @@ class Book:
         ones, with one that crossed among them.
         """
         loops = [loop for loop in self.loops if loop["tests"]]
-        used = [test for test in self.tests if any(test in loop["tests"] for loop in loops)]
+        of_loops = {test for loop in loops for test in loop["tests"]}
+        used = [test for test in self.tests if test in of_loops]
         crossed = {each["test"] for each in self.errors}
         first = next((at for at, test in enumerate(used) if test in crossed), 0)
         begin = max(0, first - columns // 2)
         tests = used[begin : begin + columns]
-        return [loop for loop in loops if set(tests) & set(loop["tests"])], tests
+        drawn = set(tests)
+        return [loop for loop in loops if not drawn.isdisjoint(loop["tests"])], tests
 
     def data(self) -> dict[str, Any]:
         """Everything as plain data."""

@@ -29,8 +29,8 @@ def watch(*engines: Any, tell: Callable[[str], None] | None = None) -> Iterator[
     Yields:
         The watcher; its `crossings` are the latest.
     """
-    watcher = hooks.start()
     words = Words(os.getcwd(), versions_here(), Settings())
+    watcher = hooks.start()
 
     def say(crossing: Crossing) -> None:
         text = "\n".join(words.lines(crossing))

@@ -7,6 +7,7 @@ told apart by weak references: a new loop may have the ``id()`` of one that has 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import weakref
 from asyncio import _get_running_loop
@@ -17,7 +18,7 @@ from typing import Any
 from loopbound.guard.frames import held_by, place, runner
 
 LIMIT = 1000
-"""Crossings that are kept; a process that runs for months may have more."""
+"""Crossings, and loops outside tests, that are kept: a process that runs for months has more."""
 # Drivers of SQLAlchemy whose connections do not bind to a loop as long as nothing waits.
 LENIENT = {"aiosqlite", "psycopg", "psycopg_async"}
 
@@ -153,15 +154,18 @@ class Watcher:
         self._loops: weakref.WeakKeyDictionary[Any, Loop] = weakref.WeakKeyDictionary()
         self._sessions: weakref.WeakKeyDictionary[Any, Moment] = weakref.WeakKeyDictionary()
         self._out: weakref.WeakKeyDictionary[Any, Thing] = weakref.WeakKeyDictionary()
+        self._numbers = itertools.count(1)
         self._lock = threading.RLock()
 
     # -- births ------------------------------------------------------------------------------------
 
     def moment(self) -> Moment:
         """Now and here."""
+        return Moment(self.test, self.phase, self.fixture, place(), self._loop_here())
+
+    def _loop_here(self) -> Loop | None:
         running = _get_running_loop()
-        loop = self.loop_of(running) if running is not None else None
-        return Moment(self.test, self.phase, self.fixture, place(), loop)
+        return None if running is None else self.loop_of(running)
 
     def loop_of(self, loop: Any, who: str = "") -> Loop:
         """The record of a loop, which is made when the loop is first seen, in it.
@@ -175,7 +179,7 @@ class Watcher:
             with self._lock:
                 thread = threading.current_thread()
                 found = Loop(
-                    len(self.loops) + 1,
+                    next(self._numbers),
                     who or runner(),
                     self.test,
                     "" if thread is threading.main_thread() else thread.name,
@@ -213,11 +217,10 @@ class Watcher:
 
     def checked_out(self, key: Any) -> None:
         """A pool has given out a connection."""
-        thing = self._things.get(key)
+        thing = self.thing(key)
         if thing is not None:
-            running = _get_running_loop()
-            loop = self.loop_of(running) if running is not None else None
-            thing.out = Moment(self.test, self.phase, self.fixture, "", loop)
+            # Without its line: a checkout is frequent, and to find that takes time.
+            thing.out = Moment(self.test, self.phase, self.fixture, "", self._loop_here())
             self._out[key] = thing
             self._used(thing.out)
 
@@ -240,10 +243,11 @@ class Watcher:
         self._cross(thing, act, ERROR)
 
     def _cross(self, thing: Thing, act: str, severity: str) -> None:
-        used = self.moment()
-        if used.loop is None or thing.crossed == (used.test, used.loop.number):
+        loop = self._loop_here()
+        if loop is None or thing.crossed == (self.test, loop.number):
             return
-        thing.crossed = (used.test, used.loop.number)
+        thing.crossed = (self.test, loop.number)
+        used = self.moment()
         if thing.owner is not None and thing.owner.lenient and severity == ERROR:
             severity = MAYBE
         state = thing.born.loop.state() if thing.born.loop else "closed"
@@ -252,7 +256,7 @@ class Watcher:
         kind = "dispose-elsewhere" if severity == NOTE else _kind(thing, used, state)
         crossing = Crossing(kind, severity, thing, act, used, state, session)
         if used.test:
-            used.loop.tests[used.test] = "x" if severity == ERROR else "n"
+            loop.tests[used.test] = "x" if severity == ERROR else "n"
         self.crossings.append(crossing)
         del self.crossings[:-LIMIT]
         for listener in list(self.listeners):

@@ -89,6 +89,7 @@ class Words:
 
     def data(self, crossing: Crossing) -> dict[str, Any]:
         """The same as plain data."""
+        cures = self.cures(crossing)
         return {
             "kind": crossing.kind,
             "severity": crossing.severity,
@@ -100,8 +101,8 @@ class Words:
             "used": self._data(crossing.used),
             "state": crossing.state,
             "session": self._data(crossing.session) if crossing.session else None,
-            "cure": self.cures(crossing)[0],
-            "cures": self.cures(crossing),
+            "cure": cures[0],
+            "cures": cures,
             "lines": self.lines(crossing),
         }
 

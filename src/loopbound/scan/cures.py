@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from loopbound.faults.catalogue import BY_ID
+from loopbound.faults.cures import cure_named
 from loopbound.scan.suite import Suite
 
 FIXTURE_OPTION = "asyncio_default_fixture_loop_scope"
@@ -11,11 +12,7 @@ TEST_OPTION = "asyncio_default_test_loop_scope"
 
 def cure_of(kind: str, name: str, where: str = "") -> str:
     """The catalogue's clause of one cure; of several, the one that is for ``where``."""
-    return next(
-        cure.do
-        for cure in BY_ID[kind].cures
-        if cure.name == name and (not where or where in cure.where.split())
-    )
+    return cure_named(kind, name, where.split()).do
 
 
 def no_cure(kind: str, name: str) -> str:
