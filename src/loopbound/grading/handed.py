@@ -77,6 +77,10 @@ class Handed:
         """The learners whose result it is."""
         return tuple(member.name for member in self.members) or (self.learner,)
 
+    def is_late(self, due: datetime | None) -> bool:
+        """Whether it is late, by what the platform says or by a date."""
+        return self.late or bool(due and self.when and self.when > due)
+
 
 @dataclass(frozen=True)
 class Passed:
@@ -104,6 +108,11 @@ class HandIns:
     missing: tuple[Member, ...] = ()
     remarks: tuple[str, ...] = ()
     roster: tuple[Member, ...] = ()
+
+    @property
+    def learners(self) -> set[str]:
+        """All whose results there are."""
+        return {name for handed in self.notebooks for name in handed.learners}
 
 
 @contextmanager
