@@ -365,7 +365,7 @@ def test_what_was_set_by_hand_survives(capsys: pytest.CaptureFixture[str]) -> No
         assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("date", ["tomorrow", "2026-13-01"])
+@pytest.mark.parametrize("date", ["tomorrow", "2026-13-01", "0001-01-01"])
 def test_a_date_is_a_date(date: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         grade("team", "--due", date)
