@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sqlite3
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,6 +167,18 @@ def test_a_dry_run_says_everything_and_writes_nothing(capsys: pytest.CaptureFixt
     assert untouched == {f"mina/{N2}.ipynb", f"noor/{N1}.ipynb"}
     assert lines[f"=joel/{N1}.ipynb"].endswith(" late") and "Nothing was run" in said
     assert sorted(Path().rglob("*")) == before
+
+
+def test_an_encoding_without_our_signs_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_class()
+    for words, sign in ((["--dry-run"], b"mina  -> 02"), (["--csv", "g.csv"], b"+x..")):
+        written = io.BytesIO()
+        # As a file into which Windows redirects has it.
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="cp1252"))
+            assert grade("team", *words) == 1
+            sys.stdout.flush()
+            assert sign in written.getvalue(), written.getvalue()
 
 
 def test_the_latest_counts_where_that_is_the_rule(capsys: pytest.CaptureFixture[str]) -> None:

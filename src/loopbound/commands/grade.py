@@ -20,7 +20,7 @@ from loopbound.grading.tables import as_json, by_assignment, by_learner
 from loopbound.machine import cores
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
 from loopbound.problem import Problem
-from loopbound.terminal import ProgressLine, ended_in_good_order
+from loopbound.terminal import Console, ProgressLine, ended_in_good_order
 
 __all__ = ["grade_command", "table"]
 
@@ -53,6 +53,7 @@ def grade_command(
         Problem: no such path, nothing to grade, a file that cannot be read or written, a gradebook
             that cannot be used.
     """
+    say = Console().say
     given = marks(by_hand) if by_hand else []
     targets = [path for path in (html, csv, csv_totals, target) if path]
     before = Before.read(gradebook)
@@ -60,7 +61,7 @@ def grade_command(
     roster = read_roster(learners) if learners else before.roster(places)
     with ended_in_good_order(), found(paths, roster) as hand_ins:
         if dry_run:
-            print(listing(hand_ins, due))
+            say(listing(hand_ins, due))
             return 1 if any(handed.problem for handed in hand_ins.notebooks) else 0
         for file in (target, csv, csv_totals):
             if file:
@@ -100,7 +101,7 @@ def grade_command(
                     " --learners FILE names another one."
                 )
             hand_ins = of_all(hand_ins, shown, said)
-            print(table(results, keep, hand_ins, others))
+            say(table(results, keep, hand_ins, others))
             if target:
                 write_json(target, as_json(shown, keep, hand_ins))
             if csv:
@@ -110,14 +111,14 @@ def grade_command(
             if notebooks:
                 paths_of = {handed.file: handed.path for handed in hand_ins.notebooks}
                 said_of = write_notebooks(notebooks, results, paths_of, names=names, others=others)
-                print(f"\n{said_of}")
+                say(f"\n{said_of}")
             if html:
                 missing = [member.name for member in hand_ins.missing]
                 page = write_report(html, shown, names=names, keep=keep, missing=missing)
-                print(f"\n{page}")
+                say(f"\n{page}")
             book.show(targets, shown, hand_ins.roster)
-            if targets:
-                print(kept(results, others, earlier), end="")
+            for text in kept(results, others, earlier) if targets else ():
+                say(text)
     if stopped:
         raise stopped
     return 1 if any(graded.problem for graded in results) else 0

@@ -256,7 +256,9 @@ def of_all(hand_ins: HandIns, shown: Sequence[Graded], said: Iterable[str]) -> H
     return replace(hand_ins, missing=missing, remarks=tuple(remarks))
 
 
-def kept(results: Sequence[Graded], others: Sequence[Graded], earlier: Sequence[Graded]) -> str:
+def kept(
+    results: Sequence[Graded], others: Sequence[Graded], earlier: Sequence[Graded]
+) -> list[str]:
     """What to say of the learners that only earlier runs know: who is kept, and who is not."""
     here = {graded.learner for graded in results}
     also = {graded.learner for graded in others} - here
@@ -270,4 +272,4 @@ def kept(results: Sequence[Graded], others: Sequence[Graded], earlier: Sequence[
     if gone := {compared(graded.learner) for graded in earlier} - set(map(compared, here | also)):
         names = sorted({each.learner for each in earlier if compared(each.learner) in gone})
         said.append(f"No longer in what was named, and taken out: {', '.join(names)}.")
-    return "".join(f"{text}\n" for text in said)
+    return said
