@@ -269,6 +269,20 @@ def test_pages_are_taken_away_with_a_word(capsys: pytest.CaptureFixture[str]) ->
     assert "No longer in what was named, and taken out: aiko." in capsys.readouterr().out
 
 
+def test_a_moved_report_is_known_with_a_class_list_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    a_class()
+    grade("team", "--html", "report")
+    Path("report").rename("moved")
+    capsys.readouterr()
+    # The list calls mina otherwise than her page does.
+    grade("team", "--learners", "class.csv", "--html", "moved")
+    assert "knows nothing" not in capsys.readouterr().err
+    assert pages("moved") == {"inde", "aiko", "joel", "mina", "noor"}
+    assert "Mina Ito" in Path("moved/index.html").read_text(encoding="utf-8")
+
+
 def test_one_content_of_one_learner_is_one_hand_in(capsys: pytest.CaptureFixture[str]) -> None:
     a_class()
     grade("team", "--html", "report", "--csv", "g.csv", "--due", "2026-11-01")

@@ -78,7 +78,8 @@ def grade_command(
         with Gradebook(gradebook) as book:
             earlier = before.of(hand_ins, places, roster)
             if html:
-                known = {graded.learner for graded in [*before.at([html]), *earlier]}
+                # As their pages are called now, and as a class list calls them.
+                known = {graded.learner for graded in [*before.at(places), *earlier]}
                 check_pages(html, known, hand_ins.learners)
             strange = [
                 path
