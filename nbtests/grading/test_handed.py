@@ -127,6 +127,8 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "hugo 2026-11-27.ipynb": "hugo",
         "ida 01 - Kopie.ipynb": "ida",
         "user-07.ipynb": "user-07",
+        "Jo (Johanna) Roy [they].ipynb": "Jo (Johanna) Roy [they]",
+        "Kim Lee (Kimmy) homework.ipynb": "Kim Lee (Kimmy)",
         "20211125.ipynb": "20211125",
         "JanLee_Loops1.ipynb": "JanLee",
         "HW1 Kim.ipynb": "Kim",
