@@ -418,6 +418,9 @@ def test_archives_are_opened_and_cannot_lead_out(
     (tmp_path / "nested.zip").write_bytes(inner)
     (problem,) = (handed.problem for handed in looked_at(tmp_path / "nested.zip").notebooks)
     assert "in 3 others, which is not opened" in problem
+    (tmp_path / "empty.zip").write_bytes(zipped())
+    (empty,) = looked_at(tmp_path / "empty.zip").notebooks
+    assert empty.place == "empty.zip" and "with nothing in it" in empty.problem
 
 
 def test_what_is_handed_in_again_stands_in_order(tmp_path: Path) -> None:

@@ -259,7 +259,7 @@ def _base(paths: Sequence[Path]) -> str:
 def _place(entry: Entry, base: str) -> str:
     """Where a file is, below all that was named, with slashes between the folders."""
     place = entry.place
-    if base and Path(entry.file).is_relative_to(base):
+    if base and entry.file != base and Path(entry.file).is_relative_to(base):
         folder = "" if entry.parts[-1:] != ("",) else "/"
         place = Path(entry.file).relative_to(base).as_posix() + folder
     return cleaned(file_name(place), 300, lines=False)
