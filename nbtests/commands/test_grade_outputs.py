@@ -283,6 +283,29 @@ def test_a_moved_report_is_known_with_a_class_list_too(
     assert "Mina Ito" in Path("moved/index.html").read_text(encoding="utf-8")
 
 
+def test_no_output_takes_the_place_of_an_input_or_another_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    a_class()
+    Path("hand.csv").write_text("learner,task,points\nmina,01.1,1\n")
+    mine = f"team/mina/{N1}.ipynb"
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    for words, said in {
+        ("team", "--learners", "class.csv", "--csv", "./class.csv"): "--learners and --csv",
+        ("team", "--by-hand", "hand.csv", "--json", "hand.csv"): "--by-hand and --json",
+        ("team", "--csv", "book.sqlite"): "--gradebook and --csv",
+        ("team", "--csv", "g.csv", "--csv-totals", "team/../g.csv"): "--csv and --csv-totals",
+        ("team", mine, "--json", mine): f"{mine} and --json",
+    }.items():
+        assert grade(*words) == 1
+        assert f"{said} name one file" in capsys.readouterr().err
+    for folder in ("--html", "--notebooks"):
+        assert grade("team", "--csv", "out", folder, "out") == 1
+        said = capsys.readouterr()
+        assert "out cannot be written: it is a folder" in said.err and not said.out
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
 def test_one_content_of_one_learner_is_one_hand_in(capsys: pytest.CaptureFixture[str]) -> None:
     a_class()
     grade("team", "--html", "report", "--csv", "g.csv", "--due", "2026-11-01")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,15 @@ def grade_command(
             that cannot be used.
     """
     say = Console().say
+    _check_apart(
+        [*((str(path), path) for path in paths), ("--learners", learners), ("--by-hand", by_hand)],
+        [
+            ("--gradebook", gradebook),
+            ("--csv", csv),
+            ("--csv-totals", csv_totals),
+            ("--json", target),
+        ],
+    )
     given = marks(by_hand) if by_hand else []
     targets = [path for path in (html, csv, csv_totals, target) if path]
     before = Before.read(gradebook)
@@ -63,9 +73,7 @@ def grade_command(
         if dry_run:
             say(listing(hand_ins, due))
             return 1 if any(handed.problem for handed in hand_ins.notebooks) else 0
-        for file in (target, csv, csv_totals):
-            if file:
-                check_writable(file)  # before the work, which may take long
+        # All of it before the work, which may take long.
         if html:
             # With the figures' colours, which take a second to import.
             from loopbound.report import check_folder, check_pages, write_report
@@ -75,6 +83,9 @@ def grade_command(
             from loopbound.report import check_notebooks, write_notebooks
 
             check_notebooks(notebooks)
+        for file in (target, csv, csv_totals):
+            if file:
+                check_writable(file)
         with Gradebook(gradebook) as book:
             earlier = before.of(hand_ins, places, roster)
             if html:
@@ -123,6 +134,24 @@ def grade_command(
     if stopped:
         raise stopped
     return 1 if any(graded.problem for graded in results) else 0
+
+
+def _check_apart(
+    read: Sequence[tuple[str, Path | None]], written: Sequence[tuple[str, Path | None]]
+) -> None:
+    """Find out whether a file that is written is one that is read, or that is written for another
+    option.
+
+    Raises:
+        Problem: one is.
+    """
+    names = {os.path.realpath(path): name for name, path in read if path}
+    for name, path in written:
+        if path and (other := names.setdefault(os.path.realpath(path), name)) != name:
+            raise Problem(
+                f"{other} and {name} name one file, {path}: it would be replaced. Nothing was"
+                " graded or changed.\nName another one."
+            )
 
 
 def _moved(before: Before, html: Path | None) -> list[Path]:
