@@ -56,7 +56,7 @@ def grade_command(
     """
     say = Console().say
     _check_apart(
-        [*((str(path), path) for path in paths), ("--learners", learners), ("--by-hand", by_hand)],
+        [*((str(each), each) for each in paths), ("--learners", learners), ("--by-hand", by_hand)],
         [
             ("--gradebook", gradebook),
             ("--csv", csv),
@@ -145,7 +145,7 @@ def _check_apart(
     Raises:
         Problem: one is.
     """
-    names = {os.path.realpath(path): name for name, path in read if path}
+    names = {os.path.realpath(path): name for name, path in read if path and path.is_file()}
     for name, path in written:
         if path and (other := names.setdefault(os.path.realpath(path), name)) != name:
             raise Problem(
