@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sqlite3
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,6 +169,18 @@ def test_a_dry_run_says_everything_and_writes_nothing(capsys: pytest.CaptureFixt
     assert sorted(Path().rglob("*")) == before
 
 
+def test_an_encoding_without_our_signs_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_class()
+    for words, sign in ((["--dry-run"], b"mina  -> 02"), (["--csv", "g.csv"], b"+x..")):
+        written = io.BytesIO()
+        # As a file into which Windows redirects has it.
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="cp1252"))
+            assert grade("team", *words) == 1
+            sys.stdout.flush()
+            assert sign in written.getvalue(), written.getvalue()
+
+
 def test_the_latest_counts_where_that_is_the_rule(capsys: pytest.CaptureFixture[str]) -> None:
     a_class()
     assert grade("team/mina", "--keep", "latest", "--csv", "g.csv", "--html", "report") == 0
@@ -254,6 +267,43 @@ def test_pages_are_taken_away_with_a_word(capsys: pytest.CaptureFixture[str]) ->
     assert grade("team", "--html", "moved") == 0
     assert pages("moved") == everybody - {"aiko"}
     assert "No longer in what was named, and taken out: aiko." in capsys.readouterr().out
+
+
+def test_a_moved_report_is_known_with_a_class_list_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    a_class()
+    grade("team", "--html", "report")
+    Path("report").rename("moved")
+    capsys.readouterr()
+    # The list calls mina otherwise than her page does.
+    grade("team", "--learners", "class.csv", "--html", "moved")
+    assert "knows nothing" not in capsys.readouterr().err
+    assert pages("moved") == {"inde", "aiko", "joel", "mina", "noor"}
+    assert "Mina Ito" in Path("moved/index.html").read_text(encoding="utf-8")
+
+
+def test_no_output_takes_the_place_of_an_input_or_another_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    a_class()
+    Path("hand.csv").write_text("learner,task,points\nmina,01.1,1\n")
+    mine = f"team/mina/{N1}.ipynb"
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    for words, said in {
+        ("team", "--learners", "class.csv", "--csv", "./class.csv"): "--learners and --csv",
+        ("team", "--by-hand", "hand.csv", "--json", "hand.csv"): "--by-hand and --json",
+        ("team", "--csv", "book.sqlite"): "--gradebook and --csv",
+        ("team", "--csv", "g.csv", "--csv-totals", "team/../g.csv"): "--csv and --csv-totals",
+        ("team", mine, "--json", mine): f"{mine} and --json",
+    }.items():
+        assert grade(*words) == 1
+        assert f"{said} name one file" in capsys.readouterr().err
+    for folder in ("--html", "--notebooks"):
+        assert grade("team", "--csv", "out", folder, "out") == 1
+        said = capsys.readouterr()
+        assert "out cannot be written: it is a folder" in said.err and not said.out
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
 
 def test_one_content_of_one_learner_is_one_hand_in(capsys: pytest.CaptureFixture[str]) -> None:
@@ -365,7 +415,7 @@ def test_what_was_set_by_hand_survives(capsys: pytest.CaptureFixture[str]) -> No
         assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("date", ["tomorrow", "2026-13-01"])
+@pytest.mark.parametrize("date", ["tomorrow", "2026-13-01", "0001-01-01"])
 def test_a_date_is_a_date(date: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         grade("team", "--due", date)

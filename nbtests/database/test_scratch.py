@@ -96,6 +96,26 @@ def test_scratch_databases_are_dropped_however_their_owner_ends(served):
             assert eventually(lambda: left() == [])
 
 
+def test_what_the_server_refuses_to_drop_is_tried_again(served):
+    with Client(served) as watcher, Client(served) as client:
+        watcher.start()
+        names = [client.scratch()]
+        client.do("first, url = scratch, server_address().url()")
+        names.append(client.scratch())
+
+        def protected(value: str) -> None:
+            for name in names:
+                client.do(f"sql('ALTER DATABASE {name} IS_TEMPLATE {value}', url)")
+
+        protected("true")
+        assert client.do("first.close(); scratch.close(); result = scratch.closed") is False
+        protected("false")
+        assert client.do("first.close(); result = first.closed") is True
+        assert watcher.do(f"result = sql({LEFT!r}, server_address().url())") == [[names[1]]]
+        client.end()
+        assert watcher.do(f"result = sql({LEFT!r}, server_address().url())") == []
+
+
 def test_a_with_block_drops_it_after_an_error(served):
     with Client(served) as client:
         with pytest.raises(Refused, match="ZeroDivisionError"):

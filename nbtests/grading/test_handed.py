@@ -127,6 +127,8 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "hugo 2026-11-27.ipynb": "hugo",
         "ida 01 - Kopie.ipynb": "ida",
         "user-07.ipynb": "user-07",
+        "Jo (Johanna) Roy [they].ipynb": "Jo (Johanna) Roy [they]",
+        "Kim Lee (Kimmy) homework.ipynb": "Kim Lee (Kimmy)",
         "20211125.ipynb": "20211125",
         "JanLee_Loops1.ipynb": "JanLee",
         "HW1 Kim.ipynb": "Kim",
@@ -416,6 +418,9 @@ def test_archives_are_opened_and_cannot_lead_out(
     (tmp_path / "nested.zip").write_bytes(inner)
     (problem,) = (handed.problem for handed in looked_at(tmp_path / "nested.zip").notebooks)
     assert "in 3 others, which is not opened" in problem
+    (tmp_path / "empty.zip").write_bytes(zipped())
+    (empty,) = looked_at(tmp_path / "empty.zip").notebooks
+    assert empty.place == "empty.zip" and "with nothing in it" in empty.problem
 
 
 def test_what_is_handed_in_again_stands_in_order(tmp_path: Path) -> None:

@@ -358,13 +358,13 @@ def _port(text: str) -> int:
 def _deadline(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        # A date lasts until its end.
+        found = found if len(text) > 10 else datetime.combine(found.date(), time.max)
+        return found.astimezone() if found.tzinfo is None else found
+    except (ValueError, OverflowError):  # at the ends of time, there is no local one
         raise argparse.ArgumentTypeError(
             f"a date is written as 2026-11-28 or 2026-11-28T18:00, not {text!r}"
         ) from None
-    # A date lasts until its end.
-    found = found if len(text) > 10 else datetime.combine(found.date(), time.max)
-    return found.astimezone() if found.tzinfo is None else found
 
 
 def _count(text: str) -> int:

@@ -33,6 +33,20 @@ def check_writable(path: Path) -> None:
         raise _unwritable(path, error) from None
 
 
+def make_folder(folder: Path, what: str) -> None:
+    """Make the folder for an output, with those around it; ``what`` is the output's name.
+
+    Raises:
+        Problem: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem(
+            f"{folder} cannot hold the {what}: {(error.strerror or str(error)).lower()}."
+        ) from None
+
+
 def replace_text(path: Path, text: str) -> None:
     """Put a file in a path's place in one step: a reader sees the old or the new one, also when
     this is interrupted.

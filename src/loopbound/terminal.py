@@ -16,7 +16,9 @@ from collections.abc import Iterator
 __all__ = ["Console", "ProgressLine", "complain", "ended_in_good_order"]
 
 _WIDEST = 96  # columns; longer lines are hard to read
-_PLAIN = str.maketrans({"✓": "+", "✗": "x", "·": ".", "█": "#", "░": "-", "…": "...", "–": "-"})
+_PLAIN = str.maketrans(
+    {"✓": "+", "✗": "x", "·": ".", "█": "#", "░": "-", "…": "...", "–": "-", "→": "->"}
+)
 
 
 class Console:

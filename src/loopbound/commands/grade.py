@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from loopbound.files import check_writable, replace_text, write_json
 from loopbound.grading.cleaned import cleaned
-from loopbound.grading.counting import KEEP, Mark, alike, counted, marks, with_marks
+from loopbound.grading.counting import KEEP, counted, marks, with_marks
+from loopbound.grading.earlier import Before, joined, kept, of_all, placed, set_by_hand
 from loopbound.grading.gradebook import Gradebook
-from loopbound.grading.handed import SAME, Handed, HandIns, found
+from loopbound.grading.handed import Handed, HandIns, found
 from loopbound.grading.results import Graded
-from loopbound.grading.roster import Member, Roster, compared, read_roster
+from loopbound.grading.roster import read_roster
 from loopbound.grading.tables import as_json, by_assignment, by_learner
 from loopbound.machine import cores
 from loopbound.outcomes import NOT_ATTEMPTED, PASSED, RAISED, TABLE_SIGNS, WRONG
 from loopbound.problem import Problem
-from loopbound.terminal import ProgressLine, ended_in_good_order
+from loopbound.terminal import Console, ProgressLine, ended_in_good_order
 
 __all__ = ["grade_command", "table"]
 
@@ -54,17 +54,26 @@ def grade_command(
         Problem: no such path, nothing to grade, a file that cannot be read or written, a gradebook
             that cannot be used.
     """
+    say = Console().say
+    _check_apart(
+        [*((str(each), each) for each in paths), ("--learners", learners), ("--by-hand", by_hand)],
+        [
+            ("--gradebook", gradebook),
+            ("--csv", csv),
+            ("--csv-totals", csv_totals),
+            ("--json", target),
+        ],
+    )
     given = marks(by_hand) if by_hand else []
     targets = [path for path in (html, csv, csv_totals, target) if path]
-    places = _places(gradebook, targets, html)
-    roster = read_roster(learners) if learners else _remembered(gradebook, places)
+    before = Before.read(gradebook)
+    places = [*targets, *_moved(before, html)]
+    roster = read_roster(learners) if learners else before.roster(places)
     with ended_in_good_order(), found(paths, roster) as hand_ins:
         if dry_run:
-            print(listing(hand_ins, due))
+            say(listing(hand_ins, due))
             return 1 if any(handed.problem for handed in hand_ins.notebooks) else 0
-        for file in (target, csv, csv_totals):
-            if file:
-                check_writable(file)  # before the work, which may take long
+        # All of it before the work, which may take long.
         if html:
             # With the figures' colours, which take a second to import.
             from loopbound.report import check_folder, check_pages, write_report
@@ -74,25 +83,25 @@ def grade_command(
             from loopbound.report import check_notebooks, write_notebooks
 
             check_notebooks(notebooks)
+        for file in (target, csv, csv_totals):
+            if file:
+                check_writable(file)
         with Gradebook(gradebook) as book:
-            earlier = _earlier(book, places, hand_ins, roster)
+            earlier = before.of(hand_ins, places, roster)
             if html:
-                now = [
-                    Graded(handed.file, handed.learner, handed.digest(), handed.assignment)
-                    for handed in hand_ins.notebooks
-                ]
-                known = [*book.shown([html]), *earlier]
-                check_pages(html, known, _placed(now, hand_ins, due))
+                # As their pages are called now, and as a class list calls them.
+                known = {graded.learner for graded in [*before.at(places), *earlier]}
+                check_pages(html, known, hand_ins.learners)
             strange = [
                 path
                 for path in (csv, csv_totals, target)
-                if path and path.exists() and not book.shown([path])
+                if path and path.exists() and not before.at([path])
             ]
             results, stopped = _results(hand_ins, book, jobs or workers(), again)
-            results = _placed(results, hand_ins, due)
-            results, others = _with_others(results, earlier, hand_ins, paths, due)
-            set_by_hand, said = _by_hand(book, given, [*results, *others], roster)
-            results, others = with_marks(results, set_by_hand), with_marks(others, set_by_hand)
+            results = placed(results, hand_ins, due)
+            results, others = joined(results, earlier, hand_ins, paths, due)
+            by_hand_now, said = set_by_hand(book, given, [*results, *others], roster)
+            results, others = with_marks(results, by_hand_now), with_marks(others, by_hand_now)
             shown = [*results, *others]
             said += [
                 f"{path} was replaced. This gradebook knew nothing of what was in it."
@@ -103,8 +112,8 @@ def grade_command(
                     f"The class list of an earlier run was used, with {len(roster.members)} names;"
                     " --learners FILE names another one."
                 )
-            hand_ins = _of_all(hand_ins, shown, said)
-            print(table(results, keep, hand_ins, others))
+            hand_ins = of_all(hand_ins, shown, said)
+            say(table(results, keep, hand_ins, others))
             if target:
                 write_json(target, as_json(shown, keep, hand_ins))
             if csv:
@@ -114,46 +123,49 @@ def grade_command(
             if notebooks:
                 paths_of = {handed.file: handed.path for handed in hand_ins.notebooks}
                 said_of = write_notebooks(notebooks, results, paths_of, names=names, others=others)
-                print(f"\n{said_of}")
+                say(f"\n{said_of}")
             if html:
                 missing = [member.name for member in hand_ins.missing]
                 page = write_report(html, shown, names=names, keep=keep, missing=missing)
-                print(f"\n{page}")
+                say(f"\n{page}")
             book.show(targets, shown, hand_ins.roster)
-            if targets:
-                print(_kept(results, others, earlier), end="")
+            for text in kept(results, others, earlier) if targets else ():
+                say(text)
     if stopped:
         raise stopped
     return 1 if any(graded.problem for graded in results) else 0
 
 
-def _places(gradebook: Path, targets: Sequence[Path], html: Path | None) -> list[Path]:
-    """Under which paths the gradebook knows these reports and tables; a folder that was renamed or
-    copied is known by its pages.
+def _check_apart(
+    read: Sequence[tuple[str, Path | None]], written: Sequence[tuple[str, Path | None]]
+) -> None:
+    """Find out whether a file that is written is one that is read, or that is written for another
+    option.
+
+    Raises:
+        Problem: one is.
     """
-    if not html or not gradebook.is_file():
-        return [*targets]
+    names = {os.path.realpath(path): name for name, path in read if path and path.is_file()}
+    for name, path in written:
+        if path and (other := names.setdefault(os.path.realpath(path), name)) != name:
+            raise Problem(
+                f"{other} and {name} name one file, {path}: it would be replaced. Nothing was"
+                " graded or changed.\nName another one."
+            )
+
+
+def _moved(before: Before, html: Path | None) -> list[Path]:
+    """Where a report was before its folder was renamed or copied: it is known by its pages."""
+    if not html or before.at([html]):
+        return []
     from loopbound.report import INDEX, page_of, pages_in
 
     pages = pages_in(html) - {INDEX}
-    with Gradebook(gradebook) as book:
-        if not pages or book.shown([html]):
-            return [*targets]
-        alike = [
-            place
-            for place, shown in book.places().items()
-            if {page_of(graded.learner) for graded in shown} == pages
-        ]
-    return [*targets, *map(Path, alike)]
-
-
-def _remembered(gradebook: Path, places: Sequence[Path]) -> Roster | None:
-    """The class list of the run that wrote these reports and tables before; None without one."""
-    if not gradebook.is_file():
-        return None
-    with Gradebook(gradebook) as book:
-        members = book.members(places)
-    return Roster(members) if members else None
+    return [
+        Path(place)
+        for place, shown in before.shown.items()
+        if pages and {page_of(graded.learner) for graded in shown} == pages
+    ]
 
 
 def _results(
@@ -200,213 +212,6 @@ def _results(
             except Problem as problem:
                 stopped = problem
     return results, stopped
-
-
-def _placed(results: Sequence[Graded], hand_ins: HandIns, due: datetime | None) -> list[Graded]:
-    """The results with what is read from their places, which the gradebook does not keep: whose
-    each is, a result for each of a group, and when it was handed in.
-    """
-    by_file = {handed.file: handed for handed in hand_ins.notebooks}
-    placed = []
-    for graded in results:
-        handed = by_file[graded.file]
-        when = handed.when.isoformat(timespec="seconds") if handed.when else ""
-        placed += [
-            replace(
-                graded,
-                learner=learner,
-                handed_in=when,
-                late=_is_late(handed, due),
-                order=f"{when} {handed.turn:05}",
-                place=handed.place,
-                notes=(*handed.notes, *graded.notes),
-            )
-            for learner in handed.learners
-        ]
-    placed.sort(key=lambda graded: (graded.learner, graded.assignment, graded.order, graded.file))
-    return placed
-
-
-def _is_late(handed: Handed, due: datetime | None) -> bool:
-    return handed.late or bool(due and handed.when and handed.when > due)
-
-
-def _earlier(
-    book: Gradebook, places: Sequence[Path], hand_ins: HandIns, roster: Roster | None
-) -> list[Graded]:
-    """What earlier runs know of the people of whom this one speaks: those whom its reports and
-    tables showed before, and, of its assignments, those of the class list.
-    """
-    found = {
-        (graded.file, name): replace(graded, learner=name)
-        for graded in book.shown(places)
-        for name in (_names(graded.learner, roster.called) if roster else ()) or (graded.learner,)
-    }
-    if roster:
-        asked = {handed.assignment for handed in hand_ins.notebooks} | {""}
-
-        def certain(name: str) -> list[Member]:
-            # Another class may be in the gradebook, too.
-            each = [roster.certain(part) for part in name.split(" & ")]
-            return [member for member in each if member]
-
-        for graded in book.known_of_all():
-            if graded.assignment in asked:
-                for name in _names(graded.learner, certain):
-                    found.setdefault((graded.file, name), replace(graded, learner=name))
-    return [*found.values()]
-
-
-def _names(learner: str, members: Callable[[str], Iterable[Member]]) -> list[str]:
-    return [member.name for member in members(learner)]
-
-
-def _with_others(
-    results: Sequence[Graded],
-    earlier: Sequence[Graded],
-    hand_ins: HandIns,
-    paths: Sequence[Path],
-    due: datetime | None,
-) -> tuple[list[Graded], list[Graded]]:
-    """The results, and of the earlier ones those that lie elsewhere: a run for one late learner
-    keeps the others.
-
-    One content of one learner is one hand-in, from wherever it is graded: the time at which it
-    came first counts.
-    """
-    asked = [os.path.abspath(path) for path in paths]
-    names = {compared(graded.learner): graded.learner for graded in results}
-    graded_now = {graded.file for graded in results}
-    there = {handed.file for handed in hand_ins.notebooks}
-    again = {(graded.learner, graded.assignment) for graded in results}
-    own: dict[tuple[str, ...], Graded] = {}
-    for graded in results:
-        own.setdefault(_content(graded), graded)
-    others: dict[tuple[str, ...], Graded] = {}
-    for each in earlier:
-        graded = replace(each, learner=names.get(compared(each.learner), each.learner))
-        named = any(
-            graded.file == path or graded.file.startswith((f"{path}{os.sep}", f"{path}/"))
-            for path in asked
-        )
-        if graded.file in graded_now or (named and graded.file not in there):
-            continue
-        if twin := own.get(_content(graded)):
-            if graded.handed_in and graded.handed_in[:19] < twin.handed_in[:19]:
-                own[_content(graded)] = replace(
-                    twin,
-                    handed_in=graded.handed_in,
-                    order=graded.order,
-                    late=graded.late and (twin.late or due is None),
-                )
-            continue
-        # What was taken away goes where the same learner handed it in now.
-        if (graded.learner, graded.assignment) not in again or _is_there(Path(graded.file)):
-            others.setdefault(_content(graded), graded)
-    return [*own.values()], [*others.values()]
-
-
-def _content(graded: Graded) -> tuple[str, ...]:
-    return graded.learner, graded.assignment, graded.digest or graded.file
-
-
-def _by_hand(
-    book: Gradebook, given: Sequence[Mark], shown: Sequence[Graded], roster: Roster | None
-) -> tuple[list[Mark], list[str]]:
-    """What is set by hand now, and what there is to say about it. What the file has takes the place
-    of what the gradebook has; a line that cannot be used changes nothing.
-    """
-    names = {compared(graded.learner): graded.learner for graded in shown}
-
-    def called(name: str) -> tuple[str, ...]:
-        if compared(name) in names:
-            return (names[compared(name)],)
-        return tuple(member.name for member in roster.called(name)) if roster else ()
-
-    kept = {}
-    for mark in book.marks():
-        # Another class may be in the gradebook, too: no likely name will do.
-        member = roster.certain(mark.learner) if roster else None
-        who = names.get(compared(mark.learner)) or (member.name if member else mark.learner)
-        kept[who, mark.task] = replace(mark, learner=who)
-    said = []
-    for mark in given:
-        whose = called(mark.learner)
-        if not whose:
-            said.append(f"{mark.where} was not used: this run knows no learner {mark.learner!r}.")
-        for who in whose:
-            of = [graded for graded in shown if graded.learner == who]
-            if mark.empty:
-                if not kept.pop((who, mark.task), None):
-                    said.append(f"{mark.where} takes nothing back: nothing was set there.")
-            elif any(mark.task in _markable(graded) for graded in of):
-                kept[who, mark.task] = replace(mark, learner=who)
-            else:
-                why = "nothing of it was graded" if of else "nothing was handed in"
-                said.append(f"{mark.where} was not used: {who}, {mark.task}: {why}.")
-    if given:
-        book.mark(kept.values())
-    used = [
-        f"{who} {task[:2] if '.' not in task else task}"
-        for who, task in kept
-        if any(graded.learner == who and task in _markable(graded) for graded in shown)
-    ]
-    if used:
-        said.append(
-            f"Set by hand, and kept in {book.path.name}: {', '.join(sorted(used))}. A line of"
-            " --by-hand with learner and task alone takes it back."
-        )
-    return [*kept.values()], said
-
-
-def _markable(graded: Graded) -> set[str]:
-    return {graded.assignment, *(result.task for result in graded.tasks)}
-
-
-def _of_all(hand_ins: HandIns, shown: Sequence[Graded], said: Iterable[str]) -> HandIns:
-    """The hand-ins, with what can be said of the class by all that is shown."""
-    names = {graded.learner for graded in shown}
-    missing = tuple(member for member in hand_ins.roster if member.name not in names)
-    here = {name for handed in hand_ins.notebooks for name in handed.learners}
-    remarks = [
-        *(text for text in hand_ins.remarks if not text.startswith(SAME)),
-        *(
-            f"{SAME} of {which}: {', '.join(learners)}."
-            for which, learners in alike(shown)
-            if here & {*learners}
-        ),
-        *said,
-    ]
-    one = {handed.learners for handed in hand_ins.notebooks}
-    if missing and len(one) == 1 and names <= here:
-        remarks.append(
-            f"This run is about {' & '.join(*one)} alone. It says nothing about the other"
-            f" {len(missing)} of the class list: nothing is known of them."
-        )
-        missing = ()
-    return replace(hand_ins, missing=missing, remarks=tuple(remarks))
-
-
-def _kept(results: Sequence[Graded], others: Sequence[Graded], earlier: Sequence[Graded]) -> str:
-    here = {graded.learner for graded in results}
-    kept = {graded.learner for graded in others} - here
-    said = []
-    if kept:
-        who = "1 learner is" if len(kept) == 1 else f"{len(kept)} learners are"
-        said.append(
-            f"{who} kept from earlier runs; another folder or file with another --gradebook is"
-            " without them."
-        )
-    if gone := {compared(graded.learner) for graded in earlier} - set(map(compared, here | kept)):
-        names = sorted({each.learner for each in earlier if compared(each.learner) in gone})
-        said.append(f"No longer in what was named, and taken out: {', '.join(names)}.")
-    return "".join(f"{text}\n" for text in said)
-
-
-def _is_there(file: Path) -> bool:
-    return file.exists() or any(
-        above.suffix.casefold() == ".zip" and above.is_file() for above in file.parents
-    )
 
 
 def _grade(
@@ -507,7 +312,7 @@ def listing(hand_ins: HandIns, due: datetime | None) -> str:
     rows = []
     for handed in hand_ins.notebooks:
         when = handed.when.strftime("%Y-%m-%d %H:%M") if handed.when else ""
-        late = " late" if _is_late(handed, due) else ""
+        late = " late" if handed.is_late(due) else ""
         what = "cannot be graded" if handed.problem else handed.assignment
         what += ", as given out" if handed.untouched else ""
         rows.append((handed.place, " & ".join(handed.learners), what, f"{when}{late}"))

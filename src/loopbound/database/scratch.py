@@ -86,12 +86,10 @@ class ScratchDatabase:
     def close(self) -> None:
         """Drop it, with the sessions that it still has.
 
-        Again: nothing. In a forked child: nothing.
+        Again: nothing, unless the server refused it before. In a forked child: nothing.
         """
-        if self._process == os.getpid():
-            with _mutex:
-                self._owner.close(self.name)
-            self._closed = True
+        with _mutex:
+            self._closed = self._process != os.getpid() or self._owner.close(self.name)
 
     def __enter__(self) -> "ScratchDatabase":
         return self
@@ -117,7 +115,8 @@ class Owner(Protocol):
 
     def sessions(self, name: str) -> list[Session]: ...
 
-    def close(self, name: str) -> None: ...
+    def close(self, name: str) -> bool:
+        """Drop one; False where the server refuses it now."""
 
 
 def lend(owner: Owner) -> None:
@@ -239,20 +238,28 @@ class _Owner:
         )
         return [Session(*(*row, tuple(blockers))) for *row, blockers in rows]
 
-    def close(self, name: str) -> None:
-        if name not in self.names:
-            return
+    def close(self, name: str) -> bool:
+        if name in self.names and self._drop(name):
+            self.names.remove(name)
+            self._record()
+        return name not in self.names
+
+    def _drop(self, name: str) -> bool:
         # A server that is gone is not started to drop something: the next sweep does it.
-        with contextlib.suppress(psycopg.Error):
-            if connection := self._answering():
+        if connection := self._answering():
+            try:
                 drop(connection, name)
                 give_up(connection, name)
-        self.names.remove(name)
-        self._record()
+            except psycopg.Error:
+                return self._answering() is None
+        return True
 
     def leave(self) -> None:
         for name in list(self.names):
             self.close(name)
+        if self.names:  # without our lock, the next sweep drops what was refused
+            self.names.clear()
+            self._record()
         if self.connection:
             self.connection.close()
             self.connection = None

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,7 +28,7 @@ from loopbound.grading.roster import Member
 from loopbound.paths import repository
 from loopbound.problem import Problem
 
-__all__ = ["Gradebook", "course_digest"]
+__all__ = ["Gradebook", "course_digest", "place_of"]
 
 LOCK_SECONDS = 5
 
@@ -50,7 +51,9 @@ class _Submission(_Base):
     notes: Mapped[str]
     seconds: Mapped[float]
     graded: Mapped[datetime]
-    tasks: Mapped[list[_Task]] = relationship(cascade="all, delete-orphan", order_by="_Task.task")
+    tasks: Mapped[list[_Task]] = relationship(
+        cascade="all, delete-orphan", order_by="_Task.task", lazy="selectin"
+    )
 
 
 class _Task(_Base):
@@ -82,6 +85,10 @@ class _Shown(_Base):
     order: Mapped[str]
     place: Mapped[str] = mapped_column(server_default="")
     notes: Mapped[str] = mapped_column(server_default="")  # as JSON; "": the submission's own
+
+
+# What it has of a result that the submission has not, under the names of `Graded`.
+_SEEN = ("learner", "handed_in", "late", "order", "place")
 
 
 class _Member(_Base):
@@ -215,50 +222,21 @@ class Gradebook:
             for row in session.scalars(select(_Submission).where(_Submission.file == file)):
                 row.learner = learner
 
-    def shown(self, targets: Iterable[Path]) -> list[Graded]:
-        """What the last reports and tables in these places showed, as far as it is known."""
-        places = {_stored(target) for target in targets}
-        return [graded for place, graded in self._shown() if place in places]
-
-    def places(self) -> dict[str, list[Graded]]:
-        """What every report and table shows, by its path."""
-        found: dict[str, list[Graded]] = {}
-        for place, graded in self._shown():
-            found.setdefault(place, []).append(graded)
-        return found
-
-    def known_of_all(self) -> list[Graded]:
-        """Every stored result, as the reports and tables showed it where one did."""
-        found = {(graded.file, graded.learner): graded for _, graded in self._shown()}
-        files = {file for file, _ in found}
-        return [*found.values(), *(graded for graded in self.all() if graded.file not in files)]
-
-    def _shown(self) -> list[tuple[str, Graded]]:
+    def shown(self) -> dict[str, list[Graded]]:
+        """What each report and table showed last, by its place."""
+        found: dict[str, list[Graded]] = defaultdict(list)
         with self._told(), Session(self._engine) as session:
             rows = session.execute(
                 select(_Shown, _Submission)
                 .join(_Submission, _Submission.file == _Shown.file)
                 .order_by(_Shown.folder, _Shown.file, _Shown.learner)
             )
-            found = []
             for shown, row in rows:
                 graded = _graded(row)
                 notes = tuple(json.loads(shown.notes)) if shown.notes else graded.notes
-                found.append(
-                    (
-                        shown.folder,
-                        replace(
-                            graded,
-                            learner=shown.learner,
-                            handed_in=shown.handed_in,
-                            late=shown.late,
-                            order=shown.order,
-                            place=shown.place,
-                            notes=notes,
-                        ),
-                    )
-                )
-            return found
+                seen = {name: getattr(shown, name) for name in _SEEN}
+                found[shown.folder].append(replace(graded, notes=notes, **seen))
+        return dict(found)
 
     def show(
         self, targets: Iterable[Path], results: Iterable[Graded], members: Iterable[Member]
@@ -266,19 +244,15 @@ class Gradebook:
         """Remember what the reports and tables in these places show now, and their class list."""
         known, people = list(results), list(members)
         with self._told(), Session(self._engine) as session, session.begin():
-            for place in {_stored(target) for target in targets}:
+            for place in {*map(place_of, targets)}:
                 for kind in (_Shown, _Member):
                     session.execute(delete(kind).where(kind.folder == place))
                 session.add_all(
                     _Shown(
                         folder=place,
                         file=graded.file,
-                        learner=graded.learner,
-                        handed_in=graded.handed_in,
-                        late=graded.late,
-                        order=graded.order,
-                        place=graded.place,
                         notes=json.dumps(graded.notes),
+                        **{name: getattr(graded, name) for name in _SEEN},
                     )
                     for graded in {(each.file, each.learner): each for each in known}.values()
                 )
@@ -294,18 +268,14 @@ class Gradebook:
                     for member in people
                 )
 
-    def members(self, targets: Iterable[Path]) -> list[Member]:
-        """The class list by which the reports and tables in these places were written."""
-        places = {_stored(target) for target in targets}
+    def members(self) -> dict[str, list[Member]]:
+        """The class list by which each report and table was written, by its place."""
+        found: dict[str, list[Member]] = defaultdict(list)
         with self._told(), Session(self._engine) as session:
-            rows = session.scalars(select(_Member).where(_Member.folder.in_(places)))
-            found = {
-                row.name: Member(
-                    row.name, row.number, row.email, row.group, tuple(json.loads(row.ids))
-                )
-                for row in rows
-            }
-        return [found[name] for name in sorted(found)]
+            for row in session.scalars(select(_Member)):
+                ids = tuple(json.loads(row.ids))
+                found[row.folder].append(Member(row.name, row.number, row.email, row.group, ids))
+        return dict(found)
 
     def marks(self) -> list[Mark]:
         """What was set by hand, by learner and task."""
@@ -357,8 +327,9 @@ class Gradebook:
             raise Problem(f"the gradebook {self.path} cannot be used: {said}.") from None
 
 
-def _stored(folder: Path) -> str:
-    return file_name(folder.absolute())
+def place_of(path: Path) -> str:
+    """By what the gradebook knows the report or the table at a path."""
+    return file_name(path.absolute())
 
 
 def _graded(row: _Submission) -> Graded:

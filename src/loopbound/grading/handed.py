@@ -77,6 +77,10 @@ class Handed:
         """The learners whose result it is."""
         return tuple(member.name for member in self.members) or (self.learner,)
 
+    def is_late(self, due: datetime | None) -> bool:
+        """Whether it is late, by what the platform says or by a date."""
+        return self.late or bool(due and self.when and self.when > due)
+
 
 @dataclass(frozen=True)
 class Passed:
@@ -104,6 +108,11 @@ class HandIns:
     missing: tuple[Member, ...] = ()
     remarks: tuple[str, ...] = ()
     roster: tuple[Member, ...] = ()
+
+    @property
+    def learners(self) -> set[str]:
+        """All whose results there are."""
+        return {name for handed in self.notebooks for name in handed.learners}
 
 
 @contextmanager
@@ -250,7 +259,7 @@ def _base(paths: Sequence[Path]) -> str:
 def _place(entry: Entry, base: str) -> str:
     """Where a file is, below all that was named, with slashes between the folders."""
     place = entry.place
-    if base and Path(entry.file).is_relative_to(base):
+    if base and entry.file != base and Path(entry.file).is_relative_to(base):
         folder = "" if entry.parts[-1:] != ("",) else "/"
         place = Path(entry.file).relative_to(base).as_posix() + folder
     return cleaned(file_name(place), 300, lines=False)

@@ -23,7 +23,7 @@ from loopbound.authoring.release import stubbed
 from loopbound.checks.task import namesake, task_check
 from loopbound.course.manifest import Assignment, assignments
 from loopbound.course.solutions import BEGIN, cells_of, grade_id_of, nbgrader_of
-from loopbound.grading.foreign import instead_of_json, instead_of_text, lesson_words
+from loopbound.grading.foreign import instead_of_json, instead_of_text, lesson_words, squeezed
 from loopbound.machine import syntax_tree
 from loopbound.paths import repository
 from loopbound.problem import Problem
@@ -380,7 +380,8 @@ def _sorted_out(
     """The learner's own cells, and where the checks stand between them."""
     known = template(which)
     answer_marks = {grade_id_of(task, "answer"): task for task in known.stubs}
-    ours = {_squeezed(source) for source in (*known.given, *known.shown)}
+    ours = {squeezed(source) for source in (*known.given, *known.shown)}
+    stubs = {task: squeezed(stub) for task, stub in known.stubs.items()}
     own: list[Cell] = []
     handed_out: set[str] = set()
     checks: dict[str, list[int]] = {}
@@ -407,7 +408,8 @@ def _sorted_out(
                     " most."
                 )
             continue
-        if not code or mark in known.locked or _squeezed(source) in ours or calls:
+        plain = squeezed(source)
+        if not code or mark in known.locked or plain in ours or calls:
             continue
         room -= len(source)
         if room < 0:
@@ -417,10 +419,7 @@ def _sorted_out(
             )
             break
         task = answer_marks.get(mark, "")
-        stub = next(
-            (each for each in [task, *known.stubs] if each and _same(source, known.stubs[each])),
-            "",
-        )
+        stub = next((each for each in [task, *stubs] if each and plain == stubs[each]), "")
         if stub:
             handed_out.add(stub)
             borders.add(number)
@@ -587,11 +586,3 @@ def _only_asides(source: str) -> bool:
         )
         for node in tree.body
     )
-
-
-def _squeezed(source: str) -> str:
-    return "\n".join(line.rstrip() for line in source.strip().splitlines())
-
-
-def _same(one: str, other: str) -> bool:
-    return _squeezed(one) == _squeezed(other)

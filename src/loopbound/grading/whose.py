@@ -234,7 +234,10 @@ def _without_asides(text: str, file: bool) -> str:
         return text
     first = aside.index(False)
     last = len(aside) - 1 - (aside[::-1].index(False) if file else 0)
-    return text[words[first].start() : words[last].end()]
+    found, rest = text[words[first].start() : words[last].end()], text[words[last].end() :]
+    # A bracket that is opened in a name ends it: Anna (Anni).
+    closed = any(rest[:1] == close and open in found for open, close in ("()", "[]", "{}"))
+    return found + rest[0] if closed else found
 
 
 def _is_aside(word: str, before: str) -> bool:

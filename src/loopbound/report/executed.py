@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loopbound.files import check_writable, replace_text
+from loopbound.files import check_writable, make_folder, replace_text
 from loopbound.grading.results import Graded, TaskResult
 from loopbound.outcomes import SIGNS
 from loopbound.problem import Problem
@@ -29,12 +30,7 @@ def check_notebooks(folder: Path) -> None:
     Raises:
         Problem: they cannot.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Problem(
-            f"{folder} cannot hold the notebooks: {(error.strerror or str(error)).lower()}."
-        ) from None
+    make_folder(folder, "notebooks")
     check_writable(folder / "notebook.ipynb")
 
 
@@ -63,13 +59,14 @@ def write_notebooks(
     """
     naming = Naming([*results, *others], names)
     written = 0
-    for number, graded in enumerate(results):
+    turns: Counter[tuple[str, str]] = Counter()
+    for graded in results:
+        turns[graded.learner, graded.assignment] += 1
         if graded.shown is None or graded.file not in paths or not graded.begun:
             continue
         page = naming.page(graded.learner).removesuffix(".html")
-        same = [each for each in results[:number] if each.learner == graded.learner]
-        again = sum(each.assignment == graded.assignment for each in same)
-        target = folder / f"{page}-{graded.assignment}{f'-{again + 1}' if again else ''}.ipynb"
+        turn = turns[graded.learner, graded.assignment]
+        target = folder / f"{page}-{graded.assignment}{f'-{turn}' if turn > 1 else ''}.ipynb"
         if target.exists() and _OURS not in target.read_text(encoding="utf-8", errors="replace"):
             raise Problem(
                 f"{target} was not written by this command, and is not replaced.\nName another"

@@ -13,7 +13,7 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from loopbound.course.manifest import assignments
 from loopbound.grading.results import Graded
 
-__all__ = ["Naming", "page_of"]
+__all__ = ["Naming", "numbered_pages", "page_of"]
 
 _SLUG = 40  # characters of a name in a file's name
 _LABEL = 60  # characters of a name in a page
@@ -50,14 +50,10 @@ class Naming:
         else:
             salt = "\n".join(sorted(f"{graded.digest} {graded.learner}" for graded in results))
             self.order = sorted(learners, key=lambda name: _digest(f"{salt}\n\n{name}"))
-            wide = max(2, len(str(len(learners))))
             self._labels = {
                 name: f"learner {number}" for number, name in enumerate(self.order, start=1)
             }
-            self._pages = {
-                name: f"learner-{number:0{wide}}.html"
-                for number, name in enumerate(self.order, start=1)
-            }
+            self._pages = dict(zip(self.order, numbered_pages(len(learners)), strict=True))
             self._told = _traces(results)
 
     def label(self, learner: str) -> str:
@@ -97,6 +93,12 @@ class Naming:
 def page_of(learner: str) -> str:
     """The file name of a learner's page where learners are named."""
     return f"learner-{_slug(learner)}.html"
+
+
+def numbered_pages(learners: int) -> list[str]:
+    """The file names of so many learners' pages where they are not named."""
+    wide = max(2, len(str(learners)))
+    return [f"learner-{number:0{wide}}.html" for number in range(1, learners + 1)]
 
 
 def _name(file: str) -> str:

@@ -5,18 +5,18 @@ stays.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from loopbound.course.manifest import Lesson
-from loopbound.files import check_writable, replace_text
+from loopbound.files import check_writable, make_folder, replace_text
 from loopbound.grading.counting import BEST
 from loopbound.grading.results import Graded
 from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.report.cohort_page import cohort_page
 from loopbound.report.learner_page import learner_page
-from loopbound.report.naming import Naming
+from loopbound.report.naming import Naming, numbered_pages, page_of
 from loopbound.report.page import OPENING
 from loopbound.report.standing import cohort, phrases
 
@@ -32,12 +32,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         Problem: it cannot, or the folder has an ``index.html`` that no report of ours wrote.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Problem(
-            f"{folder} cannot hold the pages: {(error.strerror or str(error)).lower()}."
-        ) from None
+    make_folder(folder, "pages")
     _check_page(folder / INDEX)
 
 
@@ -46,24 +41,20 @@ def pages_in(folder: Path) -> frozenset[str]:
     return frozenset(path.name for path in folder.glob("*.html") if _is_ours(path))
 
 
-def check_pages(folder: Path, known: Sequence[Graded], now: Sequence[Graded]) -> None:
+def check_pages(folder: Path, known: Set[str], now: Set[str]) -> None:
     """Find out, before any work is done for it, whether a report would take away pages of learners
     of whom nothing is known: they could not be made again.
 
     Args:
         folder: the report's.
-        known: what earlier reports showed.
-        now: what is to be graded, without what it earns.
+        known: the learners that earlier reports showed.
+        now: those whose notebooks are to be graded.
 
     Raises:
         Problem: it would.
     """
-    expected = {INDEX} | {
-        naming.page(learner)
-        for results in (known, now)
-        for naming in (Naming(results, names=True), Naming(results, names=False))
-        for learner in naming.order
-    }
+    expected = {INDEX, *map(page_of, known | now)}
+    expected |= {*numbered_pages(len(known)), *numbered_pages(len(now))}
     if strange := sorted(pages_in(folder) - expected):
         some = ", ".join(strange[:3]) + (", …" if len(strange) > 3 else "")
         number = f"{len(strange)} pages" if len(strange) > 1 else "a page"

@@ -100,7 +100,8 @@ def say_little(session: Any) -> None:
 
 _INSTALLERS = ("pip", "conda", "mamba", "micromamba", "uv")
 _INSTALLS = re.compile(
-    rf"\s*(?:\S*python\S*\s+-m\s+)?(?:\S*/)?(?:sudo\s+)?(?:{'|'.join(_INSTALLERS)}|pip3|apt|apt-get|brew)\b"
+    r"\s*(?:\S*python\S*\s+-m\s+)?(?:\S*/)?(?:sudo\s+)?"
+    rf"(?:{'|'.join(_INSTALLERS)}|pip3|apt|apt-get|brew)\b"
 )
 
 

@@ -23,7 +23,7 @@ from psycopg import sql
 
 from loopbound.database import ScratchDatabase, scratch_database, server_address
 from loopbound.database.reach import recorded_scratch
-from loopbound.database.sweep import drop, give_up, held_locks, lock_number, sweep, take
+from loopbound.database.sweep import give_up, held_locks, lock_number, sweep, take
 from loopbound.problem import Problem
 
 __all__ = ["Databases", "SubmissionDatabases", "relay"]
@@ -53,7 +53,7 @@ class Databases:
         self._ready: queue.Queue[ScratchDatabase] = queue.Queue()
         self._work: queue.Queue[ScratchDatabase | str | None] = queue.Queue()
         self._wanted = 0
-        self._names: list[str] = []
+        self._made_now: set[ScratchDatabase] = set()  # and not dropped yet
         self._roles: dict[int, str] = {}  # by their number: without a look into the catalogue
         self.hoarders: set[str] = set()
         self._worker = threading.Thread(target=self._serve, name="databases", daemon=True)
@@ -147,7 +147,7 @@ class Databases:
     def trouble(self) -> str:
         """What the server says where it does not work; else ""."""
         try:
-            self._made(tables=False).close()
+            self._drop(self._made(tables=False))
         except psycopg.Error as error:
             return (str(error).strip().splitlines() or [type(error).__name__])[0]
         except Problem as problem:
@@ -178,13 +178,10 @@ class Databases:
         self._wanted = 0
         self._work.put(None)
         self._worker.join(60)
-        while not self._ready.empty():
-            self._ready.get().close()
+        # Also what could not be dropped while a submission left the server no room for locks.
+        for database in [*self._made_now]:
+            self._drop(database)
         with self._mutex, contextlib.suppress(psycopg.Error):
-            # What could not be dropped while a submission left the server no room for locks.
-            there = "SELECT datname FROM pg_database WHERE datname = ANY(%s)"
-            for (name,) in self._admin.execute(there, [self._names]).fetchall():
-                drop(self._admin, name)
             if self.has_roles:
                 ours = "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)"
                 for (name,) in self._admin.execute(ours, [f"{self._mark}_"]).fetchall():
@@ -194,7 +191,7 @@ class Databases:
 
     def _made(self, tables: bool = True) -> ScratchDatabase:
         made = scratch_database("grading") if tables else scratch_database("grading", schema="")
-        self._names.append(made.name)
+        self._made_now.add(made)
         if self.has_roles:
             with psycopg.connect(
                 **self.address.libpq() | {"dbname": made.name}, autocommit=True
@@ -215,12 +212,17 @@ class Databases:
                 )
         return made
 
+    def _drop(self, database: ScratchDatabase) -> None:
+        database.close()
+        if database.closed:
+            self._made_now.discard(database)
+
     def _serve(self) -> None:
         while (item := self._work.get()) is not None:
             # What is not dropped now is swept by the next run.
             with contextlib.suppress(Exception):
                 if isinstance(item, ScratchDatabase):
-                    item.close()
+                    self._drop(item)
                 elif item == "refill":
                     while self._ready.qsize() < self._wanted and self._work.empty():
                         self._ready.put(self._made())

@@ -75,9 +75,10 @@ class _Lent:
             for row in self._ask({"op": "sessions", "name": name})["sessions"]
         ]
 
-    def close(self, name: str) -> None:
+    def close(self, name: str) -> bool:
         with contextlib.suppress(OSError, EOFError):
             self._ask({"op": "close", "name": name})
+        return True
 
     def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
         answer = self.channel.ask(message)

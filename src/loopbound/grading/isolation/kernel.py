@@ -228,8 +228,8 @@ class Kernel:
         return replace(self._notebook.error or Ran(), stopped=stopped)
 
     async def _execute(self, cell: Any) -> Exception | None:
-        """Execute a cell; gives the error of doing so, which nobody may be there any more to see:
-        nbclient takes a task that is cancelled for a kernel that is dead.
+        """Execute a cell; gives the error of doing so, for it may come when the caller waits no
+        more: nbclient takes a task that is cancelled for a kernel that is dead.
         """
         try:
             await self._notebook.async_execute_cell(cell, 0)
