@@ -115,17 +115,48 @@ class Engine:
             each.null_line is None or each._null_in_some_case for each in (self, *self.others)
         )
 
+    @property
+    def pool_settings(self) -> set[str]:
+        """The settings that choose NullPool for it, where nothing else does: tests set one, or
+        have the pool. Another condition, such as ``testing``, is taken for one of tests.
+        """
+        found: set[str] = set()
+        for each in (self, *self.others):
+            if each.null_line is not None:
+                names = each._chosen_by()
+                if not names:
+                    return set()
+                found |= names
+        return found
+
+    def _chosen_by(self) -> set[str]:
+        conditions = self._null_conditions
+        if any(isinstance(each, ast.BoolOp) for each in conditions):
+            return set()
+        words = set(re.findall(r"[A-Za-z_]\w*", " ".join(map(ast.unparse, conditions))))
+        if any("test" in each.lower() for each in words):
+            return set()
+        # What its function is called with is not the tests' to set.
+        given = self._func_of_call.params if self._func_of_call else []
+        return {each for each in words if "pool" in each.lower()}.difference(given, ["NullPool"])
+
+    @cached_property
+    def _null_conditions(self) -> list[ast.expr]:
+        """The conditions on which it has its NullPool."""
+        return [
+            node.test
+            for node in self._scope()
+            if isinstance(node, ast.If)
+            and any(getattr(each, "lineno", 0) == self.null_line for each in walk(node))
+        ]
+
     @cached_property
     def _null_in_some_case(self) -> bool:
         """NullPool depends on a condition."""
         given = keyword(self.call, "poolclass")
         if given is not None:
             return last_name(given) != "NullPool"
-        return any(
-            isinstance(node, ast.If)
-            and any(getattr(each, "lineno", 0) == self.null_line for each in walk(node))
-            for node in self._scope()
-        )
+        return bool(self._null_conditions)
 
     def _scope(self) -> list[ast.AST]:
         func = self._func_of_call

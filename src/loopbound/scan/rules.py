@@ -6,11 +6,13 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import cache, cached_property
+from itertools import chain
 
 from loopbound.scan.cures import GET_AWAY, cure_of, no_cure, no_ping, one_loop, version_name
 from loopbound.scan.engines import Engine, Engines, Reach, closes_nothing
 from loopbound.scan.findings import Finding
 from loopbound.scan.runs import Run, runs_in
+from loopbound.scan.settings import upwards
 from loopbound.scan.source import (
     External,
     Func,
@@ -19,6 +21,7 @@ from loopbound.scan.source import (
     Symbol,
     keyword,
     last_name,
+    text_of,
     walk,
 )
 from loopbound.scan.suite import (
@@ -68,6 +71,7 @@ class SuiteRules:
         self.suite = suite
         self.engines = engines
         self.values = Values(engines)
+        self._keeps: dict[Engine, bool] = {}
         self._replaced: dict[tuple[Engine, Module], bool] = {}
         self._uses: dict[Test, dict[Engine, tuple[Loop, bool]]] = {}
 
@@ -100,6 +104,27 @@ class SuiteRules:
     @cached_property
     def _all_fixtures(self) -> list[Fixture]:
         return [each for module in self._all_modules for each in self.suite.fixtures_of(module)]
+
+    def _pooled(self, engine: Engine) -> bool:
+        """Whether it keeps connections in these tests, as far as one can see."""
+        if engine not in self._keeps:
+            self._keeps[engine] = engine.pooled or self._leave_pool(engine.pool_settings)
+        return self._keeps[engine]
+
+    def _leave_pool(self, settings: set[str]) -> bool:
+        """Whether there are settings that choose a pool, and tests name none of them."""
+        if not settings:
+            return False
+        # Of a setting `pool` the variable may be APP_POOL.
+        name = re.compile(rf"(?<![a-z])(?:{'|'.join(sorted(settings))})\b", re.IGNORECASE)
+        tests = {each for test in self.suite.modules for each in (test, *self._conftests_of(test))}
+        folders = (*upwards(self.suite.folder), ".github/workflows")
+        configuration = (
+            text_of(path)
+            for file, path in self.engines.project.others.items()
+            if file.rpartition("/")[0] in folders and path.suffix != ".lock"
+        )
+        return not any(map(name.search, chain((each.source for each in tests), configuration)))
 
     def _visible(self, test: Test) -> dict[str, Fixture]:
         return self.suite.visible(test.module, test.owner)
@@ -210,7 +235,7 @@ class SuiteRules:
                             yield self._null_pool(value, fixture, place)
                     continue
                 engine = self._left_open(fixture, visible)
-                if engine is None or not engine.pooled or engine in told:
+                if engine is None or not self._pooled(engine) or engine in told:
                     continue
                 other = self._engine_used_elsewhere(engine, loop, test)
                 if other is not None and loop.rank > other[1].rank:
@@ -295,7 +320,8 @@ class SuiteRules:
         if value.kind == "bound":
             severity = "error"
         else:
-            severity = self.engines.severity(value.engine or self.suite.folder, True, "warning")
+            sure = value.kind != "engine" or (value.engine is not None and value.engine.pooled)
+            severity = self.engines.severity(value.engine or self.suite.folder, sure, "warning")
         why = (
             f"The fixture {fixture.name} runs on {_loop(loop)}, and {name} on"
             f" {_loop(other)}; {what}."
@@ -457,7 +483,7 @@ class SuiteRules:
                 rf"\.{name}\s*=[^=]|setattr\([^)]*[\"'.]{name}\b|patch[^\n]*[\"'.]{name}\b"
                 rf"|configure\([^)]*bind|create_async_engine[\"']"
             )
-            modules = [test.module, *(m for m in self._all_modules if m.parts[-1] == "conftest")]
+            modules = [test.module, *self._conftests_of(test.module)]
             self._replaced[key] = any(
                 pattern.search(each.source) for each in modules if each is not engine.module
             )
@@ -498,7 +524,7 @@ class SuiteRules:
             if test.runner == "":
                 continue
             for engine, (loop, sure) in self._test_uses(test).items():
-                if not engine.pooled or loop == NO_LOOP:
+                if not self._pooled(engine) or loop == NO_LOOP:
                     continue
                 if loop.rank >= self._lifetime(engine, test):
                     continue
@@ -515,7 +541,7 @@ class SuiteRules:
             chosen = [each for each in places.values() if each[2]] or list(places.values())
             sure = len([each for each in places.values() if each[2]]) >= 2
             masked = all(each[3] for each in chosen)
-            severity = self.engines.severity(engine, sure and not masked)
+            severity = self.engines.severity(engine, sure and not masked and engine.pooled)
             test, loop = chosen[0][:2]
             another = chosen[1][0] if len(chosen) > 1 else list(places.values())[1][0]
             why = (
@@ -526,6 +552,11 @@ class SuiteRules:
             )
             if masked:
                 why += " The sync dispose() between the tests hides it."
+            if not engine.pooled:
+                why += (
+                    f" It has a NullPool only if {' or '.join(sorted(engine.pool_settings))} says"
+                    " so, which these tests do not name."
+                )
             if severity == "info":
                 why += GET_AWAY
             if engine.pings:
@@ -603,7 +634,7 @@ class SuiteRules:
         engine: Engine,
         reach: Reach,
     ) -> Finding | None:
-        if not engine.pooled:
+        if not self._pooled(engine):
             return None
         fixtures = {f.func: f for f in self.suite.fixtures_of(module)}
         if self._requests(module, func in fixtures) < 2:
@@ -665,7 +696,7 @@ class SuiteRules:
                 if run.requested and self.suite.version < (1, 0):
                     continue  # the tests' own loop
                 engine = self._engine_of_run(run, fixture)
-                if engine is None or not engine.pooled:
+                if engine is None or not self._pooled(engine):
                     continue
                 user = next(
                     (
@@ -679,7 +710,7 @@ class SuiteRules:
                     continue
                 yield Finding(
                     "LOOP_IN_SYNC_FIXTURE",
-                    self.engines.severity(engine, True),
+                    self.engines.severity(engine, engine.pooled),
                     func.module.relative,
                     run.node.lineno,
                     f"The sync fixture {fixture.name} runs a loop of its own here; it leaves"
@@ -733,7 +764,7 @@ class SuiteRules:
                         if near and not self.engines.disposed(reach.way):
                             found.setdefault(reach.engine, []).append((func, run))
             for engine, places in found.items():
-                if not engine.pooled or len(places) + (engine in awaited) < 2:
+                if not self._pooled(engine) or len(places) + (engine in awaited) < 2:
                     continue
                 func, run = places[0]
                 yield Finding(
