@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from scan_trees import (
+    AUTO,
     BASE,
+    CHOSEN,
     CLIENT,
     DATABASE,
     FIXTURE_ONLY,
@@ -66,6 +69,35 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
             "app/database.py": DATABASE.replace("pool_pre_ping=True", "poolclass=NullPool").replace(
                 "\nengine", "\nfrom sqlalchemy.pool import NullPool\nengine"
             ),
+        },
+        set(),
+    ),
+    "NullPool by a setting that tests do not name": (
+        {**SUITE, "app/database.py": CHOSEN},
+        {"app/database.py:10 ENGINE_OVER_FUNCTION_LOOPS warning"},
+    ),
+    "NullPool by a setting that tests set": (
+        {
+            **SUITE,
+            "app/database.py": CHOSEN,
+            "tests/conftest.py": "import os\nos.environ['APP_POOL'] = 'null'\n",
+        },
+        set(),
+    ),
+    "NullPool by a setting of pytest-env": (
+        {**SUITE, "app/database.py": CHOSEN, "pytest.ini": AUTO + "env =\n    APP_POOL=null\n"},
+        set(),
+    ),
+    "NullPool for tests": (
+        {**SUITE, "app/database.py": CHOSEN.replace("settings.pool ==", "settings.testing is")},
+        set(),
+    ),
+    "NullPool by an argument": (
+        {
+            **SUITE,
+            "app/database.py": CHOSEN.replace("settings.pool ==", "pool ==")
+            .replace("def make():", "def make(pool):")
+            .replace("= make()", "= make('null')"),
         },
         set(),
     ),
@@ -354,6 +386,15 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
         },
         {TASK_LINE.replace("error", "warning")},
     ),
+    "a task by way of an inherited method": (
+        {
+            **BASE,
+            "app/tasks.py": TASK.replace("asyncio.run(count())", "asyncio.run(store.load())")
+            + "class Base:\n    async def load(self):\n        await count()\n"
+            "class Store(Base):\n    pass\nstore = Store()\n",
+        },
+        {TASK_LINE},
+    ),
     "a task that reaches no engine": (
         {
             **BASE,
@@ -453,6 +494,20 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
 def test_a_situation_is_told_rightly(name: str, tmp_path: Path) -> None:
     files, expected = SITUATIONS[name]
     assert said(build(tmp_path, files)) == expected
+
+
+def test_the_incidents_own_backend(repository: Path, tmp_path: Path) -> None:
+    backend = repository / "notebooks" / "signal_scanner"
+    found = said(backend)
+    assert {each for each in found if "ENGINE_OVER" in each} == {
+        "app/db/session.py:22 ENGINE_OVER_FUNCTION_LOOPS warning"
+    }
+    assert any("ASYNCIO_RUN_GLOBAL_ENGINE" in each for each in found)
+    for part in (backend, backend / "fixes" / "null-pool"):
+        shutil.copytree(
+            part, tmp_path, ignore=shutil.ignore_patterns("fixes", "versions"), dirs_exist_ok=True
+        )
+    assert not any("ENGINE_OVER" in each for each in said(tmp_path))
 
 
 def test_notes_are_notes(tmp_path: Path) -> None:

@@ -16,6 +16,17 @@ async def count():
     async with Session() as session:
         return await session.scalar("select 1")
 """
+CHOSEN = DATABASE.replace(
+    'engine = create_async_engine("postgresql+asyncpg://db/app", pool_pre_ping=True)',
+    """from sqlalchemy.pool import NullPool
+from app.config import settings
+def make():
+    options = {"pool_pre_ping": True}
+    if settings.pool == "null":
+        options["poolclass"] = NullPool
+    return create_async_engine("postgresql+asyncpg://db/app", **options)
+engine = make()""",
+)
 TESTS = """
 from app.database import count
 async def test_one():

@@ -9,7 +9,7 @@ from loopbound.files import replace_text
 from loopbound.problem import Problem
 from loopbound.scan.mending import changes
 from loopbound.scan.output import formatted
-from loopbound.scan.scan import Report, scan
+from loopbound.scan.scan import scan
 from loopbound.terminal import Console, complain
 
 __all__ = ["scan_command"]
@@ -28,7 +28,7 @@ def scan_command(
 
     Args:
         path: its folder, or a file.
-        form: one of `loopbound.scan.output.FORMATS`.
+        form: one of those of `loopbound.scan.output.formatted`.
         python: a Python version, or the interpreter of the project's environment.
         select: the codes to report; none: all.
         ignore: the codes not to report.
@@ -42,7 +42,17 @@ def scan_command(
     try:
         report = scan(path, python, select, ignore)
         if diff or fix:
-            return _mended(report, console, path, fix, python, select, ignore)
+            made = changes(report)
+            for each in made:
+                console.say(each.diff())
+            if not made:
+                console.say("There is nothing that can be mended safely.")
+            if diff:
+                return 1 if made else 0
+            for each in made:
+                replace_text(each.path, each.after)
+            report = scan(path, python, select, ignore)
+            form = "text"  # below a diff
     except Problem as error:
         complain(f"loopbound: {error}")
         return 2
@@ -55,27 +65,4 @@ def scan_command(
         print(text)
     else:
         console.say(text)
-    return 1 if any(each.counts for each in report.findings) else 0
-
-
-def _mended(
-    report: Report,
-    console: Console,
-    path: Path,
-    fix: bool,
-    python: str | None,
-    select: list[str],
-    ignore: list[str],
-) -> int:
-    made = changes(report)
-    for each in made:
-        console.say(each.diff())
-    if not made:
-        console.say("There is nothing that can be mended safely.")
-    if not fix:
-        return 1 if made else 0
-    for each in made:
-        replace_text(each.path, each.after)
-    report = scan(path, python, select, ignore)
-    console.say(formatted(report, "text", console.columns))
     return 1 if any(each.counts for each in report.findings) else 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from loopbound.faults.catalogue import BY_ID
 from loopbound.faults.cures import cure_named
-from loopbound.scan.suite import Suite
+from loopbound.scan.suite import FIXTURE_OPTION, TEST_OPTION, Suite
 
-FIXTURE_OPTION = "asyncio_default_fixture_loop_scope"
-TEST_OPTION = "asyncio_default_test_loop_scope"
+# For the end of a reason.
+GET_AWAY = " aiosqlite and psycopg get away with it, asyncpg and aiomysql do not."
 
 
 def cure_of(kind: str, name: str, where: str = "") -> str:
@@ -18,6 +18,11 @@ def cure_of(kind: str, name: str, where: str = "") -> str:
 def no_cure(kind: str, name: str) -> str:
     """Why something does not cure a kind."""
     return BY_ID[kind].not_cures[name]
+
+
+def no_ping() -> str:
+    """The same of pool_pre_ping, for the end of a reason."""
+    return f" pool_pre_ping is no protection: {no_cure('engine-in-a-row', 'pool_pre_ping')}."
 
 
 def options_to_set(suite: Suite) -> list[str]:

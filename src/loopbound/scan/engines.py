@@ -1,4 +1,4 @@
-"""Engines and their sessions: where they are made, how long they live, and which code reaches them."""
+"""Engines and their sessions: where they are made, how long they live, what code reaches them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from loopbound.scan.source import (
     dotted,
     keyword,
     last_name,
+    target_of,
     walk,
 )
 
 _MAKERS = ("create_async_engine", "async_engine_from_config", "AsyncEngine")
-_FACTORIES = ("async_sessionmaker", "sessionmaker", "async_scoped_session", "AsyncSession")
+SESSION_MAKERS = ("async_sessionmaker", "sessionmaker", "async_scoped_session")
 # What calls its arguments.
 _CALLERS = ("Depends", "partial", "to_thread", "run_sync", "create_task", "start_soon", "Security")
 _DEEPEST = 8  # calls; a longer chain is no evidence
@@ -76,10 +77,31 @@ class Engine:
     def line(self) -> int:
         return self.node.lineno
 
+    @property
+    def pings(self) -> bool:
+        """Whether pool_pre_ping is on."""
+        return bool(constant(keyword(self.call, "pool_pre_ping")))
+
     @cached_property
     def null_line(self) -> int | None:
         """The line that gives it a NullPool, in some case at least."""
-        return self._pool("NullPool")
+        given = keyword(self.call, "poolclass") or keyword(self.call, "pool")
+        if given is not None:
+            if (line := _null_line_of(given)) is not None:
+                return line
+            name = last_name(given) if isinstance(given, ast.Name) else ""
+            for node in self._scope():
+                if (
+                    isinstance(node, ast.Assign)
+                    and any(last_name(each) == name for each in node.targets)
+                    and _null_line_of(node.value) is not None
+                ):
+                    return node.lineno
+            return None
+        for each in self.call.keywords:
+            if each.arg is None and (line := self._null_line_in(each.value)) is not None:
+                return line
+        return None
 
     @property
     def pooled(self) -> bool:
@@ -93,32 +115,48 @@ class Engine:
             each.null_line is None or each._null_in_some_case for each in (self, *self.others)
         )
 
+    @property
+    def pool_settings(self) -> set[str]:
+        """The settings that choose NullPool for it, where nothing else does: tests set one, or
+        have the pool. Another condition, such as ``testing``, is taken for one of tests.
+        """
+        found: set[str] = set()
+        for each in (self, *self.others):
+            if each.null_line is not None:
+                names = each._chosen_by()
+                if not names:
+                    return set()
+                found |= names
+        return found
+
+    def _chosen_by(self) -> set[str]:
+        conditions = self._null_conditions
+        if any(isinstance(each, ast.BoolOp) for each in conditions):
+            return set()
+        words = set(re.findall(r"[A-Za-z_]\w*", " ".join(map(ast.unparse, conditions))))
+        if any("test" in each.lower() for each in words):
+            return set()
+        # What its function is called with is not the tests' to set.
+        given = self._func_of_call.params if self._func_of_call else []
+        return {each for each in words if "pool" in each.lower()}.difference(given, ["NullPool"])
+
+    @cached_property
+    def _null_conditions(self) -> list[ast.expr]:
+        """The conditions on which it has its NullPool."""
+        return [
+            node.test
+            for node in self._scope()
+            if isinstance(node, ast.If)
+            and any(getattr(each, "lineno", 0) == self.null_line for each in walk(node))
+        ]
+
     @cached_property
     def _null_in_some_case(self) -> bool:
         """NullPool depends on a condition."""
         given = keyword(self.call, "poolclass")
         if given is not None:
             return last_name(given) != "NullPool"
-        return any(
-            isinstance(node, ast.If)
-            and any(getattr(each, "lineno", 0) == self.null_line for each in walk(node))
-            for node in self._scope()
-        )
-
-    def _pool(self, name: str) -> int | None:
-        given = keyword(self.call, "poolclass") or keyword(self.call, "pool")
-        if given is not None:
-            found = next((n for n in walk(given) if last_name(n) == name), None)
-            if found is not None:
-                return getattr(found, "lineno", self.call.lineno)
-            given_name = given.id if isinstance(given, ast.Name) else ""
-            return self._assigned(name, given_name)
-        for each in self.call.keywords:
-            if each.arg is None:
-                found_line = self._in_mapping(each.value, name)
-                if found_line is not None:
-                    return found_line
-        return None
+        return bool(self._null_conditions)
 
     def _scope(self) -> list[ast.AST]:
         func = self._func_of_call
@@ -126,41 +164,33 @@ class Engine:
 
     @cached_property
     def _func_of_call(self) -> Func | None:
-        return next((f for f in self.made_in.all_functions if self.call in f.own_nodes), None)
+        return dict(self.made_in.calls).get(self.call)
 
-    def _assigned(self, name: str, target: str) -> int | None:
-        for node in self._scope():
-            if (
-                isinstance(node, ast.Assign)
-                and any(last_name(each) == target for each in node.targets)
-                and any(last_name(each) == name for each in walk(node.value))
-            ):
-                return node.lineno
-        return None
-
-    def _in_mapping(self, value: ast.expr, name: str) -> int | None:
+    def _null_line_in(self, value: ast.expr) -> int | None:
         """In ``**value``: a name whose entry or literal has the pool, or a literal, or a call."""
-        inner = [n for n in walk(value) if last_name(n) == name]
-        if inner:
+        if _null_line_of(value) is not None:
             return value.lineno
-        target = last_name(value.func if isinstance(value, ast.Call) else value)
+        target = last_name(target_of(value))
         for node in [*self._scope(), *walk(self.made_in.tree)]:
+            line = None
             if isinstance(node, ast.Assign):
-                for each in node.targets:
-                    base = each.value if isinstance(each, ast.Subscript) else each
-                    if last_name(base) == target and (line := _line_of(name, node.value)):
-                        return line
+                bases = [
+                    each.value if isinstance(each, ast.Subscript) else each for each in node.targets
+                ]
+                if any(last_name(each) == target for each in bases):
+                    line = _null_line_of(node.value)
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == target:
-                if line := _line_of(name, node):
-                    return line
+                line = _null_line_of(node)
             elif (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
                 and node.func.attr in ("update", "setdefault")
                 and last_name(node.func.value) == target
-                and any(last_name(n) == name for n in walk(node))
+                and _null_line_of(node) is not None
             ):
-                return node.lineno
+                line = node.lineno
+            if line is not None:
+                return line
         return None
 
 
@@ -219,37 +249,36 @@ class Engines:
                             self._functions[func] = made
         return self._functions[func]
 
-    def _held_by(self, owner: Class, depth: int = 0) -> ast.Call | None:
+    def _held_by(self, owner: Class) -> ast.Call | None:
         """An engine that instances keep: ``self.engine = create_async_engine(…)``."""
-        for value in owner.values.values():
-            if (made := self.makes(value, owner.module)) is not None:
-                return made
-        for method in owner.methods.values():
-            for node in method.own_nodes:
-                if (
-                    isinstance(node, ast.Assign)
-                    and any(
-                        isinstance(t, ast.Attribute) and last_name(t.value) == "self"
-                        for t in node.targets
-                    )
-                    and isinstance(node.value, ast.Call)
-                    and last_name(node.value.func) in _MAKERS
-                ):
-                    return node.value
-        for base in owner.node.bases if depth < 3 else ():
-            parent = owner.module.resolve(base)
-            if isinstance(parent, Class) and parent is not owner:
-                made = self._held_by(parent, depth + 1)
-                if made is not None:
+        for each in owner.lineage:
+            for value in each.values.values():
+                if (made := self.makes(value, each.module)) is not None:
                     return made
+            for method in each.methods.values():
+                for node in method.own_nodes:
+                    if (
+                        isinstance(node, ast.Assign)
+                        and any(
+                            isinstance(t, ast.Attribute) and last_name(t.value) == "self"
+                            for t in node.targets
+                        )
+                        and isinstance(node.value, ast.Call)
+                        and last_name(node.value.func) in _MAKERS
+                    ):
+                        return node.value
         return None
 
-    def module_of(self, call: ast.Call, module: Module) -> Module:
-        """The module in which a call stands that `makes` found from another one."""
-        for each in [module, *self.project.modules.values()]:
-            if each.interesting and call in each_call(each):
-                return each
-        return module
+    @cached_property
+    def module_of(self) -> dict[ast.Call, Module]:
+        """The module of each call that `makes` may find, also from another module."""
+        return {
+            call: module
+            for module in self.project.modules.values()
+            if module.makes_engines
+            for call, _ in module.calls
+            if last_name(call.func) in _MAKERS
+        }
 
     def of_global(self, symbol: Global) -> Engine | None:
         """The engine that a global name is, or holds, or is a session factory of."""
@@ -292,8 +321,9 @@ class Engines:
             return cached
         made = self.makes(value, module, func)
         if made is not None:
-            return Engine(module, value, name, made, self.module_of(made, module), func)
-        if last_name(value.func) in (*_FACTORIES, "partial") or isinstance(target, Class):
+            return Engine(module, value, name, made, self.module_of.get(made, module), func)
+        hands_on = (*SESSION_MAKERS, "AsyncSession", "partial")
+        if last_name(value.func) in hands_on or isinstance(target, Class):
             for argument in (*value.args, *(each.value for each in value.keywords)):
                 found = self.of_value(argument, module, func, name)
                 if found is not None:
@@ -321,13 +351,9 @@ class Engines:
         """Every engine of the project that lives as long as its module."""
         found: dict[Engine, None] = {}
         for module in self.project.modules.values():
-            if not module.makes_engines:
-                # It may use what a module that it imports makes.
-                imported = (
-                    self.project.find(tuple(n.split(".")), module) for n in module.dotted_imports
-                )
-                if not any(each is not None and each.makes_engines for each in imported):
-                    continue
+            # It may use what a module that it imports makes.
+            if not any(each.makes_engines for each in (module, *module.imported_modules)):
+                continue
             for name in module.values:
                 engine = self.of_global(Global(module, name))
                 if engine is not None:
@@ -342,10 +368,8 @@ class Engines:
         """The modules that import one with a long-lived engine, in turn; no other comes to one."""
         above: dict[Module, list[Module]] = {}
         for module in self.project.modules.values():
-            for name in module.dotted_imports:
-                target = self.project.find(tuple(name.split(".")), module)
-                if target is not None:
-                    above.setdefault(target, []).append(module)
+            for target in module.imported_modules:
+                above.setdefault(target, []).append(module)
         found = {engine.module for engine in self.all}
         waiting = [*found]
         while waiting:
@@ -378,10 +402,22 @@ class Engines:
 
     def strict(self, engine: Engine) -> bool | None:
         """Whether its connections fail on another loop; None: the driver is not known."""
-        names = self.drivers(engine)
-        if any(each in STRICT_DRIVERS for each in names):
-            return True
-        return False if names and all(each in LENIENT_DRIVERS for each in names) else None
+        return _strict(self.drivers(engine))
+
+    def severity(self, place: Engine | str, sure: bool, lenient: str = "info") -> str:
+        """How severe it is that connections come to another loop.
+
+        Args:
+            place: the engine; or, where it is not known, a folder whose project has drivers.
+            sure: whether they do.
+            lenient: how severe it is with drivers that do not mind.
+        """
+        strict = (
+            self.strict(place) if isinstance(place, Engine) else _strict(self._drivers_of(place))
+        )
+        if strict is False:
+            return lenient
+        return "error" if sure and strict else "warning"
 
     def _texts(self, node: ast.AST, module: Module, func: Func | None, depth: int) -> Iterator[str]:
         """String constants of an expression and of the names in it."""
@@ -417,9 +453,7 @@ class Engines:
             found: dict[Engine, ast.AST] = {}
             for node, symbol in self._references(func):
                 engine = self.of_symbol(symbol)
-                if (engine is not None and engine.func is not func) or (
-                    engine is not None and isinstance(symbol, Global)
-                ):
+                if engine is not None and (engine.func is not func or isinstance(symbol, Global)):
                     found.setdefault(engine, node)
             self._touched[func] = found
         return self._touched[func]
@@ -509,11 +543,8 @@ class Engines:
             waiting = [module]
             while waiting:
                 here = waiting.pop()
-                for name in here.dotted_imports:
-                    if not name:
-                        continue
-                    target = self.project.find(tuple(name.split(".")), here)
-                    if target is not None and target not in found:
+                for target in here.imported_modules:
+                    if target not in found:
                         found[target] = None
                         waiting.append(target)
             self._closures[module] = list(found)
@@ -528,10 +559,10 @@ class Engines:
         if module not in self._applications:
             found: dict[Engine, Reach] = {}
             for each in self.closure(module):
-                if not each.interesting or (_is_test_file(each) and each is not module):
+                if not each.interesting or (each.is_test and each is not module):
                     continue
                 for func in each.all_functions:
-                    if _is_test_file(each) and not _is_route(func):
+                    if each.is_test and not _is_route(func):
                         continue
                     for used in (func, *self._dependencies(func)):
                         for engine, node in self.touched(used).items():
@@ -572,44 +603,34 @@ class Reach:
     node: ast.AST
 
 
-def _line_of(name: str, node: ast.AST) -> int | None:
-    """The line on which a name stands in a node."""
-    return next((each.lineno for each in walk(node) if last_name(each) == name), None)  # type: ignore[attr-defined]
+def _null_line_of(node: ast.AST) -> int | None:
+    """The line on which NullPool stands in a node."""
+    return next(
+        (
+            each.lineno
+            for each in walk(node)
+            if isinstance(each, (ast.Name, ast.Attribute)) and last_name(each) == "NullPool"
+        ),
+        None,
+    )
 
 
-def each_call(module: Module) -> set[ast.Call]:
-    """The calls in a module that may make an engine."""
-    cached: set[ast.Call] | None = getattr(module, "_maker_calls", None)
-    if cached is None:
-        cached = {
-            node
-            for node in walk(module.tree)
-            if isinstance(node, ast.Call) and last_name(node.func) in _MAKERS
-        }
-        module._maker_calls = cached  # type: ignore[attr-defined]
-    return cached
+def _strict(drivers: list[str]) -> bool | None:
+    """Whether connections of one of them fail on another loop; None: that is not known."""
+    if any(each in STRICT_DRIVERS for each in drivers):
+        return True
+    return False if drivers and all(each in LENIENT_DRIVERS for each in drivers) else None
 
 
 def _is_cached(func: Func) -> bool:
-    return any(
-        last_name(each.func if isinstance(each, ast.Call) else each)
-        in ("lru_cache", "cache", "alru_cache", "singleton")
-        for each in func.node.decorator_list
-    )
+    return not func.decorators.isdisjoint(("lru_cache", "cache", "alru_cache", "singleton"))
 
 
 def _is_route(func: Func) -> bool:
     """Whether a decorator gives it to an application."""
-    return any(
-        last_name(each.func if isinstance(each, ast.Call) else each)
-        in ("get", "post", "put", "patch", "delete", "route", "websocket", "middleware", "on_event")
-        for each in func.node.decorator_list
+    return not func.decorators.isdisjoint(
+        ("get", "post", "put", "patch", "delete", "route", "websocket", "middleware", "on_event")
     )
-
-
-def _is_test_file(module: Module) -> bool:
-    name = module.parts[-1]
-    return name.startswith("test_") or name.endswith("_test") or name == "conftest"
 
 
 def closes_nothing(call: ast.Call) -> bool:

@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from loopbound.scan.cures import FIXTURE_OPTION, TEST_OPTION, options_to_set
+from loopbound.scan.cures import options_to_set
 from loopbound.scan.findings import Finding
 from loopbound.scan.scan import Report
-from loopbound.scan.suite import Suite
+from loopbound.scan.suite import FIXTURE_OPTION, TEST_OPTION, Suite
 
 # One loop for all cures these in a suite of pytest-asyncio.
 _CURED = ("ENGINE_OVER_FUNCTION_LOOPS", "FIXTURE_TEST_LOOP_MISMATCH", "NULLPOOL_NOT_ENOUGH")
@@ -124,19 +124,9 @@ def _delete(report: Report, finding: Finding, found: dict[str, Change]) -> None:
         return
     lines = change.after.splitlines(keepends=True)
     original = change.before.splitlines(keepends=True)
-    module = next(
-        (
-            each
-            for suite in report.suites
-            for each in (*suite.modules, *suite.conftests.values())
-            if each.relative == finding.file
-        ),
-        None,
-    )
-    func = (
-        next((f for f in module.all_functions if f.line == finding.line), None) if module else None
-    )
-    if func is None or func.owner is not None or lines[: finding.line] != original[: finding.line]:
+    module = report.suites[0].project.modules[finding.file]
+    func = next(each for each in module.all_functions if each.line == finding.line)
+    if func.owner is not None or lines[: finding.line] != original[: finding.line]:
         return
     first = finding.first - 1
     while first > 0 and lines[first - 1].startswith("#"):

@@ -10,14 +10,13 @@ from urllib.parse import quote
 from loopbound.scan.findings import CODES, SEVERITIES, Finding
 from loopbound.scan.scan import Report
 
-FORMATS = ("text", "json", "sarif", "github")
 _SARIF_LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 _GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def formatted(report: Report, form: str, columns: int = 96) -> str:
-    """A report in one of `FORMATS`."""
+    """A report as ``"text"``, ``"json"``, ``"sarif"`` or ``"github"``."""
     return {
         "text": lambda: _text(report, columns),
         "json": lambda: _json(report),
@@ -30,22 +29,15 @@ def _text(report: Report, columns: int) -> str:
     lines: list[str] = []
     for each in report.findings:
         lines.append(f"{each.file}:{each.line}: {each.code} {each.severity}")
-        lines += textwrap.wrap(
-            each.why,
-            columns,
-            initial_indent="  ",
-            subsequent_indent="  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        lines += textwrap.wrap(
-            f"cure: {each.cure}",
-            columns,
-            initial_indent="  ",
-            subsequent_indent="  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        for text in (each.why, f"cure: {each.cure}"):
+            lines += textwrap.wrap(
+                text,
+                columns,
+                initial_indent="  ",
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
         places = [f"{file}:{line} ({what})" for file, line, what in each.also]
         if places:
             lines.append(f"  see:  {', '.join(places)}")
@@ -150,9 +142,9 @@ def _result(finding: Finding, names: list[str]) -> dict[str, object]:
 def _github(report: Report) -> str:
     """Workflow commands; names are those that a workflow's checkout has."""
     lines = []
+    here = Path.cwd().resolve()
     for each in report.findings:
         file = (report.root / each.file).as_posix()
-        here = Path.cwd().resolve()
         whole = (report.root / each.file).resolve()
         if whole.is_relative_to(here):
             file = whole.relative_to(here).as_posix()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 
-from loopbound.scan.cures import cure_of, no_cure
+from loopbound.scan.cures import GET_AWAY, cure_of, no_ping
 from loopbound.scan.engines import Engine, Engines, Reach, closes_nothing
 from loopbound.scan.findings import Finding
 from loopbound.scan.runs import Run, runs_in
@@ -21,6 +21,7 @@ from loopbound.scan.source import (
     dotted,
     keyword,
     last_name,
+    target_of,
     walk,
 )
 
@@ -54,9 +55,14 @@ _FRAMEWORKS = (
     "bottle",
 )
 _HANDLERS = ("lambda_handler", "handler")
+_RUNS = re.compile(
+    rb"asyncio\.run|run_until_complete|async_to_sync|anyio\.run|uvloop\.run|\bRunner\("
+    rb"|import run\b"
+)
 _ASYNC_URL = re.compile(r"^\w+\+(asyncpg|aiomysql|asyncmy|aiosqlite|aioodbc|psycopg_async)\b")
 _SYNC_URL = re.compile(
-    r"^(postgresql|postgres|mysql|sqlite|mariadb|mssql)(\+(psycopg2|psycopg2cffi|pg8000|pymysql|mysqldb|mysqlconnector|pysqlite|pyodbc|pymssql))?:"
+    r"^(postgresql|postgres|mysql|sqlite|mariadb|mssql)"
+    r"(\+(psycopg2|psycopg2cffi|pg8000|pymysql|mysqldb|mysqlconnector|pysqlite|pyodbc|pymssql))?:"
 )
 
 
@@ -90,12 +96,7 @@ class ProgramRules:
         helpers: dict[Func, Run] = {}
         starts: list[tuple[Func, Run]] = []
         for module in self.project.modules.values():
-            if not module.interesting or not re.search(
-                rb"asyncio\.run|run_until_complete|async_to_sync|anyio\.run|uvloop\.run|\bRunner\(|import run\b",
-                module.data,
-            ):
-                continue
-            if _is_test(module):
+            if not module.interesting or _is_test(module) or not _RUNS.search(module.data):
                 continue
             for func in module.all_functions:
                 if func.is_async:
@@ -111,12 +112,17 @@ class ProgramRules:
         for func, run in starts:
             again = self._called_again(func, run)
             if again and isinstance(run.target, Func):
-                for reach in self.engines.reach(run.target).values():
-                    if reach.engine.pooled_at_work and not self.engines.disposed(reach.way):
-                        yield self._repeated(func, run, reach, again)
-                        break
+                for _, reach in self._kept_by(run.target):
+                    yield self._repeated(func, run, reach, again)
+                    break
         if helpers:
             yield from self._helped(helpers)
+
+    def _kept_by(self, target: Func, *also: Func) -> Iterator[tuple[Engine, Reach]]:
+        """The engines that keep connections after a run of a function, and of others on its way."""
+        for engine, reach in self.engines.reach(target).items():
+            if engine.pooled_at_work and not self.engines.disposed((*reach.way, *also)):
+                yield engine, reach
 
     def _in_a_row(self, starts: list[tuple[Func, Run]]) -> Iterator[Finding]:
         """One loop after another in one function, or a server's loop after one of asyncio.run."""
@@ -130,9 +136,7 @@ class ProgramRules:
                 if isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign, ast.Return))
             ):
                 continue
-            for engine, reach in self.engines.reach(run.target).items():
-                if not engine.pooled_at_work or self.engines.disposed(reach.way):
-                    continue
+            for engine, reach in self._kept_by(run.target):
                 key = (func, engine)
                 if key in firsts and key not in told and run.line > firsts[key][0].line:
                     told.add(key)
@@ -164,19 +168,14 @@ class ProgramRules:
                     if not isinstance(helper, Func) or helper not in helpers:
                         continue
                     again = self._called_again(func, None) or self._tasks_above(func)
-                    argument = node.args[0]
-                    called = argument.func if isinstance(argument, ast.Call) else argument
+                    called = target_of(node.args[0])
                     if isinstance(called, ast.Name) and called.id in func.bindings:
                         value = func.bindings[called.id][0]
                         called = value.func if isinstance(value, ast.Call) else called
                     target = module.resolve(called, func)
                     if not again or not isinstance(target, Func):
                         continue
-                    for reach in self.engines.reach(target).values():
-                        if not reach.engine.pooled_at_work or self.engines.disposed(
-                            (*reach.way, helper)
-                        ):
-                            continue
+                    for _, reach in self._kept_by(target, helper):
                         before = used.get(helper)
                         if before is None or (reach.sure and not before[1].sure):
                             used[helper] = (func, reach, again)
@@ -188,7 +187,7 @@ class ProgramRules:
     def _called_again(self, func: Func, run: Run | None) -> str:
         """Why a function runs more than once in a process; "" if nothing says so."""
         for decorator in func.node.decorator_list:
-            target = decorator.func if isinstance(decorator, ast.Call) else decorator
+            target = target_of(decorator)
             name = last_name(target)
             if name in _TASKS and self._uses_framework(func.module, target):
                 return f"the task {func.name}"
@@ -217,20 +216,20 @@ class ProgramRules:
             return f"the handler {func.name}"
         if func in self._threaded:
             return f"the thread or job {func.name}"
-        if run is not None and _in_loop(func, run.node):
+        if run is not None and _stands_in(func.own_nodes, run.node, ast.For, ast.While):
             return f"the loop in {func.name}"
         return ""
 
     def _uses_framework(self, module: Module, target: ast.AST) -> bool:
         symbol = module.resolve(target)
-        if isinstance(symbol, External):
-            return symbol.name.split(".")[0] in _FRAMEWORKS
         if isinstance(symbol, Func):
             return False
-        if isinstance(symbol, Global):
-            where = symbol.module.dotted_imports | module.dotted_imports
-            return any(each.split(".")[0] in _FRAMEWORKS for each in where)
-        return any(each.split(".")[0] in _FRAMEWORKS for each in module.dotted_imports)
+        names = module.dotted_imports
+        if isinstance(symbol, External):
+            names = {symbol.name}
+        elif isinstance(symbol, Global):
+            names = names | symbol.module.dotted_imports
+        return any(each.split(".")[0] in _FRAMEWORKS for each in names)
 
     def _tasks_above(self, func: Func) -> str:
         """A task that calls a function directly, in its module."""
@@ -248,26 +247,21 @@ class ProgramRules:
         for module in self.project.modules.values():
             if not re.search(rb"Thread\(|add_job\(|\.do\(", module.data) or _is_test(module):
                 continue
-            for func in [None, *module.all_functions]:
-                nodes = func.own_nodes if func else list(_top(module))
-                for node in nodes:
-                    if not isinstance(node, ast.Call):
-                        continue
-                    name = last_name(node.func)
-                    given: ast.expr | None = None
-                    if name == "Thread":
-                        given = keyword(node, "target")
-                    elif name == "add_job":
-                        given = node.args[0] if node.args else keyword(node, "func")
-                    symbol = module.resolve(given, func) if given is not None else None
-                    if isinstance(symbol, Func) and not symbol.is_async:
-                        found.add(symbol)
+            for node, func in module.calls:
+                name = last_name(node.func)
+                given: ast.expr | None = None
+                if name == "Thread":
+                    given = keyword(node, "target")
+                elif name == "add_job":
+                    given = node.args[0] if node.args else keyword(node, "func")
+                symbol = module.resolve(given, func) if given is not None else None
+                if isinstance(symbol, Func) and not symbol.is_async:
+                    found.add(symbol)
         return found
 
     def _repeated(self, func: Func, run: Run, reach: Reach, again: str) -> Finding:
         engine = reach.engine
-        strict = self.engines.strict(engine)
-        severity = "info" if strict is False else "error" if reach.sure and strict else "warning"
+        severity = self.engines.severity(engine, reach.sure)
         way = " → ".join(each.name for each in reach.way[:4])
         last = reach.way[-1].module
         why = (
@@ -275,12 +269,10 @@ class ProgramRules:
             f" uses the engine of {engine.module.relative}:{engine.line}, whose pool keeps the"
             " connections of the dead loop."
         )
-        if constant(keyword(engine.call, "pool_pre_ping")):
-            why += (
-                f" pool_pre_ping is no protection: {no_cure('engine-in-a-row', 'pool_pre_ping')}."
-            )
-        if strict is False:
-            why += " aiosqlite and psycopg get away with it, asyncpg and aiomysql do not."
+        if engine.pings:
+            why += no_ping()
+        if severity == "info":
+            why += GET_AWAY
         return Finding(
             "ASYNCIO_RUN_GLOBAL_ENGINE",
             severity,
@@ -291,8 +283,7 @@ class ProgramRules:
             f" {cure_of('engine-in-a-row', 'dispose')}; or an engine with NullPool for these"
             " calls.",
             [(last.relative, getattr(reach.node, "lineno", 1), "uses the engine")],
-            run.line,
-            run.node.end_lineno or run.line,
+            last=run.node.end_lineno or 0,
         )
 
     # -- single statements -------------------------------------------------------------------------
@@ -307,7 +298,7 @@ class ProgramRules:
             for run in runs_in(func):
                 if run.way not in ("asyncio.run", "run_until_complete()", "uvloop.run"):
                     continue
-                if run.node in skipped or _in_lambda(func, run.node):
+                if run.node in skipped or _stands_in(func.own_nodes, run.node, ast.Lambda):
                     continue
                 yield self._statement(
                     "NESTED_ASYNCIO_RUN",
@@ -337,7 +328,9 @@ class ProgramRules:
                 if isinstance(node, ast.Call) and last_name(node.func) in ("upgrade", "downgrade"):
                     symbol = module.resolve(node.func, func)
                     name = symbol.name if isinstance(symbol, External) else ""
-                    if name.startswith("alembic.command") and not _in_lambda(func, node):
+                    if name.startswith("alembic.command") and not _stands_in(
+                        func.own_nodes, node, ast.Lambda
+                    ):
                         yield self._statement(
                             "NESTED_ASYNCIO_RUN",
                             "error",
@@ -360,21 +353,18 @@ class ProgramRules:
     def _sync_disposals(self, module: Module) -> Iterator[Finding]:
         in_sync_work = {
             last_name(argument)
-            for node in walk(module.tree)
-            if isinstance(node, ast.Call) and last_name(node.func) in ("run_sync", "greenlet_spawn")
+            for node, _ in module.calls
+            if last_name(node.func) in ("run_sync", "greenlet_spawn")
             for argument in node.args
         }
-        functions = {id(n): f for f in module.all_functions for n in f.own_nodes}
-        for node in walk(module.tree):
+        for node, func in module.calls:
             if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
+                isinstance(node.func, ast.Attribute)
                 and node.func.attr == "dispose"
                 and isinstance(node.func.value, ast.Attribute)
                 and node.func.value.attr == "sync_engine"
                 and not closes_nothing(node)
             ):
-                func = functions.get(id(node))
                 if self._own_sync_engines and (
                     self.engines.of_symbol(module.resolve(node.func.value.value, func)) is None
                     or last_name(node.func.value.value) == "self"
@@ -383,11 +373,9 @@ class ProgramRules:
                     continue
                 if func is not None and (func.name in in_sync_work or _expected_to_raise(func)):
                     continue
-                names = self.engines._drivers_of(module.folder)
-                lenient = bool(names) and all(n in ("aiosqlite", "psycopg") for n in names)
                 yield self._statement(
                     "SYNC_DISPOSE_ASYNC_ENGINE",
-                    "info" if lenient else "warning",
+                    self.engines.severity(module.folder, False),
                     module,
                     node,
                     "sync_engine.dispose() outside SQLAlchemy's greenlet: the pool is replaced,"
@@ -398,41 +386,50 @@ class ProgramRules:
                 )
 
     def _urls(self, module: Module) -> Iterator[Finding]:
-        for func in [None, *module.all_functions]:
-            for node in func.own_nodes if func else _top(module):
-                if not isinstance(node, ast.Call):
-                    continue
-                name = last_name(node.func)
-                if name not in ("create_engine", "create_async_engine") or not node.args:
-                    continue
-                symbol = module.resolve(node.func, func)
-                if not isinstance(symbol, External) or not symbol.name.startswith(
-                    ("sqlalchemy", "sqlmodel")
-                ):
-                    continue
-                if func is not None and node in _expected_to_raise(func):
-                    continue
-                if any(
-                    each.arg in ("strategy", "module", "_is_async", "async_creator", "creator")
-                    for each in node.keywords
-                ):
-                    continue
-                url = self._url(node.args[0], module, func)
-                if url is None:
-                    continue
-                if name == "create_engine" and _ASYNC_URL.match(url):
-                    if _is_wrapped(module, node):
-                        continue
-                    why = f"create_engine with the async driver of {url.split(':')[0]}: its first query ends in MissingGreenlet."
-                    cure = "Use create_async_engine, or a sync driver's URL."
-                elif name == "create_async_engine" and _SYNC_URL.match(url):
-                    why = f"create_async_engine with {url.split(':')[0]}, which is a sync driver: it raises InvalidRequestError."
-                    cure = "Name an async driver: postgresql+asyncpg, sqlite+aiosqlite, mysql+aiomysql."
-                else:
-                    continue
-                # A test may make an engine that it never connects.
-                severity = "info" if _is_test(module) else "warning"
-                yield self._statement("OTHER_DRIVER_URL", severity, module, node, why, cure)
+        # What stands in AsyncEngine(…).
+        wrapped = {
+            inner
+            for node, _ in module.calls
+            if last_name(node.func) == "AsyncEngine"
+            for inner in walk(node)
+        }
+        for node, func in module.calls:
+            name = last_name(node.func)
+            if name not in ("create_engine", "create_async_engine") or not node.args:
+                continue
+            symbol = module.resolve(node.func, func)
+            if not isinstance(symbol, External) or not symbol.name.startswith(
+                ("sqlalchemy", "sqlmodel")
+            ):
+                continue
+            if func is not None and node in _expected_to_raise(func):
+                continue
+            if any(
+                each.arg in ("strategy", "module", "_is_async", "async_creator", "creator")
+                for each in node.keywords
+            ):
+                continue
+            url = self._url(node.args[0], module, func)
+            if url is None:
+                continue
+            driver = url.split(":")[0]
+            if name == "create_engine" and _ASYNC_URL.match(url) and node not in wrapped:
+                why = (
+                    f"create_engine with the async driver of {driver}: its first query ends in"
+                    " MissingGreenlet."
+                )
+                cure = "Use create_async_engine, or a sync driver's URL."
+            elif name == "create_async_engine" and _SYNC_URL.match(url):
+                why = (
+                    f"create_async_engine with {driver}, which is a sync driver: it raises"
+                    " InvalidRequestError."
+                )
+                cure = "Name an async driver: postgresql+asyncpg, sqlite+aiosqlite, mysql+aiomysql."
+            else:
+                continue
+            # A test may make an engine that it never connects.
+            severity = "info" if _is_test(module) else "warning"
+            yield self._statement("OTHER_DRIVER_URL", severity, module, node, why, cure)
 
     def _url(self, node: ast.AST, module: Module, func: Func | None, depth: int = 0) -> str | None:
         """A URL that is written out, also by a name or as the beginning of an f-string."""
@@ -456,34 +453,13 @@ class ProgramRules:
     def _statement(
         self, code: str, severity: str, module: Module, node: ast.Call, why: str, cure: str
     ) -> Finding:
-        end = node.end_lineno or node.lineno
-        return Finding(
-            code, severity, module.relative, node.lineno, why, cure, [], node.lineno, end
-        )
+        last = node.end_lineno or 0
+        return Finding(code, severity, module.relative, node.lineno, why, cure, last=last)
 
 
-def _top(module: Module) -> Iterator[ast.AST]:
-    """Everything at module level and in class bodies."""
-    waiting: list[ast.AST] = [*module.tree.body]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            waiting.extend(ast.iter_child_nodes(node))
-
-
-def _in_loop(func: Func, call: ast.Call) -> bool:
-    return any(
-        isinstance(node, (ast.For, ast.While)) and any(each is call for each in walk(node))
-        for node in func.own_nodes
-    )
-
-
-def _in_lambda(func: Func, call: ast.Call) -> bool:
-    return any(
-        isinstance(node, ast.Lambda) and any(each is call for each in walk(node))
-        for node in func.own_nodes
-    )
+def _stands_in(nodes: list[ast.AST], call: ast.Call, *kinds: type[ast.AST]) -> bool:
+    """Whether a call stands in one of some nodes that is of these kinds."""
+    return any(isinstance(node, kinds) and call in walk(node) for node in nodes)
 
 
 def _expected_to_raise(func: Func) -> set[ast.AST]:
@@ -502,21 +478,6 @@ def _expected_to_raise(func: Func) -> set[ast.AST]:
     return found
 
 
-def _is_wrapped(module: Module, call: ast.Call) -> bool:
-    """Whether it stands in AsyncEngine(…)."""
-    return any(
-        isinstance(node, ast.Call)
-        and last_name(node.func) == "AsyncEngine"
-        and any(each is call for each in walk(node))
-        for node in walk(module.tree)
-    )
-
-
 def _is_test(module: Module) -> bool:
-    name = module.parts[-1]
-    return (
-        name.startswith("test_")
-        or name.endswith("_test")
-        or name == "conftest"
-        or "tests" in module.parts
-    )
+    """Whether it is a file of tests, or stands beside them."""
+    return module.is_test or "tests" in module.parts

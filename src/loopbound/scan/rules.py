@@ -6,37 +6,57 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import cache, cached_property
+from itertools import chain
 
-from loopbound.scan.cures import cure_of, no_cure, one_loop, version_name
-from loopbound.scan.engines import Engine, Engines, Reach
+from loopbound.scan.cures import GET_AWAY, cure_of, no_cure, no_ping, one_loop, version_name
+from loopbound.scan.engines import Engine, Engines, Reach, closes_nothing
 from loopbound.scan.findings import Finding
 from loopbound.scan.runs import Run, runs_in
+from loopbound.scan.settings import upwards
 from loopbound.scan.source import (
     External,
     Func,
     Global,
     Module,
     Symbol,
-    constant,
     keyword,
     last_name,
+    text_of,
     walk,
 )
-from loopbound.scan.suite import NO_LOOP, RANK, Fixture, Loop, Suite, Test
+from loopbound.scan.suite import (
+    FIXTURE_OPTION,
+    NO_LOOP,
+    RANK,
+    TEST_OPTION,
+    Fixture,
+    Loop,
+    Suite,
+    Test,
+)
 from loopbound.scan.values import LIVE, Value, Values
 
 _PATCHES = re.compile(
-    r"\bpatch(\.object|\.dict)?\(|\b(Async|Magic|NonCallable)?Mock\(|\bmocker\b|monkeypatch\.setattr"
+    r"\bpatch(\.object|\.dict)?\(|\b(Async|Magic|NonCallable)?Mock\(|\bmocker\b"
+    r"|monkeypatch\.setattr"
     r"|create_autospec|respx|unittest\.mock|\b_?[Ff]ake(?:_|[A-Z])|\b[Ss]tub(?:_|[A-Z])"
 )
 _REQUEST = re.compile(
-    r"""\b\w*(?:client|[cC])\w*\.(?:get|post|put|patch|delete|request)\(\s*f?(?:["']([^"']*)["'])?"""
+    r"\b\w*[cC]\w*\.(?:get|post|put|patch|delete|request)"
+    r"""\(\s*f?(?:["']([^"']*)["'])?"""
 )
 # Paths of requests that seldom come to the database.
 _NO_QUERY = re.compile(
     r"(?:\w+://[^/]+)?/?(?:health\w*|ping|docs|redoc|openapi\.json|metrics|ready\w*|live\w*)/?"
 )
 _CLIENTS = ("fastapi.testclient.TestClient", "starlette.testclient.TestClient")
+_DRIVE_AN_APPLICATION = (
+    "ASGITransport",
+    "LifespanManager",
+    "AsyncClient",
+    "TestClient",
+    "AsyncTestClient",
+)
 
 
 class SuiteRules:
@@ -51,6 +71,7 @@ class SuiteRules:
         self.suite = suite
         self.engines = engines
         self.values = Values(engines)
+        self._keeps: dict[Engine, bool] = {}
         self._replaced: dict[tuple[Engine, Module], bool] = {}
         self._uses: dict[Test, dict[Engine, tuple[Loop, bool]]] = {}
 
@@ -74,7 +95,7 @@ class SuiteRules:
     def _all_modules(self) -> list[Module]:
         found = dict.fromkeys([*self.suite.conftests.values(), *self.suite.modules])
         for conftest in self.suite.conftests.values():
-            found.update(dict.fromkeys(self.suite._plugins(conftest)))
+            found.update(dict.fromkeys(self.suite.plugins_of(conftest)))
         return [each for each in found if self._is_below(each)]
 
     def _is_below(self, module: Module) -> bool:
@@ -84,17 +105,29 @@ class SuiteRules:
     def _all_fixtures(self) -> list[Fixture]:
         return [each for module in self._all_modules for each in self.suite.fixtures_of(module)]
 
+    def _pooled(self, engine: Engine) -> bool:
+        """Whether it keeps connections in these tests, as far as one can see."""
+        if engine not in self._keeps:
+            self._keeps[engine] = engine.pooled or self._leave_pool(engine.pool_settings)
+        return self._keeps[engine]
+
+    def _leave_pool(self, settings: set[str]) -> bool:
+        """Whether there are settings that choose a pool, and tests name none of them."""
+        if not settings:
+            return False
+        # Of a setting `pool` the variable may be APP_POOL.
+        name = re.compile(rf"(?<![a-z])(?:{'|'.join(sorted(settings))})\b", re.IGNORECASE)
+        tests = {each for test in self.suite.modules for each in (test, *self._conftests_of(test))}
+        folders = (*upwards(self.suite.folder), ".github/workflows")
+        configuration = (
+            text_of(path)
+            for file, path in self.engines.project.others.items()
+            if file.rpartition("/")[0] in folders and path.suffix != ".lock"
+        )
+        return not any(map(name.search, chain((each.source for each in tests), configuration)))
+
     def _visible(self, test: Test) -> dict[str, Fixture]:
         return self.suite.visible(test.module, test.owner)
-
-    def _severity(self, engine: Engine | None, sure: bool, lenient: str = "info") -> str:
-        strict = self.engines.strict(engine) if engine else None
-        if engine is None:
-            names = self.engines._drivers_of(self.suite.folder)
-            strict = None if not names else not all(n in ("aiosqlite", "psycopg") for n in names)
-        if strict is False:
-            return lenient
-        return "error" if sure and strict else "warning"
 
     # -- event_loop --------------------------------------------------------------------------------
 
@@ -164,7 +197,8 @@ class SuiteRules:
                         "error",
                         fixture.func,
                         f"In strict mode {version_name(suite)} does not run an async fixture of"
-                        f" pytest.fixture: {test.func.name} gets the coroutine or generator itself.",
+                        f" pytest.fixture: {test.func.name} gets the coroutine or generator"
+                        " itself.",
                         f"Write @pytest_asyncio.fixture, or set"
                         f" {cure_of('async-not-handled', 'auto-mode')} in"
                         f" {suite.settings.file or 'the pytest configuration'}.",
@@ -201,7 +235,7 @@ class SuiteRules:
                             yield self._null_pool(value, fixture, place)
                     continue
                 engine = self._left_open(fixture, visible)
-                if engine is None or not engine.pooled or engine in told:
+                if engine is None or not self._pooled(engine) or engine in told:
                     continue
                 other = self._engine_used_elsewhere(engine, loop, test)
                 if other is not None and loop.rank > other[1].rank:
@@ -278,20 +312,22 @@ class SuiteRules:
     ) -> Finding:
         name, other = user
         what = {
-            "session": f"its {value.what or 'session'} holds a connection of that loop, or closes it there",
+            "session": f"its {value.what or 'session'} holds a connection of that loop, or closes"
+            " it there",
             "connection": "its connection belongs to that loop",
             "bound": f"its {value.what} belongs to that loop",
         }.get(value.kind, "the connections that it opens stay in the engine's pool")
         if value.kind == "bound":
             severity = "error"
         else:
-            severity = self._severity(value.engine, True, lenient="warning")
+            sure = value.kind != "engine" or (value.engine is not None and value.engine.pooled)
+            severity = self.engines.severity(value.engine or self.suite.folder, sure, "warning")
         why = (
             f"The fixture {fixture.name} runs on {_loop(loop)}, and {name} on"
             f" {_loop(other)}; {what}."
         )
         if severity == "warning" and value.engine and self.engines.strict(value.engine) is False:
-            why += " aiosqlite and psycopg get away with it, asyncpg and aiomysql do not."
+            why += GET_AWAY
         why += self._why_so(loop, other, fixture)
         if other.owner == "anyio" or loop.owner == "anyio":
             cure = (
@@ -309,16 +345,15 @@ class SuiteRules:
 
     def _why_so(self, loop: Loop, other: Loop, fixture: Fixture) -> str:
         suite = self.suite
-        line = suite.settings.lines
         if "override" in (loop.owner, other.owner):
             return " An event_loop fixture is not the loop of wider async fixtures since 0.23."
-        name = "asyncio_default_fixture_loop_scope"
         if fixture.loop_scope is None and suite.default_fixture_scope is not None:
-            return f" ({name} in {suite.settings.file}, line {line.get(name, 1)}.)"
-        name = "asyncio_default_test_loop_scope"
-        if suite.default_test_scope != "function":
-            return f" ({name} in {suite.settings.file}, line {line.get(name, 1)}.)"
-        return ""
+            name = FIXTURE_OPTION
+        elif suite.default_test_scope != "function":
+            name = TEST_OPTION
+        else:
+            return ""
+        return f" ({name} in {suite.settings.file}, line {suite.settings.lines.get(name, 1)}.)"
 
     def _null_pool(self, value: Value, fixture: Fixture, place: tuple[str, int]) -> Finding:
         return Finding(
@@ -389,7 +424,7 @@ class SuiteRules:
                     for reach in self.engines.of_application(module).values():
                         self._add_use(found, reach.engine, loop, False)
         for engine in list(found):
-            if self._is_replaced(engine, test, [f.func for f in others]):
+            if self._is_replaced(engine, test):
                 del found[engine]
         return found
 
@@ -408,16 +443,9 @@ class SuiteRules:
         """The modules of applications that a function drives through a client."""
         found: dict[Module, None] = {}
         for node in func.own_nodes:
-            if not isinstance(node, ast.Call):
-                continue
-            if last_name(node.func) in ("ASGITransport", "LifespanManager") or last_name(
-                node.func
-            ) in ("AsyncClient", "TestClient", "AsyncTestClient"):
-                arguments = [*node.args[:1], keyword(node, "app")]
-            else:
-                continue
-            for argument in arguments:
-                found.update(dict.fromkeys(self._application(argument, func, func.module)))
+            if isinstance(node, ast.Call) and last_name(node.func) in _DRIVE_AN_APPLICATION:
+                for argument in (*node.args[:1], keyword(node, "app")):
+                    found.update(dict.fromkeys(self._application(argument, func, func.module)))
         return list(found)
 
     def _application(
@@ -440,9 +468,13 @@ class SuiteRules:
     def _overridden(funcs: list[Func]) -> bool:
         return any("dependency_overrides" in func.text for func in funcs)
 
-    def _is_replaced(self, engine: Engine, test: Test, funcs: list[Func]) -> bool:
+    def _is_of_tests(self, engine: Engine) -> bool:
+        """Whether a function of the suite makes it, such as a fixture."""
+        return engine.func is not None and engine.module in self._all_modules
+
+    def _is_replaced(self, engine: Engine, test: Test) -> bool:
         """Whether tests replace an engine by another one."""
-        if engine.func is not None and engine.module in self._all_modules:
+        if self._is_of_tests(engine):
             return False
         key = (engine, test.module)
         if key not in self._replaced:
@@ -451,7 +483,7 @@ class SuiteRules:
                 rf"\.{name}\s*=[^=]|setattr\([^)]*[\"'.]{name}\b|patch[^\n]*[\"'.]{name}\b"
                 rf"|configure\([^)]*bind|create_async_engine[\"']"
             )
-            modules = [test.module, *(m for m in self._all_modules if m.parts[-1] == "conftest")]
+            modules = [test.module, *self._conftests_of(test.module)]
             self._replaced[key] = any(
                 pattern.search(each.source) for each in modules if each is not engine.module
             )
@@ -475,7 +507,7 @@ class SuiteRules:
             for node in func.all_nodes:
                 if isinstance(node, ast.Call) and last_name(node.func) in ("dispose", "close_all"):
                     base = node.func.value if isinstance(node.func, ast.Attribute) else node
-                    if last_name(base) == "sync_engine" and not _keeps(node):
+                    if last_name(base) == "sync_engine" and not closes_nothing(node):
                         found = found or "sync"
                     else:
                         return "async"
@@ -492,7 +524,7 @@ class SuiteRules:
             if test.runner == "":
                 continue
             for engine, (loop, sure) in self._test_uses(test).items():
-                if not engine.pooled or loop == NO_LOOP:
+                if not self._pooled(engine) or loop == NO_LOOP:
                     continue
                 if loop.rank >= self._lifetime(engine, test):
                     continue
@@ -509,20 +541,26 @@ class SuiteRules:
             chosen = [each for each in places.values() if each[2]] or list(places.values())
             sure = len([each for each in places.values() if each[2]]) >= 2
             masked = all(each[3] for each in chosen)
-            severity = self._severity(engine, sure and not masked)
+            severity = self.engines.severity(engine, sure and not masked and engine.pooled)
             test, loop = chosen[0][:2]
             another = chosen[1][0] if len(chosen) > 1 else list(places.values())[1][0]
             why = (
-                f"This engine lives as long as {'its module' if engine.func is None or engine.module not in self._all_modules else 'its fixture'}"
-                f" and keeps its connections, while {len(places)} tests use it on loops of their own"
-                f" ({test.func.name}, {another.func.name}, …: {_loop(loop)})."
+                f"This engine lives as long as its"
+                f" {'fixture' if self._is_of_tests(engine) else 'module'}"
+                f" and keeps its connections, while {len(places)} tests use it on loops of their"
+                f" own ({test.func.name}, {another.func.name}, …: {_loop(loop)})."
             )
             if masked:
                 why += " The sync dispose() between the tests hides it."
+            if not engine.pooled:
+                why += (
+                    f" It has a NullPool only if {' or '.join(sorted(engine.pool_settings))} says"
+                    " so, which these tests do not name."
+                )
             if severity == "info":
-                why += " aiosqlite and psycopg get away with it, asyncpg and aiomysql do not."
-            if constant(keyword(engine.call, "pool_pre_ping")):
-                why += f" pool_pre_ping is no protection: {no_cure('engine-in-a-row', 'pool_pre_ping')}."
+                why += GET_AWAY
+            if engine.pings:
+                why += no_ping()
             yield Finding(
                 "ENGINE_OVER_FUNCTION_LOOPS",
                 severity,
@@ -531,8 +569,7 @@ class SuiteRules:
                 why,
                 self._cure_of_engine(loop),
                 [(test.module.relative, test.func.line, "a test that uses it")],
-                engine.line,
-                engine.node.end_lineno or engine.line,
+                last=engine.node.end_lineno or 0,
             )
 
     def _cure_of_engine(self, loop: Loop) -> str:
@@ -597,12 +634,8 @@ class SuiteRules:
         engine: Engine,
         reach: Reach,
     ) -> Finding | None:
-        if not engine.pooled or self.engines.strict(engine) is False:
-            severity = "info"
-            if not engine.pooled:
-                return None
-        else:
-            severity = "warning"
+        if not self._pooled(engine):
+            return None
         fixtures = {f.func: f for f in self.suite.fixtures_of(module)}
         if self._requests(module, func in fixtures) < 2:
             return None
@@ -611,13 +644,12 @@ class SuiteRules:
                 func in fixtures and fixtures[func].scope in ("session", "package")
             ):
                 return None
-            if any(b".dispose(" in each.data for each in self.engines.closure(reach.way[0].module)):
-                return None  # the lifespan may do it
-            if any(
-                b".dispose(" in m.data
-                for m in self.engines.project.modules.values()
-                if m.interesting and not _is_test(m)
-            ):
+            modules = self.engines.project.modules.values()
+            lifespan = (
+                *self.engines.closure(reach.way[0].module),
+                *(each for each in modules if each.interesting and not each.is_test),
+            )
+            if any(b".dispose(" in each.data for each in lifespan):
                 return None
         for each in (module, *self._conftests_of(module)):
             if re.search(rf"\.{re.escape(engine.name)}\s*=[^=]|NullPool|sqlite", each.source):
@@ -629,7 +661,7 @@ class SuiteRules:
         )
         return Finding(
             "TESTCLIENT_PORTAL_LOOP",
-            severity,
+            self.engines.severity(engine, False),
             module.relative,
             node.lineno,
             f"{how[0].upper()}{how[1:]}; the application reaches the pooled engine"
@@ -638,8 +670,7 @@ class SuiteRules:
             f"{cure_of('engine-in-a-row', 'client-with')}; or, for tests,"
             f" {cure_of('engine-in-a-row', 'null-pool')}.",
             [(engine.module.relative, engine.line, "the engine")],
-            node.lineno,
-            node.end_lineno or node.lineno,
+            last=node.end_lineno or 0,
         )
 
     def _requests(self, module: Module, shared: bool) -> int:
@@ -665,7 +696,7 @@ class SuiteRules:
                 if run.requested and self.suite.version < (1, 0):
                     continue  # the tests' own loop
                 engine = self._engine_of_run(run, fixture)
-                if engine is None or not engine.pooled:
+                if engine is None or not self._pooled(engine):
                     continue
                 user = next(
                     (
@@ -679,7 +710,7 @@ class SuiteRules:
                     continue
                 yield Finding(
                     "LOOP_IN_SYNC_FIXTURE",
-                    self._severity(engine, True),
+                    self.engines.severity(engine, engine.pooled),
                     func.module.relative,
                     run.node.lineno,
                     f"The sync fixture {fixture.name} runs a loop of its own here; it leaves"
@@ -688,8 +719,7 @@ class SuiteRules:
                     "Make it an async fixture on the tests' loop; or await engine.dispose() as the"
                     " last line of what it runs.",
                     [(engine.module.relative, engine.line, "the engine")],
-                    run.node.lineno,
-                    run.node.end_lineno or run.node.lineno,
+                    last=run.node.end_lineno or 0,
                 )
                 break
 
@@ -734,12 +764,12 @@ class SuiteRules:
                         if near and not self.engines.disposed(reach.way):
                             found.setdefault(reach.engine, []).append((func, run))
             for engine, places in found.items():
-                if not engine.pooled or len(places) + (engine in awaited) < 2:
+                if not self._pooled(engine) or len(places) + (engine in awaited) < 2:
                     continue
                 func, run = places[0]
                 yield Finding(
                     "ASYNCIO_RUN_GLOBAL_ENGINE",
-                    self._severity(engine, False),
+                    self.engines.severity(engine, False),
                     module.relative,
                     run.line,
                     f"{func.name} runs a loop of its own here, and this file runs others; the pool"
@@ -749,8 +779,7 @@ class SuiteRules:
                     f" {cure_of('engine-in-a-row', 'dispose')}; or, for tests,"
                     f" {cure_of('engine-in-a-row', 'null-pool')}.",
                     [(engine.module.relative, engine.line, "the engine")],
-                    run.line,
-                    run.node.end_lineno or run.line,
+                    last=run.node.end_lineno or 0,
                 )
 
     # -- notes -------------------------------------------------------------------------------------
@@ -760,9 +789,7 @@ class SuiteRules:
         if not backends or self.suite.anyio_auto:
             return
         marked = any(
-            "anyio" in module.source and re.search(r"mark\.anyio|anyio_mode", module.source)
-            for module in self._all_modules
-            if b"anyio" in module.data
+            re.search(rb"mark\.anyio|anyio_mode", module.data) for module in self._all_modules
         )
         asked = any("anyio_backend" in f.params for m in self._all_modules for f in m.all_functions)
         if marked or asked or "anyio_backend" in self.suite.settings.words("usefixtures", ""):
@@ -810,8 +837,6 @@ class SuiteRules:
                 " to be mended.",
                 "Make it once, as a fixture in the conftest.py above them.",
                 [(m.relative, n, "again") for m, n in found[1:6] if m is not module],
-                line,
-                line,
             )
 
     def _unset(self) -> Iterator[Finding]:
@@ -819,7 +844,7 @@ class SuiteRules:
         if (
             not suite.has_asyncio
             or suite.version < (0, 24)
-            or suite.settings.text("asyncio_default_fixture_loop_scope") is not None
+            or suite.settings.text(FIXTURE_OPTION) is not None
             or not any(test.runner == "asyncio" for test in suite.tests)
         ):
             return
@@ -832,18 +857,16 @@ class SuiteRules:
             "info",
             file,
             min(suite.settings.lines.values(), default=1),
-            f"asyncio_default_fixture_loop_scope is not set: {version_name(suite)} warns, and"
+            f"{FIXTURE_OPTION} is not set: {version_name(suite)} warns, and"
             " each async fixture runs on a loop of its own scope; later it is to be function.",
-            "Set it, and asyncio_default_test_loop_scope to the same value."
+            f"Set it, and {TEST_OPTION} to the same value."
             if suite.version >= (0, 26)
             else "Set it.",
         )
 
     def _at(self, code: str, severity: str, func: Func, why: str, cure: str) -> Finding:
         first = min([func.line, *(each.lineno for each in func.node.decorator_list)])
-        return Finding(
-            code, severity, func.module.relative, func.line, why, cure, [], first, func.line
-        )
+        return Finding(code, severity, func.module.relative, func.line, why, cure, first=first)
 
 
 @cache
@@ -896,23 +919,10 @@ def _clients(module: Module) -> Iterator[tuple[ast.Call, Func | None, bool]]:
                 yield node, func, id(node) in entered or bool(set(names) & entered_names)
 
 
-def _keeps(call: ast.Call) -> bool:
-    given = keyword(call, "close") or (call.args[0] if call.args else None)
-    return constant(given) is False
-
-
-def _is_test(module: Module) -> bool:
-    name = module.parts[-1]
-    return name.startswith("test_") or name.endswith("_test") or name == "conftest"
-
-
 def _loop(loop: Loop) -> str:
     if loop.owner == "override":
         return f"the {loop.scope} loop of the event_loop fixture"
-    if loop.owner == "unittest":
-        return "a loop for each test"
-    if loop.owner == "anyio" and loop.scope == "function":
-        return "a loop of anyio for each test"
+    anyio = " of anyio" if loop.owner == "anyio" else ""
     if loop.scope == "function":
-        return "a loop for each test"
-    return f"the {loop.scope} loop" + (" of anyio" if loop.owner == "anyio" else "")
+        return f"a loop{anyio} for each test"
+    return f"the {loop.scope} loop{anyio}"

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from loopbound.faults.installed import versions_of
@@ -17,7 +17,7 @@ from loopbound.scan.findings import CODES, Finding
 from loopbound.scan.programs import ProgramRules
 from loopbound.scan.rules import SuiteRules
 from loopbound.scan.settings import Configuration, Unreadable, read_toml
-from loopbound.scan.source import Project
+from loopbound.scan.source import Project, matches, text_of
 from loopbound.scan.suite import Suite, Suites
 from loopbound.scan.versions import Versions, parse
 
@@ -216,16 +216,13 @@ def _is_kept(finding: Finding, project: Project, options: Options) -> bool:
         return False
     if options.ignore and finding.code.startswith(options.ignore):
         return False
-    path = PurePosixPath(finding.file)
     for pattern, codes in options.per_file_ignores.items():
-        if (
-            path.match(pattern) or PurePosixPath(pattern) in path.parents
-        ) and finding.code.startswith(codes):
+        if matches(finding.file, [pattern]) and finding.code.startswith(codes):
             return False
     module = project.modules.get(finding.file)
     if module is None:
         file = project.others.get(finding.file)
-        lines = file.read_text("utf-8", "replace").splitlines() if file else []
+        lines = text_of(file).splitlines() if file else []
     else:
         lines = module.lines
         whole = _IGNORE_FILE.search(module.source) if b"loopbound" in module.data else None

@@ -97,14 +97,6 @@ class Settings:
             one == "-p" and two == f"no:{plugin}" for one, two in pairwise(words)
         )
 
-    @property
-    def imports_from(self) -> list[str]:
-        """Folders of ``pythonpath``, relative to the project's root."""
-        return [
-            f"{self.folder}/{each}".strip("/").removesuffix("/.").strip(".")
-            for each in self.words("pythonpath", "")
-        ]
-
 
 class Configuration:
     """Finds the settings that hold for a folder."""
@@ -122,7 +114,7 @@ class Configuration:
         folder that is no project of its own, below one that has a file: pytest is started above.
         """
         if folder not in self._for:
-            found = [each for each in map(self._at, _upwards(folder)) if each is not None]
+            found = [each for each in map(self._at, upwards(folder)) if each is not None]
             best = found[0] if found else None
             for outer in found[1:]:
                 if best is not None and not self._is_project(best.folder):
@@ -143,7 +135,7 @@ class Configuration:
         return any(f"{folder}/{name}".lstrip("/") in others for name in names)
 
     def _nearest_project(self, folder: str) -> str:
-        return next((each for each in _upwards(folder) if self._is_project(each)), "")
+        return next((each for each in upwards(folder) if self._is_project(each)), "")
 
     def _at(self, folder: str) -> Settings | None:
         if folder not in self._here:
@@ -206,18 +198,13 @@ def _option_lines(path: Path, values: dict[str, Any]) -> dict[str, int]:
     return found
 
 
-def _upwards(folder: str) -> list[str]:
-    """The folder and those above it, nearest first; "" is the root."""
+def upwards(folder: str) -> list[str]:
+    """The folder and those above it, nearest first; "" is the project's root."""
     found = [folder] if folder else []
     while "/" in folder:
         folder = folder.rpartition("/")[0]
         found.append(folder)
     return [*found, ""]
-
-
-def upwards(folder: str) -> list[str]:
-    """The folder and those above it, nearest first; "" is the project's root."""
-    return _upwards(folder)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

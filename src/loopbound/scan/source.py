@@ -7,9 +7,10 @@ import contextlib
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import decode_source
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -64,6 +65,11 @@ class Func:
     @property
     def line(self) -> int:
         return self.node.lineno
+
+    @cached_property
+    def decorators(self) -> set[str]:
+        """The last names of its decorators."""
+        return {last_name(target_of(each)) for each in self.node.decorator_list}
 
     @cached_property
     def params(self) -> list[str]:
@@ -154,6 +160,23 @@ class Class:
     methods: dict[str, Func] = field(default_factory=dict)
     values: dict[str, ast.expr] = field(default_factory=dict)
 
+    @cached_property
+    def lineage(self) -> list[Class]:
+        """It, and the project's classes that it inherits from, the nearest first."""
+        found: dict[Class, None] = {}
+        waiting = [self]
+        while waiting:
+            here = waiting.pop()
+            if here not in found:
+                found[here] = None
+                parents = map(here.module.resolve, reversed(here.node.bases))
+                waiting += [each for each in parents if isinstance(each, Class)]
+        return list(found)
+
+    def method(self, name: str) -> Func | None:
+        """A method of its own, or one that it inherits."""
+        return next((each.methods[name] for each in self.lineage if name in each.methods), None)
+
 
 @dataclass(frozen=True)
 class Global:
@@ -169,10 +192,6 @@ class External:
 
     name: str
 
-    @property
-    def last(self) -> str:
-        return self.name.rpartition(".")[2]
-
 
 Symbol: TypeAlias = "Func | Class | Global | External | Module"
 
@@ -180,12 +199,13 @@ Symbol: TypeAlias = "Func | Class | Global | External | Module"
 class Module:
     """One file; parsed when it is first asked for."""
 
-    def __init__(self, project: Project, path: Path, relative: str, data: bytes) -> None:
+    def __init__(self, project: Project, relative: str, data: bytes) -> None:
         self.project = project
-        self.path = path
         self.relative = relative
         self.parts = PurePosixPath(relative).with_suffix("").parts
-        self.is_package = self.parts[-1] == "__init__"
+        name = self.parts[-1]
+        self.is_package = name == "__init__"
+        self.is_test = name.startswith("test_") or name.endswith("_test") or name == "conftest"
         self.folder = relative.rpartition("/")[0]
         self.data = data
         self.makes_engines = _MAKES.search(data) is not None
@@ -198,13 +218,9 @@ class Module:
 
     @cached_property
     def source(self) -> str:
-        encoding = "utf-8"
-        for line in self.data.splitlines()[:2]:
-            if named := re.match(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", line):
-                encoding = named[1].decode("ascii")
         try:
-            return self.data.decode(encoding).lstrip("\ufeff")
-        except (UnicodeDecodeError, LookupError):
+            return decode_source(self.data)
+        except (SyntaxError, UnicodeDecodeError):
             return self.data.decode("utf-8", "replace").lstrip("\ufeff")
 
     @cached_property
@@ -251,7 +267,21 @@ class Module:
 
     @property
     def all_functions(self) -> list[Func]:
-        return self._content.every
+        return self._content.all_functions
+
+    @cached_property
+    def calls(self) -> list[tuple[ast.Call, Func | None]]:
+        """Every call, with the function in whose body it stands, if it does."""
+        inside = {node: func for func in self.all_functions for node in func.own_nodes}
+        return [(node, inside.get(node)) for node in walk(self.tree) if isinstance(node, ast.Call)]
+
+    @cached_property
+    def imported_modules(self) -> list[Module]:
+        """The project's modules that are imported anywhere in it."""
+        found = (
+            self.project.find(tuple(each.split(".")), self) for each in sorted(self.dotted_imports)
+        )
+        return list(dict.fromkeys(each for each in found if each is not None))
 
     @cached_property
     def dotted_imports(self) -> set[str]:
@@ -315,16 +345,16 @@ class Module:
             # Class(…).method
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
                 made = self.resolve(node.value.func, func)
-                return made.methods.get(node.attr) if isinstance(made, Class) else None
+                return made.method(node.attr) if isinstance(made, Class) else None
             return None
         found = self._first(names[0], func)
-        for position, name in enumerate(names[1:], 1):
+        for name in names[1:]:
             if found is None:
                 return None
             step = self._step(found, name)
             if step is None:
                 # An attribute of a global object: the object itself is what matters.
-                return found if isinstance(found, Global) and position else None
+                return found if isinstance(found, Global) else None
             found = step
         return found
 
@@ -363,22 +393,13 @@ class Module:
                 return self.project.module_at((*found.parts[:-1], name))
             return inner
         if isinstance(found, Class):
-            return found.methods.get(name) or self._inherited(found, name)
+            return found.method(name)
         if isinstance(found, Global):
             for value in found.module.values.get(found.name, []):
                 if isinstance(value, ast.Call):
                     made = found.module.resolve(value.func)
                     if isinstance(made, Class):
-                        return made.methods.get(name)
-        return None
-
-    def _inherited(self, found: Class, name: str, depth: int = 0) -> Func | None:
-        for base in found.node.bases if depth < 5 else ():
-            parent = found.module.resolve(base)
-            if isinstance(parent, Class) and parent is not found:
-                inner = parent.methods.get(name) or self._inherited(parent, name, depth + 1)
-                if inner is not None:
-                    return inner
+                        return made.method(name)
         return None
 
 
@@ -392,9 +413,9 @@ class _Content:
         self.values: dict[str, list[ast.expr]] = {}
         self.imports: dict[str, tuple[str, ...]] = {}
         self.stars: list[tuple[str, ...]] = []
-        self.every: list[Func] = []
+        self.all_functions: list[Func] = []
         self._block(module.tree.body, None, None)
-        for func in self.every:
+        for func in self.all_functions:
             for name in func.declared_global:
                 self.values.setdefault(name, []).extend(func.bindings.get(name, []))
 
@@ -402,7 +423,7 @@ class _Content:
         for node in body:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 func = Func(self.module, node, node.name, owner if parent is None else None, parent)
-                self.every.append(func)
+                self.all_functions.append(func)
                 if parent is not None:
                     parent.nested[node.name] = func
                 elif owner is not None:
@@ -482,11 +503,10 @@ class Project:
             except OSError as error:
                 self.unread[relative] = (error.strerror or str(error)).lower()
                 continue
-            self._add(Module(self, file, relative, data))
+            self._add(Module(self, relative, data))
         self.lines = sum(module.data.count(b"\n") for module in self.modules.values())
 
     def _walk(self, exclude: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
-        patterns = [PurePosixPath(each.rstrip("/")) for each in exclude]
         for top, folders, files in os.walk(self.root):
             here = Path(top)
             base = here.relative_to(self.root).as_posix()
@@ -505,14 +525,14 @@ class Project:
                     name not in _NOT_OURS
                     and not (name.startswith(".") and name != ".github")
                     and not name.endswith(".egg-info")
-                    and not _matches(relative, patterns)
+                    and not matches(relative, exclude)
                 ):
                     kept.append(name)
             folders[:] = kept
             for name in sorted(files):
                 relative = f"{base}/{name}".lstrip("/")
                 if name.endswith(".py"):
-                    if not _matches(relative, patterns):
+                    if not matches(relative, exclude):
                         yield relative, here / name
                 elif _says_versions(name):
                     yield relative, here / name
@@ -639,6 +659,11 @@ def last_name(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
+def target_of(node: ast.expr) -> ast.expr:
+    """What a call calls; any other expression itself, as a decorator may be either."""
+    return node.func if isinstance(node, ast.Call) else node
+
+
 def keyword(call: ast.Call, name: str) -> ast.expr | None:
     """A keyword argument's value."""
     return next((each.value for each in call.keywords if each.arg == name), None)
@@ -649,9 +674,10 @@ def constant(node: ast.AST | None) -> object:
     return node.value if isinstance(node, ast.Constant) else None
 
 
-def _matches(relative: str, patterns: list[PurePosixPath]) -> bool:
+def matches(relative: str, patterns: Iterable[str]) -> bool:
+    """Whether a path, or a folder on its way, is one of some paths or patterns."""
     path = PurePosixPath(relative)
-    return any(path.match(str(each)) or each in path.parents for each in patterns)
+    return any(path.match(each) or PurePosixPath(each) in path.parents for each in patterns)
 
 
 def _says_versions(name: str) -> bool:

@@ -19,10 +19,13 @@ from loopbound.scan.source import (
     constant,
     keyword,
     last_name,
+    target_of,
     walk,
 )
 from loopbound.scan.versions import Version, Versions
 
+FIXTURE_OPTION = "asyncio_default_fixture_loop_scope"
+TEST_OPTION = "asyncio_default_test_loop_scope"
 SCOPES = ("function", "class", "module", "package", "session")
 RANK = {name: number for number, name in enumerate(SCOPES)}
 # Plugins with an event_loop or loop fixture of their own, or another way to run async tests.
@@ -77,7 +80,6 @@ class Fixture:
     loop_scope: str | None
     plain: bool
     autouse: bool
-    decorator: ast.expr
 
     @property
     def is_async(self) -> bool:
@@ -138,10 +140,11 @@ class Test:
 
     def key(self, loop: Loop) -> tuple[str, str]:
         """Which of the loops of a scope this test's is."""
+        file, name = self.module.relative, self.func.name
         owner = {
-            "function": f"{self.module.relative}::{self.owner.name if self.owner else ''}::{self.func.name}",
-            "class": f"{self.module.relative}::{self.owner.name if self.owner else self.func.name}",
-            "module": self.module.relative,
+            "function": f"{file}::{self.owner.name if self.owner else ''}::{name}",
+            "class": f"{file}::{self.owner.name if self.owner else name}",
+            "module": file,
             "package": self.module.folder,
         }.get(loop.scope, "")
         return loop.owner + loop.scope, owner
@@ -168,6 +171,7 @@ class Suite:
         self.modules: list[Module] = []
         self.conftests: dict[str, Module] = {}
         self._of_module: dict[Module, list[Fixture]] = {}
+        self._visible: dict[tuple[Module, Class | None], dict[str, Fixture]] = {}
         self._item_marks: dict[str, ast.expr | None] = {}
 
     # -- which plugins -----------------------------------------------------------------------------
@@ -222,17 +226,13 @@ class Suite:
 
     @property
     def default_fixture_scope(self) -> str | None:
-        said = self.settings.text("asyncio_default_fixture_loop_scope")
+        said = self.settings.text(FIXTURE_OPTION)
         return said if self.version >= (0, 24) and said in SCOPES else None
 
     @property
     def default_test_scope(self) -> str:
-        said = self.settings.text("asyncio_default_test_loop_scope")
+        said = self.settings.text(TEST_OPTION)
         return said if self.version >= (0, 26) and said in SCOPES else "function"
-
-    def override_for(self, module: Module) -> Fixture | None:
-        """The fixture event_loop that a module's tests see."""
-        return self.visible(module, None).get("event_loop")
 
     def loop_of_test(self, test: Test) -> Loop:
         runner = test.runner
@@ -248,8 +248,7 @@ class Suite:
         if isinstance(mark, ast.Call):
             said = constant(keyword(mark, "loop_scope") or keyword(mark, "scope"))
         if said is None:
-            collected = self._collection_scope(test.module)
-            said = collected
+            said = self._collection_scope(test.module)
         if isinstance(said, str) and said in SCOPES and self.version >= (0, 23):
             scope = said
         if self.version < (1, 0) and scope == "function":
@@ -258,7 +257,7 @@ class Suite:
 
     def _old_loop(self, module: Module) -> Loop:
         """Before 1.0: the loop of the fixture event_loop."""
-        override = self.override_for(module)
+        override = self.visible(module, None).get("event_loop")
         return Loop(override.scope, "override") if override else Loop("function")
 
     def loop_of_fixture(self, fixture: Fixture, test: Test) -> Loop:
@@ -344,17 +343,13 @@ class Suite:
             for folder in reversed(upwards(module.folder)):
                 conftest = self.conftests.get(folder)
                 if conftest is not None:
-                    for plugin in self._plugins(conftest):
+                    for plugin in self.plugins_of(conftest):
                         self._add(found, plugin, None)
                     self._add(found, conftest, None)
             if module.parts[-1] != "conftest":
                 self._add(found, module, owner)
             self._visible[key] = found
         return self._visible[key]
-
-    @cached_property
-    def _visible(self) -> dict[tuple[Module, Class | None], dict[str, Fixture]]:
-        return {}
 
     def _add(self, found: dict[str, Fixture], module: Module, owner: Class | None) -> None:
         # Fixtures that an import brings in are there as if they were written here.
@@ -368,12 +363,13 @@ class Suite:
                 made = _fixture(symbol)
                 if made is not None:
                     found[made.name] = made
-        owners = {owner.node.name, *_bases(owner)} if owner else set()
+        owners = {owner.name, *map(last_name, owner.node.bases)} if owner else set()
         for fixture in self.fixtures_of(module):
             if fixture.func.owner is None or fixture.func.owner.name in owners:
                 found[fixture.name] = fixture
 
-    def _plugins(self, conftest: Module) -> Iterator[Module]:
+    def plugins_of(self, conftest: Module) -> Iterator[Module]:
+        """The project's modules that a conftest names as plugins."""
         for value in conftest.values.get("pytest_plugins", []):
             for node in walk(value):
                 name = constant(node)
@@ -383,25 +379,19 @@ class Suite:
                         yield target
 
     def closure(self, test: Test) -> dict[str, Fixture]:
+        """Every fixture that a test comes to have, by its name."""
         visible = self.visible(test.module, test.owner)
-        names = [] if test.unittest else [*test.func.params]
-        for mark in ("usefixtures",):
-            if isinstance(call := test.marks.get(mark), ast.Call):
-                names += [str(constant(each)) for each in call.args]
-        names += [name for name, fixture in visible.items() if fixture.autouse]
-        names += self.settings.words("usefixtures", "")
+        waiting = [] if test.unittest else [*test.func.params]
+        if isinstance(call := test.marks.get("usefixtures"), ast.Call):
+            waiting += [str(constant(each)) for each in call.args]
+        waiting += [name for name, fixture in visible.items() if fixture.autouse]
+        waiting += self.settings.words("usefixtures", "")
         found: dict[str, Fixture] = {}
-        waiting = [(name, None) for name in names]
-        seen: set[Fixture] = set()
         while waiting:
-            name, _ = waiting.pop()
-            fixture = visible.get(name)
-            if fixture is None or fixture in seen:
-                continue
-            seen.add(fixture)
-            found[name] = fixture
-            for inner in fixture.asks:
-                waiting.append((inner, None))
+            name = waiting.pop()
+            if name in visible and name not in found:
+                found[name] = visible[name]
+                waiting += visible[name].asks
         return found
 
 
@@ -411,12 +401,13 @@ class Suites:
     def __init__(self, project: Project, configuration: Configuration, versions: Versions) -> None:
         self.project = project
         self.configuration = configuration
-        self._by_settings: dict[int, Suite] = {}
+        self.versions = versions
+        self._found: dict[tuple[str, str | None], Suite] = {}
         conftests = [m for m in project.modules.values() if m.parts[-1] == "conftest"]
         for module in conftests:
-            self._suite(module.folder, versions).conftests[module.folder] = module
+            self._suite(module.folder).conftests[module.folder] = module
         # A conftest above a configuration's folder is read for it, too.
-        for suite in self._by_settings.values():
+        for suite in self:
             for module in conftests:
                 if module.folder in upwards(suite.folder):
                     suite.conftests.setdefault(module.folder, module)
@@ -426,29 +417,21 @@ class Suites:
                 patterns = settings.words("python_files", "test_*.py *_test.py")
                 name = module.relative.rpartition("/")[2]
                 if any(fnmatch.fnmatch(name, each) for each in patterns):
-                    suite = self._suite(module.folder, versions)
+                    suite = self._suite(module.folder)
                     suite.modules.append(module)
                     if module.interesting:
                         suite.tests += _tests(module, suite)
 
-    def _suite(self, folder: str, versions: Versions) -> Suite:
+    def _suite(self, folder: str) -> Suite:
         settings = self.configuration.settings(folder)
-        key = id(settings)
-        if settings.file is None:
-            # All folders of a project without a configuration are one suite.
-            for suite in self._by_settings.values():
-                if suite.settings.file is None and suite.folder == settings.folder:
-                    return suite
-        if key not in self._by_settings:
-            self._by_settings[key] = Suite(self.project, settings, versions)
-        return self._by_settings[key]
+        # All folders of a project without a configuration are one suite.
+        key = (settings.folder, settings.file)
+        if key not in self._found:
+            self._found[key] = Suite(self.project, settings, self.versions)
+        return self._found[key]
 
     def __iter__(self) -> Iterator[Suite]:
-        return iter(self._by_settings.values())
-
-
-def _bases(owner: Class) -> set[str]:
-    return {last_name(each) for each in owner.node.bases}
+        return iter(self._found.values())
 
 
 def _fixture(func: Func) -> Fixture | None:
@@ -470,16 +453,12 @@ def _fixture(func: Func) -> Fixture | None:
         name = symbol.name if isinstance(symbol, External) else last_name(target)
         if not name.startswith(("pytest", "fixture", "_pytest", "async_fixture", "yield_fixture")):
             continue
-        scope = constant(keyword(call, "scope")) if call else None
-        if (
-            call
-            and keyword(call, "scope") is None
-            and call.args
-            and last_name(call.func) != "partial"
-        ):
-            scope = constant(call.args[0])
-        if call and keyword(call, "scope") is not None and not isinstance(scope, str):
+        given = keyword(call, "scope") if call else None
+        scope = constant(given)
+        if given is not None and not isinstance(scope, str):
             scope = "session"  # computed: the wide one is meant
+        elif given is None and call and call.args and last_name(call.func) != "partial":
+            scope = constant(call.args[0])
         loop_scope = constant(keyword(call, "loop_scope")) if call else None
         said = constant(keyword(call, "name")) if call else None
         return Fixture(
@@ -489,7 +468,6 @@ def _fixture(func: Func) -> Fixture | None:
             loop_scope if isinstance(loop_scope, str) else None,
             "asyncio" not in name,
             bool(call and constant(keyword(call, "autouse"))),
-            decorator,
         )
     return None
 
@@ -510,7 +488,7 @@ def _tests(module: Module, suite: Suite) -> list[Test]:
             case = _is_case(owner)
             if not case and not _named(owner.name, classes):
                 continue
-            for each in _with_bases(owner):
+            for each in reversed(owner.lineage):
                 marks.update(_marks(each.module, [*each.node.decorator_list]))
                 if "pytestmark" in each.values:
                     marks.update(_marks(each.module, [each.values["pytestmark"]]))
@@ -525,19 +503,9 @@ def _named(name: str, patterns: list[str]) -> bool:
     return any(name.startswith(each) or fnmatch.fnmatch(name, each) for each in patterns)
 
 
-def _with_bases(owner: Class, depth: int = 0) -> list[Class]:
-    """A class after the project's classes that it inherits from."""
-    found: list[Class] = []
-    for base in owner.node.bases if depth < 4 else ():
-        parent = owner.module.resolve(base)
-        if isinstance(parent, Class) and parent is not owner:
-            found += _with_bases(parent, depth + 1)
-    return [*found, owner]
-
-
 def _is_case(owner: Class | None, name: str = "TestCase") -> bool:
     return owner is not None and any(
-        last_name(base).endswith(name) for each in _with_bases(owner) for base in each.node.bases
+        last_name(base).endswith(name) for each in owner.lineage for base in each.node.bases
     )
 
 
@@ -548,7 +516,7 @@ def _marks(module: Module, values: list[ast.expr]) -> dict[str, ast.expr]:
         if isinstance(value, (ast.List, ast.Tuple)):
             found.update(_marks(module, value.elts))
             continue
-        target = value.func if isinstance(value, ast.Call) else value
+        target = target_of(value)
         if isinstance(target, ast.Attribute) and last_name(target.value) == "mark":
             found[target.attr] = value
         elif isinstance(target, (ast.Name, ast.Attribute)):
@@ -561,7 +529,7 @@ def _marks(module: Module, values: list[ast.expr]) -> dict[str, ast.expr]:
 
 
 def _is_mark(value: ast.expr) -> bool:
-    target = value.func if isinstance(value, ast.Call) else value
     if isinstance(value, (ast.List, ast.Tuple)):
         return all(map(_is_mark, value.elts))
+    target = target_of(value)
     return isinstance(target, ast.Attribute) and last_name(target.value) == "mark"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from loopbound.scan.engines import BOUND_OBJECTS, Engine, Engines
-from loopbound.scan.source import Class, External, Func, Global, Module, last_name, walk
+from loopbound.scan.engines import BOUND_OBJECTS, SESSION_MAKERS, Engine, Engines
+from loopbound.scan.source import Class, External, Func, Global, last_name, walk
 from loopbound.scan.suite import Fixture
 
 _MOCKS = ("AsyncMock", "MagicMock", "Mock", "NonCallableMock", "create_autospec", "mocker")
@@ -109,7 +109,7 @@ class Values:
         """A global name with an engine behind it: the engine, a factory, or an object with one."""
         for value in symbol.module.values.get(symbol.name, []):
             name = last_name(value.func) if isinstance(value, ast.Call) else ""
-            if name in ("async_sessionmaker", "sessionmaker", "async_scoped_session", "partial"):
+            if name in (*SESSION_MAKERS, "partial"):
                 return Value("maker", engine, name)
             if name == "AsyncSession":
                 return Value("session", engine, name)
@@ -129,7 +129,7 @@ class Values:
             return Value("engine", self._engine(node, made, func), "AsyncEngine")
         if isinstance(target, Func) and (engine := self.engines.of_symbol(target)) is not None:
             return Value("engine", engine, "AsyncEngine")
-        if name in ("async_sessionmaker", "sessionmaker", "async_scoped_session"):
+        if name in SESSION_MAKERS:
             return Value("maker", self._behind(node, func, visible, depth), name)
         if name == "AsyncSession" or (isinstance(target, Class) and target.name == "AsyncSession"):
             return Value("session", self._behind(node, func, visible, depth), "AsyncSession")
@@ -165,7 +165,7 @@ class Values:
 
     def _engine(self, node: ast.Call, made: ast.Call, func: Func) -> Engine:
         if node not in self._made:
-            home: Module = self.engines.module_of(made, func.module)
+            home = self.engines.module_of.get(made, func.module)
             name = next((key for key, values in func.bindings.items() if node in values), func.name)
             self._made[node] = Engine(func.module, node, name, made, home, func)
         return self._made[node]

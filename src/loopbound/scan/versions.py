@@ -57,12 +57,10 @@ class Stated:
     Attributes:
         wanted: requirement strings after the name, such as ``">=1.3"``.
         locked: the version of a lock file.
-        where: the file that decided.
     """
 
     wanted: list[str] = field(default_factory=list)
     locked: str | None = None
-    where: str = ""
 
 
 class Versions:
@@ -121,7 +119,7 @@ class Versions:
             found = self._in_folder(here).get(name)
             if found is not None and (best is None or (found.locked and not best.locked)):
                 if best is not None:
-                    found = Stated(best.wanted, found.locked, found.where)
+                    found = Stated(best.wanted, found.locked)
                 best = found
             if best is not None and best.locked:
                 break
@@ -145,10 +143,9 @@ class Versions:
                     if locked:
                         # Of several (for several Pythons) the newest, unless an older is asked for.
                         if stated.locked is None or parse(locked) > parse(stated.locked):
-                            stated.locked, stated.where = locked, relative
+                            stated.locked = locked
                     else:
                         stated.wanted.append(wanted)
-                        stated.where = stated.where or relative
             self._folders[folder] = found
         return self._folders[folder]
 
