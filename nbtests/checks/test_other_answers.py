@@ -396,7 +396,7 @@ RIGHT = [
         ''',
     ),
     (
-        "10.1",
+        "12.1",
         "whole ids, in another order",
         """
         def met():
@@ -410,7 +410,7 @@ RIGHT = [
         """,
     ),
     (
-        "10.3",
+        "12.3",
         "a runner in the task, the whole file anew",
         '''
         def survives():

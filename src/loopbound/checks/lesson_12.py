@@ -23,7 +23,7 @@ from loopbound.suite import BACKEND, incident, run_suite
 CHECKS: dict[str, TaskCheck] = {}
 
 
-# 10.1 Whose connection?
+# 12.1 Whose connection?
 
 
 @functools.lru_cache(maxsize=4)
@@ -104,7 +104,7 @@ def _judge_met(data: Data) -> Verdict:
     )
 
 
-CHECKS["10.1"] = TaskCheck(
+CHECKS["12.1"] = TaskCheck(
     answers=("met",),
     given=("ORDER",),
     facts=lambda given: _met(json.dumps(plain(list(given["ORDER"])))),
@@ -126,7 +126,7 @@ CHECKS["10.1"] = TaskCheck(
 )
 
 
-# 10.2 Mend the suite
+# 12.2 Mend the suite
 
 _WHAT = "your files"
 _SETTINGS = (
@@ -419,7 +419,7 @@ def _judge_hidden(hidden: Data, count: int) -> Verdict | None:
     return None
 
 
-CHECKS["10.2"] = TaskCheck(
+CHECKS["12.2"] = TaskCheck(
     answers=("mended",),
     facts=lambda given: _as_found(),
     settle=_settle_mended,
@@ -441,7 +441,7 @@ CHECKS["10.2"] = TaskCheck(
 )
 
 
-# 10.3 Outside pytest
+# 12.3 Outside pytest
 
 _WORKER = "worker"
 
@@ -574,7 +574,7 @@ def _judge_worker(data: Data) -> Verdict:
     )
 
 
-CHECKS["10.3"] = TaskCheck(
+CHECKS["12.3"] = TaskCheck(
     answers=("survives",),
     settle=_settle_worker,
     judge=_judge_worker,
