@@ -354,16 +354,14 @@ def _judge_per_loop(data: Data) -> Verdict:
     if data["stale"]:
         return failed(
             "the address of a dead loop",
-            "Short-lived loops called `get()` and ended without `close()`."
-            f" {data['stale']} of them were handed the client of a loop that had died before: your"
-            " key fitted the new loop too.",
+            "Short-lived loops called `get()` and ended without `close()`, and one was handed the"
+            " client of a loop that had died before: your key fitted the new loop too.",
         )
     if data["alive"] > 1:
         return failed(
             "dead loops kept",
-            "Short-lived loops called `get()` and ended without `close()`, before a"
-            f" connection was made. {data['alive']} of them are still in memory, held by your"
-            " code.",
+            "Short-lived loops called `get()` and ended without `close()`, before a connection was"
+            f" made. {data['alive']} of them are still in memory, held by your code.",
         )
     return passed(
         "A and B had a client each. `close()` on B closed B's alone, A's went on, and in the end"
