@@ -68,11 +68,14 @@ class Task:
 class Assignment:
     """The exercises to one lesson: a folder of this ``name`` in ``solutions/`` and in
     ``exercises/``, with a notebook of the same name.
+
+    ``formerly`` is the name that it was handed out under before, if it was another.
     """
 
     name: str
     title: str
     tasks: tuple[Task, ...]
+    formerly: str = ""
 
     @property
     def number(self) -> str:
@@ -87,6 +90,12 @@ class Assignment:
     def points(self) -> int:
         """What its tasks give together."""
         return sum(task.points for task in self.tasks)
+
+    @property
+    def former_ids(self) -> dict[str, str]:
+        """Its tasks' ids under its former name, each with today's: ``{"10.1": "12.1"}``."""
+        old = self.formerly[:2]
+        return {f"{old}{task.id[2:]}": task.id for task in self.tasks} if old else {}
 
     @property
     def file(self) -> Path:
@@ -138,14 +147,17 @@ def assignments() -> tuple[Assignment, ...]:
     """All assignments in teaching order."""
     return tuple(
         Assignment(
-            name=row["name"], title=row["title"], tasks=tuple(Task(**task) for task in row["tasks"])
+            name=row["name"],
+            title=row["title"],
+            tasks=tuple(Task(**task) for task in row["tasks"]),
+            formerly=row.get("formerly", ""),
         )
         for row in _tables().get("assignment", ())
     )
 
 
 def assignment(name: str) -> Assignment:
-    """The assignment with this number, name or file name.
+    """The assignment with this number, name, former name or file name.
 
     Raises ``Problem`` where there is none.
     """
@@ -190,7 +202,7 @@ def _called(name: str, all_of_them: tuple[Any, ...], kind: str) -> Any:
     wanted = Path(name).name.removesuffix(".ipynb")
     wanted = wanted.zfill(2) if wanted.isdecimal() else wanted
     for known in all_of_them:
-        if wanted in (known.number, known.name):
+        if wanted in (known.number, known.name, getattr(known, "formerly", "") or known.name):
             return known
     raise Problem(
         f"there is no {kind} {name!r}.\n{kind.capitalize()}s:"
