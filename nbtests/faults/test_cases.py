@@ -13,7 +13,7 @@ import pytest
 from loopbound.faults.catalogue import BY_ID, KINDS
 from loopbound.faults.explain import explain
 from loopbound.faults.tree import ROOT, Leaf, Question, drawn, follow, paths
-from loopbound.suite.cases import Case, CaseRun, cases, folder, run_cases
+from loopbound.suite.cases import Case, CaseRun, cases, run_cases
 from loopbound.suite.versions.environments import NoNetwork
 from loopbound.suite.versions.observed import number, stored
 
@@ -141,7 +141,7 @@ def test_explain_finds_nothing_in_what_passes(runs: Runs) -> None:
 def test_explain_names_a_line_of_the_case(runs: Runs) -> None:
     """Where a traceback has one: the deepest line of the case itself."""
     answer = explain(runs["engine_per_test", "", False].output)
-    source = (folder() / "cases" / "engine_per_test" / "backend.py").read_text("utf-8").splitlines()
+    source = CASES["engine_per_test"].files()["backend.py"].splitlines()
     line = next(number for number, text in enumerate(source, 1) if "session.scalar(" in text)
     assert f"backend.py:{line}" in str(answer)
     assert "clients.py:" in str(explain(runs["httpx_per_run", "", False].output))
