@@ -5,15 +5,19 @@ All of them run once, before the first test; the tests look at what came out.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from loopbound.course.manifest import notebooks_folder
 from loopbound.faults.catalogue import BY_ID, KINDS
 from loopbound.faults.explain import explain
 from loopbound.faults.tree import ROOT, Leaf, Question, drawn, follow, paths
-from loopbound.suite.cases import Case, CaseRun, cases, folder, run_cases
+from loopbound.suite.cases import Case, CaseRun, cases, run_cases
 from loopbound.suite.versions.environments import NoNetwork
 from loopbound.suite.versions.observed import number, stored
 
@@ -141,10 +145,31 @@ def test_explain_finds_nothing_in_what_passes(runs: Runs) -> None:
 def test_explain_names_a_line_of_the_case(runs: Runs) -> None:
     """Where a traceback has one: the deepest line of the case itself."""
     answer = explain(runs["engine_per_test", "", False].output)
-    source = (folder() / "cases" / "engine_per_test" / "backend.py").read_text("utf-8").splitlines()
+    source = CASES["engine_per_test"].files()["backend.py"].splitlines()
     line = next(number for number, text in enumerate(source, 1) if "session.scalar(" in text)
     assert f"backend.py:{line}" in str(answer)
     assert "clients.py:" in str(explain(runs["httpx_per_run", "", False].output))
+
+
+def test_the_example_of_first_aid_is_what_its_case_prints(runs: Runs) -> None:
+    """Line by line, but for versions and the numbers of lines in other packages."""
+    source = cell_source(notebooks_folder() / "first-aid.ipynb", "explain-it")
+    example = source.partition("r'''\n")[2].partition("'''")[0]
+    printed = "".join(plain(runs["engine_per_test", "", True].output).split())
+    pieces = [piece for line in example.splitlines() for piece in plain(line).split(">>")]
+    assert [piece for piece in pieces if "".join(piece.split()) not in printed] == []
+    assert len(pieces) > 8 and explain(example).kinds[:1] == ("engine-in-a-row",)
+
+
+def plain(text: str) -> str:
+    """Text without versions, line numbers of packages, and folders before the case's files."""
+    text = re.sub(r"\d+\.\d+\.\d+", "N", re.sub(r"(?<=asyncpg\.py:)\d+", "N", text))
+    return re.sub(r"running at \S*/test_it", "running at test_it", text)
+
+
+def cell_source(path: Path, identity: str) -> str:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "".join(next(cell["source"] for cell in cells if cell["id"] == identity))
 
 
 # -- the tree --------------------------------------------------------------------------------------

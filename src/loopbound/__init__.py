@@ -19,6 +19,8 @@ _HOME = {
     "hint": "loopbound.learner.cells",
     "show": "loopbound.learner.cells",
     "solution": "loopbound.learner.cells",
+    "cure_lines": "loopbound.learner.first_aid",
+    "messages": "loopbound.learner.first_aid",
     "explain": "loopbound.faults.explain",
     "predict": "loopbound.learner.predict",
 }

@@ -1,18 +1,18 @@
 import asyncio
 
-import backend
-import pytest
+import pytest_asyncio
+from backend import CURE, Session, engine, url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-if backend.CURE == "dispose":
+if CURE == "dispose":
 
-    @pytest.fixture(autouse=True)
-    async def dispose():
+    @pytest_asyncio.fixture(autouse=True)
+    async def dispose_after_each_test():
         yield
-        await backend.engine.dispose()
+        await engine.dispose()
 
 
-if backend.CURE == "explicit-loop":
+if CURE == "explicit-loop":
 
     def make_loop():
         loop = asyncio.new_event_loop()
@@ -20,7 +20,7 @@ if backend.CURE == "explicit-loop":
 
         def close_connections_first():
             if not loop.is_closed():
-                loop.run_until_complete(backend.engine.dispose())
+                loop.run_until_complete(engine.dispose())
             close()
 
         loop.close = close_connections_first
@@ -30,19 +30,19 @@ if backend.CURE == "explicit-loop":
         return {"asyncio": make_loop}
 
 
-if backend.CURE == "function-engine":
+if CURE == "function-engine":
 
-    @pytest.fixture(autouse=True)
-    async def engine():
-        engine = create_async_engine(backend.url)
-        backend.Session.configure(bind=engine)
+    @pytest_asyncio.fixture(autouse=True)
+    async def engine_of_this_test():
+        own = create_async_engine(url)
+        Session.configure(bind=own)
         yield
-        await engine.dispose()
+        await own.dispose()
 
 
-if backend.CURE == "event_loop override":
+if CURE == "event_loop override":
 
-    @pytest.fixture(scope="session")
+    @pytest_asyncio.fixture(scope="session")
     def event_loop():
         loop = asyncio.new_event_loop()
         yield loop
