@@ -392,7 +392,13 @@ def _parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="change nothing; exit 1 if the guide would change"
     )
 
-    command("claims", "list the claims that the lessons settle: id, verdict, evidence")
+    claims = command("claims", "list the claims that the lessons settle: id, verdict, evidence")
+    claims.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write them as a page, with a figure of the verdicts by lesson",
+    )
     return parser
 
 

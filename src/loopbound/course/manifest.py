@@ -1,7 +1,7 @@
 """The course's one manifest: lessons in teaching order, with titles, minutes and claims.
 
 Everything that needs a file name, a title or an order asks here, so that a renamed lesson is
-renamed in one place. The data is in ``course.toml`` beside this module.
+renamed in one place. The data is in ``course.toml`` and ``claims.toml`` beside this module.
 """
 
 from __future__ import annotations
@@ -238,10 +238,13 @@ def _called(name: str, all_of_them: tuple[Any, ...], kind: str) -> Any:
 
 
 @functools.cache
-def _tables() -> dict[str, Any]:
-    return tomllib.loads(
-        resources.files(__package__).joinpath("course.toml").read_text(encoding="utf-8")
-    )
+def _tables(file: str = "course.toml") -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath(file).read_text(encoding="utf-8"))
+
+
+def claims() -> dict[str, str]:
+    """What the incident documents claim: id → the claim in a sentence or a part of one."""
+    return dict(_tables("claims.toml"))
 
 
 def wanted_claims() -> tuple[str, ...]:
