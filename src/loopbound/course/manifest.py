@@ -1,7 +1,7 @@
 """The course's one manifest: lessons in teaching order, with titles, minutes and claims.
 
 Everything that needs a file name, a title or an order asks here, so that a renamed lesson is
-renamed in one place. The data is in ``course.toml`` beside this module.
+renamed in one place. The data is in ``course.toml`` and ``claims.toml`` beside this module.
 """
 
 from __future__ import annotations
@@ -18,25 +18,20 @@ from loopbound.problem import Problem
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """One lesson: a notebook in ``notebooks/``.
+class Notebook:
+    """A notebook in ``notebooks/``: a lesson, or a page beside the lessons.
 
-    ``number`` is the two digits that its file name starts with, ``minutes`` the reading and running
-    time in whole minutes, ``claims`` the ids of the incident documents' claims that its cells
-    settle. ``ask`` is the question that a facilitator asks before it, ``debrief`` what it has
-    shown; a sentence each.
+    ``minutes`` is the reading and running time in whole minutes.
     """
 
     file: str
     title: str
     minutes: int
-    claims: tuple[str, ...] = ()
-    ask: str = ""
-    debrief: str = ""
 
     @property
     def number(self) -> str:
-        return self.file[:2]
+        """A lesson's two digits; empty for a page beside the lessons."""
+        return ""
 
     @property
     def name(self) -> str:
@@ -46,7 +41,25 @@ class Lesson:
     @property
     def heading(self) -> str:
         """The first line of its opening cell: ``"# 03 · Drivers decide"``."""
-        return f"# {self.number} · {self.title}"
+        return f"# {self.number} · {self.title}" if self.number else f"# {self.title}"
+
+
+@dataclass(frozen=True)
+class Lesson(Notebook):
+    """One lesson.
+
+    ``number`` is the two digits that its file name starts with, ``claims`` the ids of the incident
+    documents' claims that its cells settle. ``ask`` is the question that a facilitator asks before
+    it, ``debrief`` what it has shown; a sentence each.
+    """
+
+    claims: tuple[str, ...] = ()
+    ask: str = ""
+    debrief: str = ""
+
+    @property
+    def number(self) -> str:
+        return self.file[:2]
 
 
 @dataclass(frozen=True)
@@ -190,6 +203,20 @@ def lessons() -> tuple[Lesson, ...]:
     )
 
 
+@functools.cache
+def notebooks() -> tuple[Notebook, ...]:
+    """All notebooks that are executed: the lessons, then the pages beside them."""
+    return (*lessons(), *(Notebook(**row) for row in _tables().get("page", ())))
+
+
+def notebook(name: str) -> Notebook:
+    """The lesson or page with this number, name or file name.
+
+    Raises ``Problem`` where there is none.
+    """
+    return _called(name, notebooks(), "lesson")
+
+
 def lesson(name: str) -> Lesson:
     """The lesson with this number (``"03"`` or ``"3"``), name or file name.
 
@@ -211,10 +238,13 @@ def _called(name: str, all_of_them: tuple[Any, ...], kind: str) -> Any:
 
 
 @functools.cache
-def _tables() -> dict[str, Any]:
-    return tomllib.loads(
-        resources.files(__package__).joinpath("course.toml").read_text(encoding="utf-8")
-    )
+def _tables(file: str = "course.toml") -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath(file).read_text(encoding="utf-8"))
+
+
+def claims() -> dict[str, str]:
+    """What the incident documents claim: id → the claim in a sentence or a part of one."""
+    return dict(_tables("claims.toml"))
 
 
 def wanted_claims() -> tuple[str, ...]:
