@@ -11,23 +11,24 @@ from typing import Any
 
 import pytest
 from lesson_rules import RULES, check
-from small_notebooks import FIGURE, LESSONS, SENTENCE, good_course
+from small_notebooks import FIGURE, LESSONS, PAGE, SENTENCE, good_course
 
 from loopbound.authoring.pages import read_course
-from loopbound.course.manifest import lessons
+from loopbound.course.manifest import notebooks
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_lessons_follow(name: str, repository: Path) -> None:
-    findings = check(read_course(repository, lessons()), [name])
+    findings = check(read_course(repository, notebooks()), [name])
     if findings:
         pytest.fail("\n".join(map(str, findings)), pytrace=False)
 
 
 def test_a_good_set_breaks_no_rule(tmp_path: Path) -> None:
-    assert check(read_course(good_course(tmp_path / "course"), LESSONS)) == []
+    assert check(read_course(good_course(tmp_path / "course"), NOTEBOOKS)) == []
 
 
+NOTEBOOKS = (*LESSONS, PAGE)
 Break = Callable[[Path], None]
 
 
@@ -46,7 +47,7 @@ def _edit(
     return edit
 
 
-def _source(cell: str, old: str, new: str) -> Break:
+def _source(cell: str, old: str, new: str, file: str = LESSONS[1].file) -> Break:
     """A breakage: replaces text in a cell's source."""
 
     def change(notebook: dict[str, Any], cells: dict[str, Any]) -> None:
@@ -54,7 +55,7 @@ def _source(cell: str, old: str, new: str) -> Break:
         assert old in text
         cells[cell]["source"] = text.replace(old, new).splitlines(keepends=True)
 
-    return _edit(change)
+    return _edit(change, file)
 
 
 def _output(cell: str, output: dict[str, Any]) -> Break:
@@ -125,6 +126,10 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
         (_source("opening", "What a loop is", "Loops"), "wanted is '# 01 · What a loop is'"),
         (_source("opening", "**20 minutes**", "**30 minutes**"), "does not say **20 minutes**"),
         (_without("opening"), "the first cell is not"),
+        (
+            _source("opening", "# First aid", "# Aid", PAGE.file),
+            "first-aid.ipynb, cell 'opening': starts with ['# Aid']",
+        ),
         (
             _set("opening", "source", ["# 01 · What a loop is\n", "**20 minutes**"]),
             "no sentence of what the reader will do",
@@ -204,6 +209,12 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
             ),
             "lines a code cell",
         ),
+    ],
+    "pages_beside_are_short": [
+        (
+            _source("opening", "A connection", "A connection " * 300, PAGE.file),
+            "words, at most 500 are wanted",
+        )
     ],
     "few_imports_of_the_package": [
         (
@@ -297,12 +308,12 @@ def test_every_rule_has_something_that_breaks_it() -> None:
 def test_a_rule_finds_what_breaks_it(name: str, breakage: Break, said: str, tmp_path: Path) -> None:
     root = good_course(tmp_path / "course")
     breakage(root)
-    findings = check(read_course(root, LESSONS), [name])
+    findings = check(read_course(root, NOTEBOOKS), [name])
     assert any(said in str(finding) for finding in findings), findings
 
 
 def test_the_order_of_the_manifest_is_the_order_of_the_names(tmp_path: Path) -> None:
     findings = check(
-        read_course(good_course(tmp_path / "course"), LESSONS[::-1]), ["files_are_the_manifest"]
+        read_course(good_course(tmp_path / "course"), NOTEBOOKS[::-1]), ["files_are_the_manifest"]
     )
     assert ["another order" in str(finding) for finding in findings] == [True]

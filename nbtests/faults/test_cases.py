@@ -5,15 +5,19 @@ All of them run once, before the first test; the tests look at what came out.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from loopbound.course.manifest import notebooks_folder
 from loopbound.faults.catalogue import BY_ID, KINDS
 from loopbound.faults.explain import explain
 from loopbound.faults.tree import ROOT, Leaf, Question, drawn, follow, paths
-from loopbound.suite.cases import Case, CaseRun, cases, folder, run_cases
+from loopbound.suite.cases import Case, CaseRun, cases, run_cases
 from loopbound.suite.versions.environments import NoNetwork
 from loopbound.suite.versions.observed import number, stored
 
@@ -141,10 +145,31 @@ def test_explain_finds_nothing_in_what_passes(runs: Runs) -> None:
 def test_explain_names_a_line_of_the_case(runs: Runs) -> None:
     """Where a traceback has one: the deepest line of the case itself."""
     answer = explain(runs["engine_per_test", "", False].output)
-    source = (folder() / "cases" / "engine_per_test" / "backend.py").read_text("utf-8").splitlines()
+    source = CASES["engine_per_test"].files()["backend.py"].splitlines()
     line = next(number for number, text in enumerate(source, 1) if "session.scalar(" in text)
     assert f"backend.py:{line}" in str(answer)
     assert "clients.py:" in str(explain(runs["httpx_per_run", "", False].output))
+
+
+def test_the_example_of_first_aid_is_what_its_case_prints(runs: Runs) -> None:
+    """Line by line, but for versions and the numbers of lines in other packages."""
+    source = cell_source(notebooks_folder() / "first-aid.ipynb", "explain-it")
+    example = source.partition("r'''\n")[2].partition("'''")[0]
+    printed = "".join(plain(runs["engine_per_test", "", True].output).split())
+    pieces = [piece for line in example.splitlines() for piece in plain(line).split(">>")]
+    assert [piece for piece in pieces if "".join(piece.split()) not in printed] == []
+    assert len(pieces) > 8 and explain(example).kinds[:1] == ("engine-in-a-row",)
+
+
+def plain(text: str) -> str:
+    """Text without versions, line numbers of packages, and folders before the case's files."""
+    text = re.sub(r"\d+\.\d+\.\d+", "N", re.sub(r"(?<=asyncpg\.py:)\d+", "N", text))
+    return re.sub(r"running at \S*/test_it", "running at test_it", text)
+
+
+def cell_source(path: Path, identity: str) -> str:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "".join(next(cell["source"] for cell in cells if cell["id"] == identity))
 
 
 # -- the tree --------------------------------------------------------------------------------------
@@ -192,31 +217,31 @@ def test_every_report_and_every_failing_loop_case_has_its_way() -> None:
 
 
 def test_the_versions_that_the_tree_asks_for_are_those_that_were_observed() -> None:
-    passes: dict[str, list[str]] = {
-        "session-loop": [],
-        "dispose": [],
-        "function-engine": [],
-        "null-pool": [],
-    }
-    fails: list[str] = []
-    for row in stored()["environments"].values():
-        version = row["versions"]["pytest-asyncio"]
-        for cure, versions in passes.items():
-            seen = row["observed"].get(f"incident, {cure}", "33 passed")
-            if seen == "33 passed":
-                versions.append(version)
-            else:
-                assert cure == "session-loop", f"{cure} on pytest-asyncio {version}: {seen}"
-                fails.append(version)
-    needed = next(c for c in BY_ID["engine-in-a-row"].cures if c.name == "session-loop").needs
-    least = number(needed[0].partition(">=")[2])
-    observed = [
-        row["versions"]["pytest-asyncio"]
-        for row in stored()["environments"].values()
-        if "incident, session-loop" in row["observed"]
-    ]
-    assert {number(version) >= least for version in fails} == {False}
-    assert min(number(version) for version in observed if version not in fails)[:2] == least
+    needs = {cure.name: cure.needs for cure in BY_ID["engine-in-a-row"].cures}
+    for cure in ("session-loop", "dispose", "explicit-loop", "function-engine", "null-pool"):
+        seen = [
+            (number(row["versions"]["pytest-asyncio"]), row["observed"][f"incident, {cure}"])
+            for row in stored()["environments"].values()
+            if f"incident, {cure}" in row["observed"]
+        ]
+        fails = {version for version, text in seen if text != "33 passed"}
+        passes = {version for version, text in seen if text == "33 passed"}
+        assert passes
+        if needs[cure]:
+            least = number(needs[cure][0].partition(">=")[2])
+            assert max(fails)[:2] < least == min(passes)[:2], cure
+        else:
+            assert not fails, f"{cure} on pytest-asyncio {fails}"
+
+
+def test_a_loop_factory_is_for_suites_whose_sync_tests_ask_for_no_async_fixture() -> None:
+    """The factory does not make the loop of such a fixture: the case `sync_test` shows it."""
+    ends = [path for path in paths() if follow(path)[0].cure == "explicit-loop"]
+    assert ends
+    for path in ends:
+        assert "no sync test asks for an async fixture" in path[-1]
+        assert "1.4" in path[-1]  # the version that the test above compares with the observed ones
+    assert "explicit-loop" in CASES["sync_test"].not_cures
 
 
 def test_the_tree_is_small_enough_to_be_drawn() -> None:
@@ -244,6 +269,18 @@ def test_the_tree_is_given_as_a_figure_takes_it() -> None:
                 of_tests,
                 not of_tests,
             ), path
+
+
+def test_a_part_of_the_tree_is_drawn_by_its_answers() -> None:
+    engine = "a pooled connection of an engine"
+    _, answers = drawn(only=[engine, "a forked process", "yes"], others="lesson 10")
+    assert answers.keys() == {engine, "something else"}
+    assert answers["something else"] == "lesson 10"
+    _, further = answers[engine]
+    assert further.keys() == {"a forked process", "something else"}
+    _, ends = further["a forked process"]
+    assert ends.keys() == {"yes", "something else"} and ends["yes"].startswith("dispose-before")
+    assert drawn(only=["no such answer"]) == drawn()
 
 
 @pytest.mark.parametrize(

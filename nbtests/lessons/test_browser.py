@@ -40,7 +40,7 @@ from loopbound.authoring.execute import (
     read_notebook,
 )
 from loopbound.authoring.normal_form import normal_form
-from loopbound.course.manifest import Lesson, lessons
+from loopbound.course.manifest import Lesson, Notebook, lessons, notebooks
 
 # Everything here waits for what it needs. The limit is for a page that will never be ready.
 SECONDS = 900
@@ -343,11 +343,12 @@ def test_the_lab_opens_on_the_start_page(desk: Desk) -> None:
     desk.end()
 
 
-@pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
-def test_a_lesson_runs_in_the_browser(lesson: Lesson, desk: Desk, pictures: Path | None) -> None:
+@pytest.mark.parametrize("lesson", notebooks(), ids=lambda lesson: lesson.name)
+def test_a_lesson_runs_in_the_browser(lesson: Notebook, desk: Desk, pictures: Path | None) -> None:
     committed = read_notebook(desk.lab.clone / "notebooks" / lesson.file)
     wanted = _figures(committed)
-    assert wanted > 0, "the committed lesson has no figure"
+    if isinstance(lesson, Lesson):
+        assert wanted > 0, "the committed lesson has no figure"
     desk.open(lesson.file)
     _check_figures(desk.page, wanted)
     desk.nobody_interrupts()

@@ -11,12 +11,12 @@ from chromium import chromium
 
 from loopbound.authoring.compare import compare
 from loopbound.authoring.execute import read_notebook, run_notebook
-from loopbound.course.manifest import Lesson, lessons
+from loopbound.course.manifest import Notebook, notebooks
 
 
 @pytest.mark.skipif(chromium() is not None, reason="test_browser.py executes the lessons")
-@pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
-def test_a_lesson_gives_what_is_committed(lesson: Lesson, repository: Path) -> None:
+@pytest.mark.parametrize("lesson", notebooks(), ids=lambda lesson: lesson.name)
+def test_a_lesson_gives_what_is_committed(lesson: Notebook, repository: Path) -> None:
     path = repository / "notebooks" / lesson.file
     committed = read_notebook(path)
     result = run_notebook(path)

@@ -25,6 +25,7 @@ from loopbound.course.manifest import honest_minutes
 CELLS = (20, 50)
 WORDS = (900, 1200)
 WORDS_START_PAGE = (500, 1200)
+WORDS_BESIDE = 500  # of a page beside the lessons, at most
 WORDS_A_CELL = (25, 50)  # the mean
 WORDS_IN_ONE_CELL = 90
 LINES_A_CELL = 6  # the mean, without the harness
@@ -79,6 +80,18 @@ def _of_each_page(function: Callable[[Page], Iterable[Finding]]) -> Rule:
     return over_all
 
 
+def _of_each_lesson(function: Callable[[Page], Iterable[Finding]]) -> Rule:
+    """Registers a rule that looks at one notebook at a time, and not at pages beside the lessons."""
+
+    def over_lessons(course: Course) -> Iterator[Finding]:
+        for page in course.pages:
+            if page.entry is None or page.lesson:
+                yield from function(page)
+
+    RULES[function.__name__] = over_lessons
+    return over_lessons
+
+
 # Form and order
 
 
@@ -91,15 +104,17 @@ def in_normal_form(page: Page) -> Iterator[Finding]:
 
 @rule
 def files_are_the_manifest(course: Course) -> Iterator[Finding]:
-    """The files, sorted by name, are the manifest's lessons in its order."""
-    files, wanted = [page.file for page in course.pages], [lesson.file for lesson in course.lessons]
+    """The files are the manifest's; the lessons, sorted by name, are in its order."""
+    files = [page.file for page in course.pages]
+    wanted = [notebook.file for notebook in course.notebooks]
     for file in wanted:
         if file not in files:
             yield Finding(file, None, "is in the manifest and not in notebooks/")
     for file in files:
         if file not in wanted:
             yield Finding(file, None, "is in notebooks/ and not in the manifest")
-    if wanted != sorted(wanted):
+    numbered = [lesson.file for lesson in course.lessons]
+    if numbered != sorted(numbered):
         yield Finding(
             "course.toml", None, "names its lessons in another order than their file names sort in"
         )
@@ -158,18 +173,18 @@ def opens_with_title_and_minutes(page: Page) -> Iterator[Finding]:
     cell = page.cells[0] if page.cells else None
     if cell is None or cell.get("id") != "opening" or cell["cell_type"] != "markdown":
         yield page.finding(cell, "the first cell is not the Markdown cell 'opening'")
-    elif page.lesson:
+    elif page.entry:
         lines = cell["source"].splitlines()
-        if lines[:1] != [page.lesson.heading]:
-            yield page.finding(cell, f"starts with {lines[:1]}, wanted is {page.lesson.heading!r}")
-        if (minutes := f"**{page.lesson.minutes} minutes**") not in cell["source"]:
+        if lines[:1] != [page.entry.heading]:
+            yield page.finding(cell, f"starts with {lines[:1]}, wanted is {page.entry.heading!r}")
+        if (minutes := f"**{page.entry.minutes} minutes**") not in cell["source"]:
             yield page.finding(cell, f"does not say {minutes}, as the manifest does")
         rest = " ".join(lines[1:]).replace(minutes, "")
         if len(rest.split()) < 5:
             yield page.finding(cell, "has no sentence of what the reader will do")
 
 
-@_of_each_page
+@_of_each_lesson
 def minutes_are_honest(page: Page) -> Iterator[Finding]:
     """The manifest announces the minutes that the words and the visible code take."""
     if page.lesson:
@@ -180,7 +195,7 @@ def minutes_are_honest(page: Page) -> Iterator[Finding]:
             )
 
 
-@_of_each_page
+@_of_each_lesson
 def asks_three_questions(page: Page) -> Iterator[Finding]:
     """The cell 'questions' holds three numbered questions."""
     cell = page.cell("questions")
@@ -195,7 +210,7 @@ def asks_three_questions(page: Page) -> Iterator[Finding]:
             yield page.finding(cell, "a question does not end with a question mark", item)
 
 
-@_of_each_page
+@_of_each_lesson
 def recaps_three_answers(page: Page) -> Iterator[Finding]:
     """The last Markdown cell is 'recap' and holds three numbered answers."""
     cell = page.cell("recap")
@@ -212,7 +227,7 @@ def recaps_three_answers(page: Page) -> Iterator[Finding]:
             yield page.finding(cell, "an answer ends with a question mark", item)
 
 
-@_of_each_page
+@_of_each_lesson
 def asks_for_a_prediction(page: Page) -> Iterator[Finding]:
     """Some code cell 'predict-…' stands before the code cell that shows what happens."""
     code = page.of_kind("code")
@@ -223,7 +238,7 @@ def asks_for_a_prediction(page: Page) -> Iterator[Finding]:
 # Figures
 
 
-@_of_each_page
+@_of_each_lesson
 def shows_a_figure(page: Page) -> Iterator[Finding]:
     """At least one figure is in the committed outputs."""
     if not any(pictures_in_html(html) for cell in page.cells for html in _html_outputs(cell)):
@@ -253,7 +268,7 @@ def pictures_have_alternatives(page: Page) -> Iterator[Finding]:
 # Sizes
 
 
-@_of_each_page
+@_of_each_lesson
 def sizes(page: Page) -> Iterator[Finding]:
     """Cells, words and lines of code are within what readers like (the numbers at the top of this
     module).
@@ -298,6 +313,15 @@ def sizes(page: Page) -> Iterator[Finding]:
             yield page.finding(
                 page.cell(identity), f"has {count} lines, at most {LINES_IN_ONE_CELL} are wanted"
             )
+
+
+@_of_each_page
+def pages_beside_are_short(page: Page) -> Iterator[Finding]:
+    """A page beside the lessons is for a reader in a hurry."""
+    if page.entry and not page.lesson:
+        words = sum(prose(cell["source"]).words for cell in page.of_kind("markdown"))
+        if words > WORDS_BESIDE:
+            yield page.finding(None, f"has {words} words, at most {WORDS_BESIDE} are wanted")
 
 
 @_of_each_page

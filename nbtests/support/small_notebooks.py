@@ -9,7 +9,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from loopbound.authoring.normal_form import normal_form
-from loopbound.course.manifest import Lesson
+from loopbound.course.manifest import Lesson, Notebook
 
 FIGURE = (
     '<img alt="Two lanes, one connection." src="data:image/svg+xml,%3Csvg%3E%3Ctext%3Eloop'
@@ -106,6 +106,7 @@ def good_lesson(lesson: Lesson) -> list[Any]:
     ]
 
 
+PAGE = Notebook("first-aid.ipynb", "First aid", 10)
 LESSONS = (
     Lesson("00-start-here.ipynb", "Start here", 15, ("A01",)),
     Lesson("01-what-a-loop-is.ipynb", "What a loop is", 20, ("A02",), waiting=7),
@@ -113,10 +114,14 @@ LESSONS = (
 
 
 def good_course(root: Path) -> Path:
-    """A repository with two good lessons and a README; the caller breaks a copy."""
+    """A repository with two good lessons, a page and a README; the caller breaks a copy."""
     (root / "notebooks").mkdir(parents=True)
     for lesson in LESSONS:
         saved(root / "notebooks" / lesson.file, *good_lesson(lesson))
+    opening = new_markdown_cell(
+        f"{PAGE.heading}\n\n**{PAGE.minutes} minutes**\n\n{SENTENCE}", id="opening"
+    )
+    saved(root / "notebooks" / PAGE.file, opening)
     rows = "".join(
         f"| [{lesson.number} {lesson.title}](notebooks/{lesson.file}) | {lesson.minutes} |\n"
         for lesson in LESSONS

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loopbound.authoring.finding import Finding
-from loopbound.course.manifest import Lesson
+from loopbound.course.manifest import Lesson, Notebook
+from loopbound.course.manifest import claims as documents_claims
 from loopbound.problem import Problem
 
 __all__ = ["Course", "Page", "claim_exists", "claims_of", "read_course"]
@@ -19,11 +19,17 @@ __all__ = ["Course", "Page", "claim_exists", "claims_of", "read_course"]
 class Page:
     """One notebook file: its name, its text and its cells (as nbformat reads them, outputs
     included).
+
+    ``entry`` is what the manifest says of it, ``lesson`` the same where it is a lesson.
     """
 
     path: Path
     text: str
-    lesson: Lesson | None
+    entry: Notebook | None
+
+    @property
+    def lesson(self) -> Lesson | None:
+        return self.entry if isinstance(self.entry, Lesson) else None
 
     @property
     def file(self) -> str:
@@ -45,22 +51,26 @@ class Page:
 
 @dataclass(frozen=True)
 class Course:
-    """A repository with its notebooks, and the lessons that its manifest names.
+    """A repository with its notebooks, and those that its manifest names.
 
     ``pages`` are sorted by file name.
     """
 
     root: Path
-    lessons: tuple[Lesson, ...]
+    notebooks: tuple[Notebook, ...]
     pages: tuple[Page, ...]
 
+    @property
+    def lessons(self) -> tuple[Lesson, ...]:
+        return tuple(each for each in self.notebooks if isinstance(each, Lesson))
 
-def read_course(root: Path, lessons: tuple[Lesson, ...]) -> Course:
+
+def read_course(root: Path, notebooks: tuple[Notebook, ...]) -> Course:
     """Reads every notebook in ``root/notebooks``.
 
     Raises ``Problem`` for a file that is no notebook.
     """
-    known = {lesson.file: lesson for lesson in lessons}
+    known = {notebook.file: notebook for notebook in notebooks}
     pages = []
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         text = path.read_text(encoding="utf-8")
@@ -69,7 +79,7 @@ def read_course(root: Path, lessons: tuple[Lesson, ...]) -> Course:
         except (ValueError, KeyError, TypeError) as error:
             raise Problem(f"{path} is not a notebook: {error}") from error
         pages.append(Page(path, text, known.get(path.name)))
-    return Course(root, lessons, tuple(pages))
+    return Course(root, notebooks, tuple(pages))
 
 
 def claims_of(cell: dict[str, Any]) -> list[str]:
@@ -79,8 +89,7 @@ def claims_of(cell: dict[str, Any]) -> list[str]:
 
 def claim_exists(claim: str) -> bool:
     """Whether the incident documents make a claim of this id: A01 to A18, B01 to B54."""
-    found = re.fullmatch(r"([AB])(\d\d)", claim)
-    return found is not None and 1 <= int(found[2]) <= {"A": 18, "B": 54}[found[1]]
+    return claim in documents_claims()
 
 
 def _joined(cell: dict[str, Any]) -> dict[str, Any]:

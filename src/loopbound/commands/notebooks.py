@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from loopbound.authoring.changed import restore_hint
 from loopbound.authoring.finding import Finding
 from loopbound.authoring.normal_form import form_differences, normal_form
-from loopbound.course.manifest import lesson, lessons, notebooks_folder
+from loopbound.course.manifest import notebook, notebooks, notebooks_folder
 from loopbound.files import replace_text
 from loopbound.problem import Problem
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 def chosen(names: Sequence[str | Path]) -> list[Path]:
-    """The notebook files meant by paths, lesson names or numbers; all lessons that exist when there
-    are none.
+    """The notebook files meant by paths, names or numbers; all lessons and pages that exist when
+    there are none.
 
     Raises ``Problem`` for a name that is neither a file nor a lesson.
     """
     if not names:
-        files = [notebooks_folder() / known.file for known in lessons()]
+        files = [notebooks_folder() / known.file for known in notebooks()]
         found = [file for file in files if file.is_file()]
         if not found:
             raise Problem(f"there is no lesson in {notebooks_folder()}.")
         return found
     return [
-        Path(name) if Path(name).is_file() else notebooks_folder() / lesson(str(name)).file
+        Path(name) if Path(name).is_file() else notebooks_folder() / notebook(str(name)).file
         for name in names
     ]
 

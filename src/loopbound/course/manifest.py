@@ -1,7 +1,7 @@
 """The course's one manifest: lessons in teaching order, with titles, minutes and claims.
 
 Everything that needs a file name, a title or an order asks here, so that a renamed lesson is
-renamed in one place. The data is in ``course.toml`` beside this module.
+renamed in one place. The data is in ``course.toml`` and ``claims.toml`` beside this module.
 """
 
 from __future__ import annotations
@@ -20,26 +20,20 @@ from loopbound.problem import Problem
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """One lesson: a notebook in ``notebooks/``.
+class Notebook:
+    """A notebook in ``notebooks/``: a lesson, or a page beside the lessons.
 
-    ``number`` is the two digits that its file name starts with, ``minutes`` the reading and running
-    time in whole minutes (see `honest_minutes`), ``claims`` the ids of the incident documents'
-    claims that its cells settle. ``ask`` is the question that a facilitator asks before it,
-    ``debrief`` what it has shown; a sentence each. ``waiting`` is how many minutes its cells run.
+    ``minutes`` is the reading and running time in whole minutes, see `honest_minutes`.
     """
 
     file: str
     title: str
     minutes: int
-    claims: tuple[str, ...] = ()
-    ask: str = ""
-    debrief: str = ""
-    waiting: int = 0
 
     @property
     def number(self) -> str:
-        return self.file[:2]
+        """A lesson's two digits; empty for a page beside the lessons."""
+        return ""
 
     @property
     def name(self) -> str:
@@ -49,7 +43,27 @@ class Lesson:
     @property
     def heading(self) -> str:
         """The first line of its opening cell: ``"# 03 · Drivers decide"``."""
-        return f"# {self.number} · {self.title}"
+        return f"# {self.number} · {self.title}" if self.number else f"# {self.title}"
+
+
+@dataclass(frozen=True)
+class Lesson(Notebook):
+    """One lesson.
+
+    ``number`` is the two digits that its file name starts with, ``claims`` the ids of the incident
+    documents' claims that its cells settle. ``ask`` is the question that a facilitator asks before
+    it, ``debrief`` what it has shown; a sentence each. ``waiting`` is how many minutes its cells
+    run.
+    """
+
+    claims: tuple[str, ...] = ()
+    ask: str = ""
+    debrief: str = ""
+    waiting: int = 0
+
+    @property
+    def number(self) -> str:
+        return self.file[:2]
 
 
 @dataclass(frozen=True)
@@ -71,11 +85,14 @@ class Task:
 class Assignment:
     """The exercises to one lesson: a folder of this ``name`` in ``solutions/`` and in
     ``exercises/``, with a notebook of the same name.
+
+    ``formerly`` is the name that it was handed out under before, if it was another.
     """
 
     name: str
     title: str
     tasks: tuple[Task, ...]
+    formerly: str = ""
 
     @property
     def number(self) -> str:
@@ -90,6 +107,12 @@ class Assignment:
     def points(self) -> int:
         """What its tasks give together."""
         return sum(task.points for task in self.tasks)
+
+    @property
+    def former_ids(self) -> dict[str, str]:
+        """Its tasks' ids under its former name, each with today's: ``{"10.1": "12.1"}``."""
+        old = self.formerly[:2]
+        return {f"{old}{task.id[2:]}": task.id for task in self.tasks} if old else {}
 
     @property
     def file(self) -> Path:
@@ -158,14 +181,17 @@ def assignments() -> tuple[Assignment, ...]:
     """All assignments in teaching order."""
     return tuple(
         Assignment(
-            name=row["name"], title=row["title"], tasks=tuple(Task(**task) for task in row["tasks"])
+            name=row["name"],
+            title=row["title"],
+            tasks=tuple(Task(**task) for task in row["tasks"]),
+            formerly=row.get("formerly", ""),
         )
         for row in _tables().get("assignment", ())
     )
 
 
 def assignment(name: str) -> Assignment:
-    """The assignment with this number, name or file name.
+    """The assignment with this number, name, former name or file name.
 
     Raises ``Problem`` where there is none.
     """
@@ -199,6 +225,20 @@ def lessons() -> tuple[Lesson, ...]:
     )
 
 
+@functools.cache
+def notebooks() -> tuple[Notebook, ...]:
+    """All notebooks that are executed: the lessons, then the pages beside them."""
+    return (*lessons(), *(Notebook(**row) for row in _tables().get("page", ())))
+
+
+def notebook(name: str) -> Notebook:
+    """The lesson or page with this number, name or file name.
+
+    Raises ``Problem`` where there is none.
+    """
+    return _called(name, notebooks(), "lesson")
+
+
 def lesson(name: str) -> Lesson:
     """The lesson with this number (``"03"`` or ``"3"``), name or file name.
 
@@ -211,7 +251,7 @@ def _called(name: str, all_of_them: tuple[Any, ...], kind: str) -> Any:
     wanted = Path(name).name.removesuffix(".ipynb")
     wanted = wanted.zfill(2) if wanted.isdecimal() else wanted
     for known in all_of_them:
-        if wanted in (known.number, known.name):
+        if wanted in (known.number, known.name, getattr(known, "formerly", "") or known.name):
             return known
     raise Problem(
         f"there is no {kind} {name!r}.\n{kind.capitalize()}s:"
@@ -220,10 +260,13 @@ def _called(name: str, all_of_them: tuple[Any, ...], kind: str) -> Any:
 
 
 @functools.cache
-def _tables() -> dict[str, Any]:
-    return tomllib.loads(
-        resources.files(__package__).joinpath("course.toml").read_text(encoding="utf-8")
-    )
+def _tables(file: str = "course.toml") -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath(file).read_text(encoding="utf-8"))
+
+
+def claims() -> dict[str, str]:
+    """What the incident documents claim: id → the claim in a sentence or a part of one."""
+    return dict(_tables("claims.toml"))
 
 
 def wanted_claims() -> tuple[str, ...]:

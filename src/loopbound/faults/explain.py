@@ -42,6 +42,7 @@ class Answer:
         sure: the signs decide; otherwise the lines say what is open.
         lines: at most ten.
         also: ids of further faults that the text shows.
+        cures: the cheapest of each kind, each as the id of its kind and its name.
         facts: what was seen, for tools.
     """
 
@@ -50,6 +51,7 @@ class Answer:
     lines: tuple[str, ...]
     also: tuple[str, ...] = ()
     facts: frozenset[str] = field(default=frozenset(), repr=False)
+    cures: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
@@ -126,9 +128,11 @@ def _answer(reading: Reading, versions: Mapping[str, str]) -> Answer:
         **versions,
         **{name: f"{said} (in the text)" for name, said in reading.versions.items()},
     }
-    lines = _lines(first, second, also, reading, known)
+    cures = _cures(first, second, known)
+    lines = _lines(first, second, cures, also, reading, known)
     kinds = (first.kind.id, *([second.kind.id] if second else []))
-    return Answer(kinds, first.sure, tuple(lines), also, frozenset(first.block.facts))
+    named = tuple((kind.id, cure.name) for kind, cure in cures)
+    return Answer(kinds, first.sure, tuple(lines), also, frozenset(first.block.facts), named)
 
 
 def _second(best: list[Found], ranked: list[list[Found]]) -> Found | None:
@@ -140,6 +144,7 @@ def _second(best: list[Found], ranked: list[list[Found]]) -> Found | None:
 def _lines(
     first: Found,
     second: Found | None,
+    cures: list[tuple[Kind, Cure]],
     also: tuple[str, ...],
     reading: Reading,
     versions: Mapping[str, str],
@@ -157,7 +162,7 @@ def _lines(
     lines.append(f"yours:   {_yours(block)}")
     lines.append(f"seen:    {_seen(reading)}")
     lines.append(f"look at: {kind.look}")
-    lines += _cure_lines(first, second, versions)
+    lines += _cure_lines(cures, second, versions)
     if kind.not_cures:
         what, why = next(iter(kind.not_cures.items()))
         lines.append(f"not:     {what}: {why}")
@@ -168,15 +173,29 @@ def _lines(
     return lines[:10]
 
 
-def _cure_lines(first: Found, second: Found | None, versions: Mapping[str, str]) -> list[str]:
+def _cures(
+    first: Found, second: Found | None, versions: Mapping[str, str]
+) -> list[tuple[Kind, Cure]]:
+    """The two cheapest cures of each kind, the cheapest first; each once."""
+    kinds = [first.kind, *([second.kind] if second else [])]
+    lists = [
+        [(kind, cure) for cure in cures_that_hold(kind.id, first.block.facts, versions)[:2]]
+        for kind in kinds
+    ]
+    ordered = [cures[place] for place in range(2) for cures in lists if len(cures) > place]
+    return list({cure.name: (kind, cure) for kind, cure in reversed(ordered)}.values())[::-1]
+
+
+def _cure_lines(
+    cures: list[tuple[Kind, Cure]], second: Found | None, versions: Mapping[str, str]
+) -> list[str]:
     """Two cures: of one kind the two cheapest, of two kinds the cheapest of each."""
-    cures = cures_that_hold(first.kind.id, first.block.facts, versions)[:2]
+    said = [_cure(cure, versions) for _, cure in cures]
     if second is None:
-        return [f"cure:    {_cure(cure, versions)}" for cure in cures]
-    other = cures_that_hold(second.kind.id, first.block.facts, versions)[0]
-    if other.name == cures[0].name:
-        return [f"cure:    {_cure(other, versions)}; for both"]
-    return [f"cure:    {_cure(cures[0], versions)}", f"or cure: {_cure(other, versions)}"]
+        return [f"cure:    {words}" for words in said]
+    if cures[1:] and cures[1][0] is second.kind:
+        return [f"cure:    {said[0]}", f"or cure: {said[1]}"]
+    return [f"cure:    {said[0]}; for both"]
 
 
 def _maker(block: Block) -> str:

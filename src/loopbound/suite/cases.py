@@ -8,14 +8,17 @@ itself does not need. Each runs in a process and a database of its own.
 from __future__ import annotations
 
 import contextlib
+import difflib
+import functools
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ from typing import Any
 
 from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.paths import repository
+from loopbound.suite.folding import folded, imports_of
 from loopbound.suite.run import UNWANTED
 from loopbound.suite.versions.environments import python_of
 
@@ -78,6 +82,54 @@ class Case:
         """Whether this system can run it."""
         return not self.posix or hasattr(os, "fork")
 
+    def files(self, cure: str = "") -> dict[str, str]:
+        """Name → text of its files with a cure, or as found: what is run, and what is shown."""
+        texts = {path.name: path.read_text("utf-8") for path in sorted(self.folder.glob("*.py"))}
+        default = re.search(r'"CURE", "([^"]*)"', "".join(texts.values()))
+        value = cure or (default[1] if default else None)
+        files = {name: folded(text, value) for name, text in texts.items()}
+        if self.tests:
+            words = ["-o", "asyncio_mode=auto", *self.words, *_file()["options"].get(cure, ())]
+            settings = dict(word.split("=", 1) for word in words if word != "-o")
+            lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items()]
+            files["pyproject.toml"] = "[tool.pytest.ini_options]\n" + "".join(lines)
+        return files
+
+    def changes(self, cure: str) -> Iterator[Change]:
+        """What a cure changes in its files, place by place; settings last."""
+        found = self.files()
+        for name, text in self.files(cure).items():
+            before, after = found[name].splitlines(), text.splitlines()
+            bound = imports_of(text) if name.endswith(".py") else {}
+            there = set(re.findall(r"\w+", "\n".join(filter(_no_import, before))))
+            matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+            for tag, first, last, start, end in matcher.get_opcodes():
+                old, new = _trimmed(before[first:last]), _trimmed(after[start:end])
+                if tag == "equal" or not (old or new):
+                    continue
+                used = set(re.findall(r"\w+", "\n".join(new))) - there
+                needed = sorted(bound[word] for word in used & bound.keys())
+                yield Change(name, _place(after, start), old, new, tuple(needed))
+
+
+@dataclass(frozen=True)
+class Change:
+    """One place of a file that a cure changes.
+
+    Attributes:
+        file: its name.
+        place: the function in which they stand; empty at the top level.
+        old: the lines as found; empty where lines are only added.
+        new: the lines with the cure.
+        imports: statements that the new lines need.
+    """
+
+    file: str
+    place: str
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+    imports: tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class CaseRun:
@@ -104,6 +156,28 @@ def folder() -> Path:
     return repository() / "notebooks" / "faults"
 
 
+def _trimmed(lines: Sequence[str]) -> tuple[str, ...]:
+    """Lines as far left as they go, without blank ones at the ends."""
+    return tuple(textwrap.dedent("\n".join(lines)).strip("\n").splitlines())
+
+
+def _no_import(line: str) -> bool:
+    return not line.startswith(("import ", "from "))
+
+
+def _place(lines: Sequence[str], number: int) -> str:
+    """The head of the function around a line, or nothing."""
+    depth = len(lines[number]) - len(lines[number].lstrip()) if number < len(lines) else 0
+    for line in reversed(lines[:number]):
+        indent = len(line) - len(line.lstrip())
+        if line.strip() and indent < depth:
+            if line.lstrip().startswith(("def ", "async def ")):
+                return line.strip().rstrip(":")
+            depth = indent
+    return ""
+
+
+@functools.cache
 def _file() -> dict[str, Any]:
     return tomllib.loads((folder() / "cases.toml").read_text(encoding="utf-8"))
 
@@ -145,7 +219,7 @@ def run_cases(jobs: Iterable[tuple[str, str, bool]]) -> list[CaseRun]:
         Problem: it cannot be made.
     """
     wanted = list(jobs)
-    known, options = cases(), _file()["options"]
+    known = cases()
     with (
         tempfile.TemporaryDirectory(prefix="loopbound-cases-") as top,
         contextlib.ExitStack() as stack,
@@ -160,7 +234,7 @@ def run_cases(jobs: Iterable[tuple[str, str, bool]]) -> list[CaseRun]:
         for each in filter(None, made):
             stack.enter_context(each)
         given = [
-            _job(number, known[case], cure, reverse, options, made[number], Path(top))
+            _job(number, known[case], cure, reverse, made[number], Path(top))
             for number, (case, cure, reverse) in enumerate(wanted)
         ]
         codes: dict[str, int | str] = {}
@@ -181,20 +255,19 @@ def _job(
     case: Case,
     cure: str,
     reverse: bool,
-    options: dict[str, Sequence[str]],
     database: ScratchDatabase | None,
     top: Path,
 ) -> dict[str, Any]:
     words = ["main.py"]
     if case.tests:
         # pytest's own tracebacks, which readers paste, cost a second; Python's nearly nothing.
-        style = "native" if cure else "auto" if reverse else "long"
-        words = ["pytest", "-o", "asyncio_mode=auto", f"--tb={style}"]
-        words += [*case.words, *options.get(cure, ())]
+        words = ["pytest", f"--tb={'native' if cure else 'auto' if reverse else 'long'}"]
     variables = {"DATABASE_URL": database.url} if database else {}
     # A copy of its own: no configuration is found above it, and nothing is written into the clone.
     place = top / str(number) / case.folder.name
-    shutil.copytree(case.folder, place, ignore=shutil.ignore_patterns("__pycache__"))
+    place.mkdir(parents=True)
+    for name, text in case.files(cure).items():
+        (place / name).write_text(text, encoding="utf-8")
     return {
         "name": str(number),
         "folder": str(place),

@@ -180,7 +180,7 @@ class AsyncpgPool:
 
 
 class PsycopgPool:
-    null = CURE == "AsyncNullConnectionPool"
+    null = CURE == "AsyncNullConnectionPool"  # of the case
     used = 0
 
     async def make(self):

@@ -22,11 +22,10 @@ async def job():
 asyncio.run(job())
 if CURE == "forget":
     asyncio.run(engine.dispose(close=False))
-    with warnings.catch_warnings(
-        action="ignore"
-    ):  # the sockets' owners say that they were not closed
-        gc.collect()
 else:
     asyncio.run(engine.dispose())
+if CURE == "forget":  # of the case
+    with warnings.catch_warnings(action="ignore"):  # the sockets say that they were not closed
+        gc.collect()
 if CURE == "a second dispose":
     asyncio.run(engine.dispose())

@@ -13,9 +13,9 @@ CURE = os.environ.get("CURE")
 options = {"null-pool": {"poolclass": NullPool}, "pool_pre_ping": {"pool_pre_ping": True}}.get(
     CURE, {}
 )
+url = os.environ["DATABASE_URL"]
 # What waits for an answer that the other process has taken ends by itself.
-options["connect_args"] = {"command_timeout": 5}
-engine = create_async_engine(os.environ["DATABASE_URL"], **options)
+engine = create_async_engine(url, connect_args={"command_timeout": 5}, **options)
 fork = multiprocessing.get_context("fork")
 
 

@@ -12,23 +12,29 @@ Session = async_sessionmaker(engine)
 
 @pytest.fixture(scope="session")
 async def session():
-    if CURE == "session-per-use":
-        yield None
-        return
     async with Session() as session:
         await session.execute(text("create temporary table parcels (id int)"))
         yield session
     await engine.dispose()
 
 
-@pytest.fixture
-async def count(session):
-    async def count():
-        if session is not None:
-            return await session.scalar(text("select count(*) from users"))
-        async with Session() as own:
-            return await own.scalar(text("select count(*) from users"))
+if CURE == "session-per-use":
 
-    yield count
-    if CURE == "dispose":
-        await engine.dispose()
+    @pytest.fixture
+    async def count():
+        async def count():
+            async with Session() as session:
+                return await session.scalar(text("select count(*) from users"))
+
+        yield count
+
+else:
+
+    @pytest.fixture
+    async def count(session):
+        async def count():
+            return await session.scalar(text("select count(*) from users"))
+
+        yield count
+        if CURE == "dispose":
+            await engine.dispose()

@@ -31,7 +31,7 @@ async def holder():
         await asyncio.to_thread(waits.wait)
         await asyncio.to_thread(time.sleep, 0.05)  # by now it sleeps in its selector
     # The lock is free now. One second is a hundred times what a waiter that is woken needs.
-    await asyncio.to_thread(thread.join, 1 if CURE is None else 30)
+    await asyncio.to_thread(thread.join, 1 if CURE is None else 30)  # of the case
     if woken := not thread.is_alive():
         return woken
     print("the lock is free, and its waiter sleeps on:", tasks[0])

@@ -10,19 +10,21 @@ CURE = os.environ.get("CURE", "explicit-loop")
 options = {"poolclass": NullPool} if CURE == "null-pool" else {}
 engine = create_async_engine(os.environ["DATABASE_URL"], **options)
 
+
+def make_loop():
+    loop = asyncio.new_event_loop()
+    close = loop.close
+
+    def close_connections_first():
+        if not loop.is_closed():
+            loop.run_until_complete(engine.dispose())
+        close()
+
+    loop.close = close_connections_first
+    return loop
+
+
 if CURE in ("explicit-loop", "async-test"):
-
-    def make_loop():
-        loop = asyncio.new_event_loop()
-        close = loop.close
-
-        def close_connections_first():
-            if not loop.is_closed():
-                loop.run_until_complete(engine.dispose())
-            close()
-
-        loop.close = close_connections_first
-        return loop
 
     def pytest_asyncio_loop_factories():
         return {"asyncio": make_loop}

@@ -13,7 +13,7 @@ async def main():
     call = loop.call_soon_threadsafe if CURE == "threadsafe" else loop.call_soon
     thread = threading.Timer(0.05, lambda: call(done.set_result, 42))
     thread.start()
-    async with asyncio.timeout(1 if CURE is None else 30):
+    async with asyncio.timeout(1 if CURE is None else 30):  # of the case
         await done
     thread.join()
 

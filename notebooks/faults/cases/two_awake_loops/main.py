@@ -45,7 +45,7 @@ async def server():
     thread = threading.Thread(target=in_thread, args=[asyncio.get_running_loop()])
     thread.start()
     while thread.is_alive():
-        if CURE == "hand-over":
+        if CURE == "hand-over":  # of the case
             await asyncio.sleep(0.01)
         else:
             # asyncpg can end the process when two threads are in one connection at a time.

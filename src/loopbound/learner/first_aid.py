@@ -1,0 +1,157 @@
+"""First aid: from an error's text, or its kind, to the lines that cure it; the index of messages.
+
+The lines are those of the catalogue's cases, which the tests run.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from loopbound.course.manifest import lesson
+from loopbound.faults.catalogue import BY_ID, KINDS
+from loopbound.faults.cures import cure_named, cures_that_hold
+from loopbound.faults.explain import Answer, find
+from loopbound.faults.installed import versions_here
+from loopbound.faults.reading import read
+from loopbound.faults.signs import MESSAGES
+from loopbound.problem import Problem
+from loopbound.suite.cases import Case, Change, cases
+
+__all__ = ["cure_lines", "messages"]
+
+_WHOSE = {
+    "backend.py": "the module that makes your engine",
+    "clients.py": "where your client is made",
+    "conftest.py": "tests/conftest.py",
+    "main.py": "your program",
+    "pyproject.toml": "pyproject.toml, below [tool.pytest.ini_options]"
+    " (pytest.ini: below [pytest], without quotes)",
+}
+_YOURS = {"backend": "your own module with the engine", "clients": "library: your client's library"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A text for a notebook's cell."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for a notebook's cell."""
+
+    html: str
+    text: str
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/html": self.html, "text/plain": self.text}
+
+
+def cure_lines(wanted: Answer | str) -> Shown:
+    """The lines to paste for the cures of an error.
+
+    Args:
+        wanted: what `explain` gave, or the id of a kind such as ``"engine-in-a-row"``.
+
+    Raises:
+        Problem: there is no such kind.
+    """
+    if isinstance(wanted, Answer):
+        if not wanted.cures:
+            return Shown("No kind is known for this text. Look for its words in the table below.")
+        parts = [_of_cure(kind, cure, wanted.facts) for kind, cure in wanted.cures]
+    elif wanted in BY_ID:
+        # Without a text: what holds in tests, then what holds in other programs.
+        parts = [
+            _of_cure(wanted, cure.name, frozenset(facts))
+            for facts in ({"pytest"}, {"program"})
+            for cure in cures_that_hold(wanted, facts, versions_here())[:2]
+        ]
+    else:
+        raise Problem(f"there is no kind {wanted!r}.\nKinds: {', '.join(BY_ID)}")
+    return Shown("\n\n\n".join(dict.fromkeys(parts)))
+
+
+def _of_cure(kind: str, name: str, facts: frozenset[str]) -> str:
+    cure = cure_named(kind, name, facts)
+    lines = [f"── {name}: {cure.do}", f"   It costs: {cure.price}."]
+    case = _case(kind, name, facts)
+    for change in case.changes(name) if case else ():
+        lines += ["", *_of_change(change)]
+    return "\n".join(lines)
+
+
+def _of_change(change: Change) -> Iterator[str]:
+    where = f"# {_WHOSE.get(change.file, 'your tests')}"
+    where += f", in {change.place}" if change.place else ""
+    if change.old:
+        yield f"{where}: instead of" if change.new else f"{where}: take out"
+        yield from (f"#   {line}" for line in change.old)
+    if change.new:
+        yield "# write" if change.old else f"{where}: add"
+        for line in change.imports:
+            module = line.split()[1]
+            yield line + (f"  # {_YOURS[module]}" if module in _YOURS else "")
+        yield from ("",) if change.imports else ()
+        yield from change.new
+
+
+def _case(kind: str, cure: str, facts: frozenset[str]) -> Case | None:
+    """The case that shows a cure, as near to the text's circumstances as there is one."""
+    tests, anyio = bool(facts & {"pytest", "unittest"}), "anyio-plugin" in facts
+    fitting = (case for case in cases().values() if case.kind == kind and cure in case.cures)
+    return max(
+        fitting,
+        key=lambda case: (("anyio" in case.name) == anyio, case.tests == tests),
+        default=None,
+    )
+
+
+def messages() -> Table:
+    """Each message that the catalogue knows: which kind it speaks for, and its lesson."""
+    rows = []
+    for name, phrases in MESSAGES.items():
+        by_kinds: dict[tuple[str, ...], list[str]] = {}
+        for phrase in phrases:
+            by_kinds.setdefault(_kinds_of(name, phrase), []).append(phrase)
+        rows += [(said, kinds) for kinds, said in by_kinds.items()]
+    cells = [
+        "".join(f'<td style="text-align: left">{cell}</td>' for cell in _cells(said, kinds))
+        for said, kinds in rows
+    ]
+    heads = "".join(
+        f'<th style="text-align: left">{head}</th>'
+        for head in ("the message says", "what it is", "lesson")
+    )
+    text = "\n".join(f"{' / '.join(said)}: {', '.join(kinds)}" for said, kinds in rows)
+    body = "\n".join(f"<tr>{row}</tr>" for row in cells)
+    return Table(f"<table>\n<tr>{heads}</tr>\n{body}\n</table>", text)
+
+
+def _kinds_of(name: str, phrase: str) -> tuple[str, ...]:
+    """The kinds that a message speaks for: by itself, in a test, or beside other signs."""
+    said = phrase.replace("…", " ")
+    for text in (said, f"{said}\n=== short test summary info ==="):
+        for block in read(text).blocks[:1]:
+            if found := find(block):
+                return tuple(each.kind.id for each in found[: 1 if found[0].sure else 2])
+    return tuple(
+        kind.id for kind in KINDS if any(name in sign.facts.split() for sign in kind.signs)
+    )[:2]
+
+
+def _cells(said: list[str], kinds: tuple[str, ...]) -> tuple[str, str, str]:
+    numbers = sorted({BY_ID[kind].lesson for kind in kinds})
+    return (
+        "<br>".join(html.escape(phrase) for phrase in said),
+        "<br>or ".join(f"{html.escape(BY_ID[kind].name)}: <code>{kind}</code>" for kind in kinds),
+        "<br>".join(f'<a href="{lesson(number).file}">{number}</a>' for number in numbers),
+    )
