@@ -479,6 +479,41 @@ RIGHT = [
         """,
     ),
     (
+        "11.1",
+        "pytest 9's own table, the options, a filter of several",
+        '''
+        def settings():
+            return """
+                [tool.pytest]
+                asyncio_mode = "auto"
+                asyncio_default_fixture_loop_scope = "function"
+                addopts = ["--loop-guard", "--timeout=4"]
+                filterwarnings = ["error::RuntimeWarning", "error::pytest.PytestUnraisableExceptionWarning"]
+            """
+        ''',
+    ),
+    (
+        "11.2",
+        "one loop for all, and the pool emptied at its end",
+        '''
+        def mended():
+            both = ("fixture", "test")
+            scopes = [f'asyncio_default_{each}_loop_scope = "session"' for each in both]
+            return {
+                "pyproject.toml": "\\n".join(["[tool.pytest.ini_options]", 'asyncio_mode = "auto"', *scopes]),
+                "conftest.py": """
+                    import pytest
+                    from backend import engine
+
+                    @pytest.fixture(scope="session", autouse=True)
+                    async def empty_pool_at_the_end():
+                        yield
+                        await engine.dispose()
+                """,
+            }
+        ''',
+    ),
+    (
         "12.1",
         "whole ids, in another order",
         """
