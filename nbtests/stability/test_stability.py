@@ -174,18 +174,42 @@ def test_a_report_as_text_and_as_data(state: tuple[Report, str]) -> None:
     }
 
 
-def test_a_stable_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = laid_out(
+def test_a_failure_that_the_order_does_not_explain(tmp_path: Path) -> None:
+    files = {
+        "test_once.py": """
+import pathlib
+def test_other(): pass
+def test_once():
+    ran = pathlib.Path("ran")
+    before = ran.exists()
+    ran.touch()
+    assert before
+"""
+    }
+    report, _ = studied(laid_out(tmp_path / "once", files), orders=0)
+    (found,) = report.suspects
+    assert (found.verdict, found.others, report.runs) == ("unsteady", [], 3)
+
+
+def test_a_stable_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    laid_out(
         tmp_path / "stable",
         {"test_a.py": "def test_1(): pass\ndef test_2(): pass\ndef test_x(): 1/0\n"},
     )
-    words = ["stability", str(folder), "--orders", "9", "--seed", "1", "--mix"]
+    # A folder of tests is given to pytest; the runs begin here, as `python -m pytest` does.
+    monkeypatch.chdir(laid_out(tmp_path, {"pytest.ini": "[pytest]\n"}))
+    words = ["stability", "stable", "--orders", "9", "--seed", "1", "--mix"]
     assert main([*words, "--", "-k", "not x"]) == 0
     shown, said = capsys.readouterr()
     # Two tests have two orders: nothing is run twice.
     assert "Stable: 2 tests passed in every order (2 orders, 2 runs;" in shown
     assert "own: 2 tests, 0 failed\nreversed: 2 tests, 0 failed\n" in said
-    assert not (folder / ".pytest_cache").exists()
+    assert not (tmp_path / ".pytest_cache").exists()
+    assert main([*words, "--format", "json", "--", "-k", "not x"]) == 0
+    (order, _) = json.loads(capsys.readouterr().out)["orders"]
+    assert order["tests"] == ["stable/test_a.py::test_1", "stable/test_a.py::test_2"]
 
 
 @pytest.mark.parametrize(

@@ -272,6 +272,7 @@ class _Study:
                 ),
                 key=len,
             )
+            self.known.pop((*before, test), None)  # once is not enough: does it do so again?
             if not before or not enough(before):
                 suspect.verdict = UNSTEADY
                 return

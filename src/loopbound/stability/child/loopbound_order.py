@@ -19,7 +19,6 @@ import sys
 import threading
 import types
 import weakref
-from collections import Counter
 
 import pytest
 
@@ -345,9 +344,7 @@ class Left:
                 found.append(kind)
             elif kind == "name" and changed and ("module", rest[0]) in before:
                 found.append(".".join(rest))
-        return [
-            text if number == 1 else f"{text} ({number})" for text, number in Counter(found).items()
-        ]
+        return found
 
 
 def shape(value, deep=False):
