@@ -334,7 +334,10 @@ def place_of(path: Path) -> str:
 
 def _graded(row: _Submission) -> Graded:
     # An assignment may have another number today.
-    now = next((which for which in assignments() if which.formerly == row.assignment), None)
+    now = next(
+        (which for which in assignments() if row.assignment and which.formerly == row.assignment),
+        None,
+    )
     ids = now.former_ids if now else {}
     tasks = tuple(
         TaskResult(
