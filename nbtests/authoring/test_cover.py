@@ -31,7 +31,8 @@ def test_a_stale_picture_is_told_and_then_written(copy: Path, capsys: pytest.Cap
     (copy / COVER).write_text("<svg/>", encoding="utf-8")
     assert commands.format_command([], check=True) == 1
     assert (
-        "is not lesson 00's picture any more; run: python3 lab.py format" in capsys.readouterr().out
+        f"{COVER.as_posix()} is not up to date; run: python3 lab.py format"
+        in capsys.readouterr().out
     )
     assert (copy / COVER).read_text(encoding="utf-8") == "<svg/>"
     assert commands.format_command([], check=False) == 0

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from loopbound.course.manifest import notebooks_folder
+from loopbound.authoring.execute import read_notebook
+from loopbound.course.manifest import lesson, notebooks_folder
 from loopbound.faults.catalogue import BY_ID, KINDS
 from loopbound.faults.explain import explain
 from loopbound.faults.tree import ROOT, Leaf, Question, drawn, follow, paths
+from loopbound.paths import repository
 from loopbound.suite.cases import Case, CaseRun, cases, run_cases
 from loopbound.suite.versions.environments import NoNetwork
 from loopbound.suite.versions.observed import number, stored
@@ -191,7 +193,7 @@ def test_the_tree_leads_to_the_cheapest_cure_that_works(case: Case, runs: Runs) 
             kind = BY_ID[case.kind]
             assert leaf.kind == case.kind or (leaf.kind == "any-client" and case.kind in CLIENTS)
             if case.client and leaf.cure not in case.cures:
-                assert "a thread, beside the first loop" in path  # one client stands for all there
+                assert "a thread with a loop of its own" in path  # one client stands for all there
                 continue
             for run in of(runs, case, leaf.cure):
                 assert run.code == 0, told(run)
@@ -273,7 +275,7 @@ def test_the_tree_is_given_as_a_figure_takes_it() -> None:
 
 def test_a_part_of_the_tree_is_drawn_by_its_answers() -> None:
     engine = "a pooled connection of an engine"
-    question, answers = drawn(only=[engine, "a forked process", "yes"], others="lesson 10")
+    _, answers = drawn(only=[engine, "a forked process", "yes"], others="lesson 10")
     assert answers.keys() == {engine, "something else"}
     assert answers["something else"] == "lesson 10"
     _, further = answers[engine]
@@ -281,6 +283,30 @@ def test_a_part_of_the_tree_is_drawn_by_its_answers() -> None:
     _, ends = further["a forked process"]
     assert ends.keys() == {"yes", "something else"} and ends["yes"].startswith("dispose-before")
     assert drawn(only=["no such answer"]) == drawn()
+
+
+def said_of(path: tuple[str, ...]) -> str:
+    """A way through the tree as the figure's alternative text has it."""
+    at: Question | Leaf = ROOT
+    words = ""
+    for answer in path:
+        assert isinstance(at, Question)
+        words += f"{at.ask} {answer}: "
+        at = at.answers[answer]
+    return f"{words}{drawn(at)}"
+
+
+def test_lessons_draw_every_way_through_the_tree_and_have_no_tree_of_their_own() -> None:
+    told, trees = "", 0
+    for name in ("09", "10"):
+        page = read_notebook(repository() / "notebooks" / lesson(name).file)
+        for cell in page.cells:
+            if cell["cell_type"] == "code" and "decision_tree(" in cell["source"]:
+                assert "decision_tree(tree.drawn(" in cell["source"]
+                told += "".join(output["data"]["text/plain"] for output in cell["outputs"])
+                trees += 1
+    assert trees == 3
+    assert [path for path in paths() if said_of(path) not in told] == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,17 @@ import sys
 import pytest
 import yaml
 from claims import claim
-from prevention.helpers import DESK, HERE, commits, desk, git, monitored, run, workflow_steps
+from prevention.helpers import (
+    DESK,
+    HERE,
+    commit,
+    commits,
+    desk,
+    git,
+    monitored,
+    run,
+    workflow_steps,
+)
 
 from loopbound.problem import Problem
 from loopbound.scan.scan import scan
@@ -59,10 +69,10 @@ def test_pytest_does_not_know_count():
 @needs_git
 def test_a_hook_of_git_protects_its_author_alone():
     assert list(commits().items()) == [
-        ("the author, before the hook", "committed"),
+        ("the author (before the hook)", "committed"),
         ("the author", "stopped: 1 failed"),
-        ("the author, with --no-verify", "committed"),
-        ("a colleague, in a clone", "committed"),
+        ("the author (--no-verify)", "committed"),
+        ("a colleague (in a clone)", "committed"),
         ("hooks in the clone", "none"),
     ]
 
@@ -99,11 +109,11 @@ def test_four_runs_in_one_order_prove_one_order(runs):
 )
 def test_the_monitor_ends_where_it_should_alert():
     told, last = monitored({"test_reports.py": "def test_total(): assert 2 + 3 == 6"})
-    assert told == "❌" and last == "NameError: name 'send_alert' is not defined"
+    assert told == "a failure" and last == "NameError: name 'send_alert' is not defined"
     # It hangs for longer than pytest takes to start and the limit together.
     hung = {"test_stream.py": "import time\ndef test_stream(): time.sleep(20)"}
     told, last = monitored(hung, seconds=2)
-    assert told == "" and last.startswith("subprocess.TimeoutExpired: Command '['pytest'")
+    assert told == "nothing" and last.startswith("subprocess.TimeoutExpired: Command '['pytest'")
 
 
 # What the lesson shows besides the claims
@@ -143,20 +153,29 @@ def test_the_new_workflow_has_what_the_old_one_lacks():
 
 
 @needs_git
-@pytest.mark.parametrize(("overlay", "code"), [("", 1), ("guarded", 0)])
-def test_pre_commit_runs_the_versioned_hook(overlay, code, tmp_path):
-    """In a clone, where nothing but the repository's own files has come along."""
-    with desk(overlay) as folder:
+def test_pre_commit_runs_the_versioned_hook(tmp_path):
+    """In a clone: its file has come along, and does nothing until it is installed there."""
+    with desk() as folder:
         shutil.copy(HERE / "guarded" / ".pre-commit-config.yaml", folder)
         git(folder, "init", "--quiet")
-        git(folder, "add", "--all")
-        git(folder, "commit", "--quiet", "--message", "Begin the desk")
+        assert commit(folder) == "committed"
         clone = tmp_path / "clone"
         git(tmp_path, "clone", "--quiet", str(folder), str(clone))
-        words = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
-        done = run(words, clone, PRE_COMMIT_HOME=str(tmp_path / "home"))
-    assert done.returncode == code, done.stdout + done.stderr
-    assert ("ENGINE_OVER_FUNCTION_LOOPS" in done.stdout) == bool(code)
+
+    def pre_commit(*words):
+        return run([sys.executable, "-m", "pre_commit", *words], clone, **home)
+
+    home = {"PRE_COMMIT_HOME": str(tmp_path / "home")}
+    (clone / "README.md").write_text("# Our report desk\n")
+    assert commit(clone) == "committed"
+    assert pre_commit("install").returncode == 0
+    (clone / "README.md").write_text("# Our own report desk\n")
+    git(clone, "add", "--all")
+    stopped = git(clone, "commit", "--message", "Name the desk", **home)
+    assert stopped.returncode == 1 and "ENGINE_OVER_FUNCTION_LOOPS" in stopped.stderr
+    assert pre_commit("run", "--all-files").returncode == 1
+    shutil.copy(HERE / "guarded" / "pyproject.toml", clone)
+    assert pre_commit("run", "--all-files").returncode == 0
 
 
 def test_a_step_that_cannot_work_is_named():

@@ -5,6 +5,7 @@ there.
 from loopbound.figures import (
     cost_bars,
     decision_tree,
+    owners,
     pool_queue,
     scope_matrix,
     verdict_table,
@@ -151,6 +152,7 @@ SAMPLES = {
         spread="quartiles",
     ),
     "no costs": lambda: cost_bars({}),
+    "owners": lambda: owners(),
     "tree": lambda: decision_tree(TREE, "Which cure?"),
     "tree of one leaf": lambda: decision_tree("Dispose."),
     "tree of long words": lambda: decision_tree(

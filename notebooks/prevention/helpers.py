@@ -21,7 +21,7 @@ from loopbound import scratch_database
 from loopbound.problem import Problem
 from loopbound.suite.project import lay_out
 
-__all__ = ["DESK", "commits", "excerpt", "exit_codes", "loopbound", "monitored", "read", "stability", "workflow_steps"]
+__all__ = ["DESK", "commits", "excerpt", "exit_codes", "loopbound", "monitored", "plain", "read", "stability", "workflow_steps"]
 
 HERE = Path(__file__).resolve().parent
 DESK = HERE / "report_desk"
@@ -32,6 +32,11 @@ PLUGINS = "pytest_asyncio.plugin,pytest_timeout,loopbound.guard.plugin"  # a sui
 def read(name: str) -> str:
     """The text of a file of this folder."""
     return (HERE / name).read_text(encoding="utf-8")
+
+
+def plain(name: str) -> str:
+    """The same without blank lines and those that have Chinese in them: the documents' comments and messages."""
+    return "".join(line for line in read(name).splitlines(keepends=True) if line.isascii() and line.strip())
 
 
 @contextmanager
@@ -89,7 +94,7 @@ def monitored(suite: Mapping[str, str], seconds: int = 600) -> tuple[str, str]:
         seconds: what the monitor's own time-out is set to; long for a suite that ends by itself, on a slow machine too.
 
     Returns:
-        What it told its readers before it ended, "❌" or nothing; and its own last words.
+        What it told its readers before it ended, "a failure" or "nothing"; and its own last words.
     """
     with tempfile.TemporaryDirectory(prefix="loopbound-monitor-", ignore_cleanup_errors=True) as made:
         folder = Path(made).resolve()
@@ -97,7 +102,7 @@ def monitored(suite: Mapping[str, str], seconds: int = 600) -> tuple[str, str]:
         script = folder / "monitor_test_stability.py"
         script.write_text(read(f"as-written/{script.name}").replace("timeout=60", f"timeout={seconds}"), encoding="utf-8")
         done = run([sys.executable, script.name], folder)
-    return "".join(re.findall("^❌", done.stdout, re.MULTILINE)), done.stderr.strip().splitlines()[-1]
+    return "a failure" if "❌" in done.stdout else "nothing", done.stderr.strip().splitlines()[-1]
 
 
 def commits() -> dict[str, str]:
@@ -115,7 +120,7 @@ def commits() -> dict[str, str]:
         author, clone = Path(made).resolve() / "author", Path(made).resolve() / "clone"
         lay_out({"README.md": "# Report desk\n"}, None, author)
         git(author, "init", "--quiet")
-        found = {"the author, before the hook": commit(author)}
+        found = {"the author (before the hook)": commit(author)}
         hook = author / ".git" / "hooks" / "pre-commit"
         hook.parent.mkdir(exist_ok=True)
         hook.write_text(read("as-written/pre-commit"), encoding="utf-8", newline="\n")
@@ -125,10 +130,10 @@ def commits() -> dict[str, str]:
         (author / "backend" / "pytest.ini").write_text("[pytest]\n")
         red.write_text("def test_total():\n    assert 2 + 3 == 6\n")
         found["the author"] = commit(author)
-        found["the author, with --no-verify"] = commit(author, "--no-verify")
+        found["the author (--no-verify)"] = commit(author, "--no-verify")
         git(author.parent, "clone", "--quiet", str(author), str(clone))
         (clone / "README.md").write_text("# Our report desk\n")
-        found["a colleague, in a clone"] = commit(clone)
+        found["a colleague (in a clone)"] = commit(clone)
         active = [path.name for path in (clone / ".git" / "hooks").glob("*") if path.suffix != ".sample"]
     return found | {"hooks in the clone": " ".join(active) or "none"}
 
@@ -149,11 +154,11 @@ def commit(folder: Path, *options: str) -> str:
     return f"stopped: {said[0]}"
 
 
-def git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def git(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run git in a folder, with none of the reader's own settings."""
     nothing = {f"GIT_CONFIG_{kind}": os.devnull for kind in ("GLOBAL", "SYSTEM")}
     who = {f"GIT_{role}_{what}": "desk@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    return run(["git", *words], folder, **nothing, **who)
+    return run(["git", *words], folder, **nothing, **who, **variables)
 
 
 def run(words: Sequence[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:

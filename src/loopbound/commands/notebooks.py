@@ -46,7 +46,7 @@ def format_command(notebooks: Sequence[Path], check: bool) -> int:
     """``loopbound format [--check] [NOTEBOOK …]``: rewrites notebooks in normal form, or tells what
     is not.
 
-    Without notebooks it looks after the README's picture too.
+    Without notebooks it looks after the README's picture and the cheat sheet too.
     """
     wrong = 0
     for path in chosen(notebooks):
@@ -71,26 +71,31 @@ def format_command(notebooks: Sequence[Path], check: bool) -> int:
             " python3 lab.py format"
         )
     if not notebooks:
-        wrong += _cover(check)
+        wrong += _generated(check)
     return 1 if check and wrong else 0
 
 
-def _cover(check: bool) -> int:
-    """The README's picture, which is a part of lesson 00: written, or only looked at. 1 if it
-    was stale.
+def _generated(check: bool) -> int:
+    """What is made from the lessons and the catalogue: the README's picture and the cheat sheet.
+
+    Written, or only looked at; returns how many were stale.
     """
     from loopbound.authoring.cover import COVER, cover
+    from loopbound.authoring.sheet import SHEET, sheet
 
-    path, svg = notebooks_folder() / COVER, cover()
-    if path.is_file() and path.read_text(encoding="utf-8") == svg:
-        return 0
-    if check:
-        print(f"{COVER.as_posix()} is not lesson 00's picture any more; run: python3 lab.py format")
-    else:
-        path.parent.mkdir(exist_ok=True)
-        replace_text(path, svg)
-        print(f"{COVER.as_posix()}: taken from lesson 00")
-    return 1
+    stale = 0
+    for place, made in ((COVER, cover), (SHEET, sheet)):
+        path, text = notebooks_folder() / place, made()
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        if check:
+            print(f"{place.as_posix()} is not up to date; run: python3 lab.py format")
+        else:
+            path.parent.mkdir(exist_ok=True)
+            replace_text(path, text)
+            print(f"{place.as_posix()}: written")
+    return stale
 
 
 def run_command(notebooks: Sequence[Path], write: bool) -> int:

@@ -7,7 +7,9 @@ renamed in one place. The data is in ``course.toml`` and ``claims.toml`` beside 
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,7 +23,7 @@ from loopbound.problem import Problem
 class Notebook:
     """A notebook in ``notebooks/``: a lesson, or a page beside the lessons.
 
-    ``minutes`` is the reading and running time in whole minutes.
+    ``minutes`` is the reading and running time in whole minutes, see `honest_minutes`.
     """
 
     file: str
@@ -50,12 +52,14 @@ class Lesson(Notebook):
 
     ``number`` is the two digits that its file name starts with, ``claims`` the ids of the incident
     documents' claims that its cells settle. ``ask`` is the question that a facilitator asks before
-    it, ``debrief`` what it has shown; a sentence each.
+    it, ``debrief`` what it has shown; a sentence each. ``waiting`` is how many minutes its cells
+    run.
     """
 
     claims: tuple[str, ...] = ()
     ask: str = ""
     debrief: str = ""
+    waiting: int = 0
 
     @property
     def number(self) -> str:
@@ -133,6 +137,23 @@ class Agenda:
     parts: tuple[Lesson | Task | Pause, ...]
 
 
+def honest_minutes(cells: Iterable[Mapping[str, Any]], waiting: int = 0) -> float:
+    """How long a reader needs for a notebook's cells: 120 words or five lines of code a minute, and
+    the time for which the cells run.
+
+    A folded cell costs nothing. The question of a prediction is read like words. Someone who reads
+    English as a second language, and async code with care, needed this long.
+    """
+    words = lines = 0
+    for cell in cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" or re.search(r"= predict\(", source):
+            words += len(source.split())
+        elif not cell["metadata"].get("jupyter", {}).get("source_hidden"):
+            lines += sum(bool(line.strip()) for line in source.splitlines())
+    return words / 120 + lines / 5 + waiting
+
+
 @functools.cache
 def agendas() -> tuple[Agenda, ...]:
     """The workshop's agendas, the shortest first.
@@ -198,6 +219,7 @@ def lessons() -> tuple[Lesson, ...]:
             claims=tuple(row["claims"]),
             ask=row.get("ask", ""),
             debrief=row.get("debrief", ""),
+            waiting=row.get("waiting", 0),
         )
         for row in _tables()["lesson"]
     )

@@ -196,7 +196,7 @@ _ENGINE = Question(
 _CLIENT = Question(
     "Where does the second loop come from?",
     {
-        "tests, one loop each": Question(
+        "tests, a loop for each": Question(
             "May all tests share one loop (pytest-asyncio 1.3 or later)?",
             {
                 "yes": Leaf("any-client", "session-loop"),
@@ -209,7 +209,7 @@ _CLIENT = Question(
             {"yes": Leaf("any-client", "one-loop"), "no": Leaf("any-client", "client-per-loop")},
             {"no": ("one-loop", "no-keep-alive")},
         ),
-        "a thread, beside the first loop": Question(
+        "a thread with a loop of its own": Question(
             "Can it hand its work to the first loop?",
             {"yes": Leaf("any-client", "hand-over"), "no": Leaf("any-client", "client-per-loop")},
             {

@@ -5,6 +5,7 @@ They know nothing of how their data came about.
 
 from loopbound.figures.bars import cost_bars
 from loopbound.figures.grid import outcome_grid, scope_matrix
+from loopbound.figures.owners import owners
 from loopbound.figures.queue import pool_queue
 from loopbound.figures.schedule import schedule
 from loopbound.figures.style import Figure
@@ -18,6 +19,7 @@ __all__ = [
     "cost_bars",
     "decision_tree",
     "outcome_grid",
+    "owners",
     "pool_queue",
     "schedule",
     "scope_matrix",

@@ -333,9 +333,11 @@ def place_of(path: Path) -> str:
 
 
 def _graded(row: _Submission) -> Graded:
-    # An assignment may have another number today; of what was not read, none is known.
-    moved = {which.formerly: which for which in assignments() if which.formerly}
-    now = moved.get(row.assignment)
+    # An assignment may have another number today.
+    now = next(
+        (which for which in assignments() if row.assignment and which.formerly == row.assignment),
+        None,
+    )
     ids = now.former_ids if now else {}
     tasks = tuple(
         TaskResult(

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from loopbound.course.manifest import lesson
-from loopbound.faults.catalogue import BY_ID, KINDS
+from loopbound.faults.catalogue import BY_ID
 from loopbound.faults.cures import cure_named, cures_that_hold
-from loopbound.faults.explain import Answer, find
+from loopbound.faults.explain import Answer
+from loopbound.faults.index import index
 from loopbound.faults.installed import versions_here
-from loopbound.faults.reading import read
-from loopbound.faults.signs import MESSAGES
 from loopbound.problem import Problem
 from loopbound.suite.cases import Case, Change, cases
 
@@ -117,12 +116,7 @@ def _case(kind: str, cure: str, facts: frozenset[str]) -> Case | None:
 
 def messages() -> Table:
     """Each message that the catalogue knows: which kind it speaks for, and its lesson."""
-    rows = []
-    for name, phrases in MESSAGES.items():
-        by_kinds: dict[tuple[str, ...], list[str]] = {}
-        for phrase in phrases:
-            by_kinds.setdefault(_kinds_of(name, phrase), []).append(phrase)
-        rows += [(said, kinds) for kinds, said in by_kinds.items()]
+    rows = index()
     cells = [
         "".join(f'<td style="text-align: left">{cell}</td>' for cell in _cells(said, kinds))
         for said, kinds in rows
@@ -136,19 +130,7 @@ def messages() -> Table:
     return Table(f"<table>\n<tr>{heads}</tr>\n{body}\n</table>", text)
 
 
-def _kinds_of(name: str, phrase: str) -> tuple[str, ...]:
-    """The kinds that a message speaks for: by itself, in a test, or beside other signs."""
-    said = phrase.replace("…", " ")
-    for text in (said, f"{said}\n=== short test summary info ==="):
-        for block in read(text).blocks[:1]:
-            if found := find(block):
-                return tuple(each.kind.id for each in found[: 1 if found[0].sure else 2])
-    return tuple(
-        kind.id for kind in KINDS if any(name in sign.facts.split() for sign in kind.signs)
-    )[:2]
-
-
-def _cells(said: list[str], kinds: tuple[str, ...]) -> tuple[str, str, str]:
+def _cells(said: tuple[str, ...], kinds: tuple[str, ...]) -> tuple[str, str, str]:
     numbers = sorted({BY_ID[kind].lesson for kind in kinds})
     return (
         "<br>".join(html.escape(phrase) for phrase in said),

@@ -3,7 +3,7 @@
 A program that stands alone: the standard library and pytest, so that the interpreter of a project
 runs it without Loopbound. It is started in the project's folder and given
 
-    the name of a file of JSON: {"words", "order", "seed", "cache", "deep", "stacks"}
+    the name of a file of JSON: {"words", "order", "plain", "seed", "cache", "stacks"}
     stdout  takes the reports, a JSON object a line
     stderr  a file, which becomes the standard output and error of pytest
 """
@@ -19,7 +19,6 @@ import sys
 import threading
 import types
 import weakref
-from collections import Counter
 
 import pytest
 
@@ -41,7 +40,9 @@ def main(given_in):
     sys.argv = [os.path.join(os.path.dirname(pytest.__file__), "__main__.py"), *words]
     plugin = Plugin(reports, given)
     code = pytest.main(words, plugins=[plugin])
-    kept = [thread.name for thread in others() if not thread.daemon]
+    pools = sys.modules.get("concurrent.futures.thread")
+    ended = getattr(pools, "_threads_queues", ())  # these end when the interpreter does
+    kept = [thread.name for thread in others() if not thread.daemon and thread not in ended]
     reports.say("end", code=int(code), left=plugin.at_the_end, threads=kept)
     return code
 
@@ -74,7 +75,7 @@ class Plugin:
         self.test = self.phase = ""
         self.failed = False
         self.loops = weakref.WeakSet()
-        self.left = Left((os.path.join(os.getcwd(), ""),), given["deep"])
+        self.left = Left((os.path.join(os.getcwd(), ""),), given["plain"])
         self.before = {}
         self.tasks = []
         self.at_the_end = []
@@ -96,26 +97,26 @@ class Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config):
         """Only the order is to differ: what else reorders, selects, repeats or spreads is off."""
-        option = config.option
-        words = []
-        if config.pluginmanager.hasplugin("randomly"):
-            # It gives each test the same random numbers, which is kept, in each run the same ones.
-            option.randomly_reorganize = False
-            option.randomly_seed = self.given["seed"]
-            words += ["-p", "no:randomly"]
-        if config.pluginmanager.hasplugin("random_order"):
-            option.random_order_enabled = False
-            option.random_order_bucket = option.random_order_seed = "default:none"
-        if getattr(option, "numprocesses", None) or getattr(option, "tx", None):
-            words += ["-n0"]
+        option, has = config.option, config.pluginmanager.hasplugin
+        option.xmlpath = None
+        seed = self.given["seed"]
+        if has("randomly"):
+            # It gives each test the same random numbers: that is kept, and in each run the same.
+            self.words += ["--randomly-dont-reorganize", f"--randomly-seed={seed}"]
+        if getattr(option, "random_order_enabled", False):
+            self.words += ["--random-order-bucket=none"]
+        if getattr(option, "tx", None):
+            self.words += ["-n0"]
+        if self.given["plain"]:
+            return
+        option.randomly_reorganize, option.randomly_seed = False, seed
+        option.random_order_enabled = False
+        option.random_order_bucket = option.random_order_seed = "default:none"
         option.numprocesses, option.dist, option.tx = None, "no", []
         option.lf = option.failedfirst = option.newfirst = False
         option.stepwise = option.stepwise_skip = option.stepwise_reset = False
-        option.maxfail = 0
+        option.maxfail = option.reruns = 0
         option.usepdb = False
-        option.reruns = 0
-        option.xmlpath = None
-        self.words = words
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session):
@@ -343,9 +344,7 @@ class Left:
                 found.append(kind)
             elif kind == "name" and changed and ("module", rest[0]) in before:
                 found.append(".".join(rest))
-        return [
-            text if number == 1 else f"{text} ({number})" for text, number in Counter(found).items()
-        ]
+        return found
 
 
 def shape(value, deep=False):
