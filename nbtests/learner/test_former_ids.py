@@ -137,6 +137,8 @@ def test_a_stored_result_of_the_former_name_is_shown_under_todays(tmp_path: Path
     graded = Graded("a.ipynb", "mina", "digest", OLD, tasks)
     with Gradebook(tmp_path / "grades.sqlite") as gradebook:
         gradebook.store(graded)
-        (result,) = gradebook.all()
+        gradebook.store(Graded("b.ipynb", "omar", "other", problem="It is empty."))
+        result, unread = gradebook.all()
+    assert unread.assignment == ""
     assert result.assignment == CAPSTONE.name
     assert [each.task for each in result.tasks] == [task.id for task in CAPSTONE.tasks]

@@ -280,7 +280,7 @@ def _observe_per_loop(names: Mapping[str, Any]) -> Data:
             gc.collect()
             seen["alive"] = sum(loop() is not None for loop in loops)
         for client in made:
-            # Whatever an answer has left open ends here, on the loop where it was opened.
+            # What an answer has left open ends here; its loops are still there.
             connection = client.connection
             if connection is not None and not connection.is_closed():
                 connection.terminate()
@@ -330,8 +330,8 @@ def _judge_per_loop(data: Data) -> Verdict:
     if not data["kept"]:
         return failed(
             "all forgotten",
-            f"{words}Afterwards `get()` on A returned another client than before, and nobody closes"
-            " the old one.",
+            f"{words}Afterwards `get()` on A returned another client than before, and the old one"
+            " stays open.",
         )
     if left[1]:
         return failed(
@@ -342,7 +342,7 @@ def _judge_per_loop(data: Data) -> Verdict:
     if not data["fresh"]:
         return failed(
             "a closed one handed out",
-            "After `close()` on A, `get()` on A returned the client that had just been closed. What"
+            "After `close()` on A, `get()` on A returned the client that `close()` had ended. What"
             " is closed has to be forgotten, too.",
         )
     if not data["one_thread"]:
