@@ -28,7 +28,7 @@ from loopbound.stability.study import Report, study
 
 # A pair, a triple, and one that always fails.
 STATE = {
-    "app.py": "MODE = 'live'\nSEEN = set()\n",
+    "app.py": "class Kept: seen = set()\nMODE, SEEN = 'live', Kept.seen\n",
     "test_a.py": """
 import app
 def test_one(): app.SEEN.add(1)
@@ -142,8 +142,8 @@ def test_the_tests_to_blame_are_found_and_run_again(state: tuple[Report, str]) -
     assert (found["test_three"].fails[0], found["test_reads"].fails[0]) == ("own", "reversed")
     assert all(each.verified and each.smallest for each in found.values() if each.others)
     assert found["test_reads"].leaves["test_c.py::test_writes"] == [
-        "app.MODE",
         "environment variable STAGE",
+        "app.MODE",
     ]
     assert "reversed: 6 tests, 2 failed" in said and "bisecting" in said
     assert report.explained == []  # none of it is a fault of loops
@@ -160,7 +160,9 @@ def test_a_report_as_text_and_as_data(state: tuple[Report, str]) -> None:
     report, _ = state
     text = formatted(report, "text")
     assert re.search(r"^reversed +6 +2 +0 ", text, re.MULTILINE)
-    assert "fails only after:\n    test_a.py::test_one, which leaves: app.SEEN" in text
+    assert (
+        "fails only after:\n    test_a.py::test_one, which leaves: app.Kept.seen, app.SEEN" in text
+    )
     assert "environment variable STAGE, since test_c.py::test_writes" in text
     assert "Not looked at:" in text and "Not varied:" in text
     assert text.endswith(
@@ -242,9 +244,9 @@ def test_what_is_left_and_a_test_that_ends_the_process(tmp_path: Path) -> None:
     connection, rest = "connection to 127.0.0.1:", run.left_by[leaves]
     assert [text for text in rest if not text.startswith(connection)] == [
         "task poll (test_left.py:3)",
-        "working directory",
-        "environment variable STAGE",
         "thread worker",
+        "environment variable STAGE",
+        "working directory",
     ]
     assert sum(text.startswith(connection) for text in rest) == 1
     assert run.left_by[tidy] == []

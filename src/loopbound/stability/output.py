@@ -49,7 +49,7 @@ def _text(report: Report, columns: int) -> Iterator[str]:
         if found:
             yield from ("", f"{title}:")
         for each in found[: SHOWN if "unknown" in verdicts else None]:
-            yield from _suspect(each, len(report.orders), columns)
+            yield from _suspect(each, columns)
         if "unknown" in verdicts and len(found) > SHOWN:
             yield f"  and {len(found) - SHOWN} more"
     for told in report.explained:
@@ -92,9 +92,10 @@ def verdict(report: Report) -> str:
     return f"Not stable: {said} {end}."
 
 
-def _suspect(each: Suspect, orders: int, columns: int) -> Iterator[str]:
+def _suspect(each: Suspect, columns: int) -> Iterator[str]:
     yield f"{each.test}"
-    passes = f"; passes in {', '.join(each.passes)}" if each.passes else ""
+    alone = "; passes alone" if each.verdict == AFTER else ""
+    passes = f"; passes in {', '.join(each.passes)}" if each.passes else alone
     yield f"  fails in {', '.join(each.fails)}{passes}"
     yield f"  {textwrap.shorten(each.error, columns - 2, placeholder=' ...')}"
     if each.verdict in (AFTER, WITHOUT):

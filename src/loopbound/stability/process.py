@@ -307,7 +307,8 @@ class _Child:
                 self._hear(said)
         if run.hung:
             return run
-        if self._ended and self._collected and self._code in (0, 1):
+        ran = self._code in (0, 1) or (bool(run.tests) and not run.not_run)
+        if self._ended and self._collected and ran:
             return run
         if self._unread:
             first = self._unread[0]
