@@ -98,6 +98,7 @@ def _suspect(each: Suspect, columns: int) -> Iterator[str]:
     passes = f"; passes in {', '.join(each.passes)}" if each.passes else alone
     yield f"  fails in {', '.join(each.fails)}{passes}"
     yield f"  {textwrap.shorten(each.error, columns - 2, placeholder=' ...')}"
+    yield from (f"  {line}" for line in each.guard)
     if each.verdict in (AFTER, WITHOUT):
         less = "" if each.smallest else " (these suffice; fewer may)"
         word = "fails" if each.verdict == AFTER else "passes"
@@ -181,6 +182,7 @@ def _data(report: Report) -> dict[str, Any]:
                 "fails_in": each.fails,
                 "passes_in": each.passes,
                 "error": each.error,
+                "guard": each.guard,
                 "others": each.others,
                 "smallest": each.smallest,
                 "verified": each.verified,

@@ -157,13 +157,13 @@ class Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self):
         """Its set-up begins."""
+        self.watch_loops()
         self.enter("setup")
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_call(self):
         """Its own part: the tasks that still run when it is over are left by it."""
         self.enter("call")
-        self.watch_loops()
         before = self.running_tasks()
         yield
         self.tasks = [self.task(task) for task in self.running_tasks() if task not in before]
@@ -187,7 +187,10 @@ class Plugin:
             text = report.longreprtext[:LONGEST_TEXT]
             said = getattr(crash, "message", "") or text
             error = next((line for line in said.splitlines() if line.strip()), "")
-            self.reports.say("failed", id=report.nodeid, error=error[:500], text=text)
+            # What the loop guard knows of it, where the suite runs with it.
+            crossings = getattr(report, "loop_guard", {}).get("crossings", ())
+            guard = [line for crossing in crossings[:1] for line in crossing["lines"]]
+            self.reports.say("failed", id=report.nodeid, error=error[:500], text=text, guard=guard)
         elif report.outcome == "skipped" and not hasattr(report, "wasxfail"):
             self.reports.say("skipped", id=report.nodeid)
 
@@ -207,18 +210,19 @@ class Plugin:
     # -- tasks -------------------------------------------------------------------------------------
 
     def watch_loops(self):
-        """Remember each loop that runs from here on."""
+        """Remember each loop that is made from here on."""
         base = sys.modules.get("asyncio.base_events")
-        if base is None or hasattr(base.BaseEventLoop.run_forever, "__wrapped__"):
+        if base is None or hasattr(base.BaseEventLoop.__init__, "__wrapped__"):
             return
-        run_forever, loops = base.BaseEventLoop.run_forever, self.loops
+        begin, loops = base.BaseEventLoop.__init__, self.loops
 
-        @functools.wraps(run_forever)
-        def remembered(loop):
+        # Not in what runs a loop: a frame there would tell others that this program runs it.
+        @functools.wraps(begin)
+        def remembered(loop, *words, **more):
+            begin(loop, *words, **more)
             loops.add(loop)
-            return run_forever(loop)
 
-        base.BaseEventLoop.run_forever = remembered
+        base.BaseEventLoop.__init__ = remembered
 
     def running_tasks(self):
         """The tasks that wait on loops which stand still: nothing of theirs ends meanwhile."""
