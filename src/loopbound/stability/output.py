@@ -49,7 +49,7 @@ def _text(report: Report, columns: int) -> Iterator[str]:
         if found:
             yield from ("", f"{title}:")
         for each in found[: SHOWN if "unknown" in verdicts else None]:
-            yield from _suspect(each, len(report.orders), columns)
+            yield from _suspect(each, columns)
         if "unknown" in verdicts and len(found) > SHOWN:
             yield f"  and {len(found) - SHOWN} more"
     for told in report.explained:
@@ -92,11 +92,13 @@ def verdict(report: Report) -> str:
     return f"Not stable: {said} {end}."
 
 
-def _suspect(each: Suspect, orders: int, columns: int) -> Iterator[str]:
+def _suspect(each: Suspect, columns: int) -> Iterator[str]:
     yield f"{each.test}"
-    passes = f"; passes in {', '.join(each.passes)}" if each.passes else ""
+    alone = "; passes alone" if each.verdict == AFTER else ""
+    passes = f"; passes in {', '.join(each.passes)}" if each.passes else alone
     yield f"  fails in {', '.join(each.fails)}{passes}"
     yield f"  {textwrap.shorten(each.error, columns - 2, placeholder=' ...')}"
+    yield from (f"  {line}" for line in each.guard)
     if each.verdict in (AFTER, WITHOUT):
         less = "" if each.smallest else " (these suffice; fewer may)"
         word = "fails" if each.verdict == AFTER else "passes"
@@ -180,6 +182,7 @@ def _data(report: Report) -> dict[str, Any]:
                 "fails_in": each.fails,
                 "passes_in": each.passes,
                 "error": each.error,
+                "guard": each.guard,
                 "others": each.others,
                 "smallest": each.smallest,
                 "verified": each.verified,

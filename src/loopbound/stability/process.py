@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ TURN = 0.2  # seconds: how late Ctrl-C may be heard on Windows
 EVIDENCE = 3.0  # seconds in which a hung process may say where it is
 ENDING = 3.0  # seconds between asking a process to end and killing it
 _FRAME = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
+_COMPLAINT = re.compile(r"ERROR|E  |.{0,80}: error:|[\w.]{1,80}Error: ")
 # Of a pytest that has started this process.
 _UNWANTED = re.compile(r"PYTEST_(CURRENT_TEST|VERSION|XDIST_\w+)$")
 
@@ -39,6 +41,7 @@ class Run:
         outcomes: test → "passed", "failed" or "skipped"; of those that ran.
         errors: failed test → the first line of its error.
         texts: failed test → what pytest says of it.
+        guards: failed test → the loop guard's lines, where the suite runs with it.
         left_by: test → what it left in its process.
         left: what was left at the end.
         hung: it was ended because of the time: what was running.
@@ -54,6 +57,7 @@ class Run:
     outcomes: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    guards: dict[str, list[str]] = field(default_factory=dict)
     left_by: dict[str, list[str]] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
     hung: str = ""
@@ -220,6 +224,8 @@ class _Child:
             run.outcomes[test] = "failed"
             run.errors.setdefault(test, said["error"])
             run.texts[test] = f"{run.texts.get(test, '')}{said['text']}\n"
+            if said["guard"]:
+                run.guards.setdefault(test, said["guard"])
         elif kind == "skipped":
             run.outcomes.setdefault(test, "skipped")
         elif kind == "done":
@@ -307,7 +313,8 @@ class _Child:
                 self._hear(said)
         if run.hung:
             return run
-        if self._ended and self._collected and self._code in (0, 1):
+        ran = self._code in (0, 1) or (bool(run.tests) and not run.not_run)
+        if self._ended and self._collected and ran:
             return run
         if self._unread:
             first = self._unread[0]
@@ -337,5 +344,6 @@ class _Child:
         if self._code == 5 or (self._collected and not self._run.tests):
             return f"pytest finds no tests in {self._suite.folder}."
         lines = [line.strip() for line in output.splitlines() if line.strip()]
-        said = [line for line in lines if re.match(r"(ERROR|E  |.*: error:)", line)] or lines[-1:]
-        return f"pytest did not run: {' '.join(said[:2]) or f'exit code {self._code}'}"
+        said = [line for line in lines if _COMPLAINT.match(line)] or lines[-1:]
+        text = " ".join(said[:2]) or f"exit code {self._code}"
+        return f"pytest did not run: {textwrap.shorten(text, 300, placeholder=' ...')}"

@@ -53,6 +53,7 @@ class Suspect:
         passes: orders in which it does not.
         error: the first line of its error.
         text: all that pytest says of it.
+        guard: the loop guard's lines, where the suite runs with it.
         verdict: `AFTER`: it fails only after `others`; `WITHOUT`: it passes only after them;
             `ALWAYS`: it fails in every order, and alone; `UNSTEADY`: the same order gave two
             outcomes; `UNKNOWN`: not looked for, or not found.
@@ -68,6 +69,7 @@ class Suspect:
     passes: list[str]
     error: str
     text: str = field(repr=False)
+    guard: list[str] = field(default_factory=list)
     verdict: str = UNKNOWN
     others: list[str] = field(default_factory=list)
     smallest: bool = True
@@ -207,8 +209,10 @@ class _Study:
         found: dict[str, Suspect] = {}
         for order in self.orders:
             for test in order.run.failed:
-                error, text = order.run.errors[test], order.run.texts.get(test, "")
-                suspect = found.setdefault(test, Suspect(test, [], [], error, text))
+                run = order.run
+                error, text = run.errors[test], run.texts.get(test, "")
+                guard = run.guards.get(test, [])
+                suspect = found.setdefault(test, Suspect(test, [], [], error, text, guard))
                 suspect.fails.append(order.name)
         for suspect in found.values():
             suspect.passes = [
@@ -306,6 +310,7 @@ class _Study:
         }
         if suspect.test in run.texts and wanted == "failed":
             suspect.error, suspect.text = run.errors[suspect.test], run.texts[suspect.test]
+            suspect.guard = run.guards.get(suspect.test, [])
         join = subprocess.list2cmdline if sys.platform == "win32" else shlex.join
         suspect.command = join([self.named, "-m", "pytest", *words])
         if not os.path.samefile(self.suite.folder, os.getcwd()):
@@ -324,7 +329,8 @@ class _Study:
         """The kinds of fault among the failures, each once."""
         found: dict[tuple[str, ...], Explained] = {}
         here = Path(self.suite.python) == Path(sys.executable)
-        for suspect in [each for each in suspects if each.text][:MOST_EXPLAINED]:
+        # What the guard has seen, a text does not say better.
+        for suspect in [each for each in suspects if each.text and not each.guard][:MOST_EXPLAINED]:
             answer = explain(
                 f"=== test session starts ===\n{suspect.text}",
                 None if here else self.suite.python,

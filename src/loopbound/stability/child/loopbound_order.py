@@ -17,15 +17,15 @@ import signal
 import stat
 import sys
 import threading
-import types
 import weakref
 
 import pytest
 
 LONGEST_TEXT = 60_000  # of one failure, in characters
-MOST = 1000  # elements of a container that are compared
+MOST = 200  # elements of a container that are compared
 ORPHANED = 4  # exit code
 SIMPLE = (int, float, complex, str, bytes, bool, type(None))
+PLAIN = (*SIMPLE, dict, list, set, tuple)
 INSTALLED = ("site-packages", "dist-packages", ".venv")
 
 
@@ -157,13 +157,13 @@ class Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self):
         """Its set-up begins."""
+        self.watch_loops()
         self.enter("setup")
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_call(self):
         """Its own part: the tasks that still run when it is over are left by it."""
         self.enter("call")
-        self.watch_loops()
         before = self.running_tasks()
         yield
         self.tasks = [self.task(task) for task in self.running_tasks() if task not in before]
@@ -187,7 +187,10 @@ class Plugin:
             text = report.longreprtext[:LONGEST_TEXT]
             said = getattr(crash, "message", "") or text
             error = next((line for line in said.splitlines() if line.strip()), "")
-            self.reports.say("failed", id=report.nodeid, error=error[:500], text=text)
+            # What the loop guard knows of it, where the suite runs with it.
+            crossings = getattr(report, "loop_guard", {}).get("crossings", ())
+            guard = [line for crossing in crossings[:1] for line in crossing["lines"]]
+            self.reports.say("failed", id=report.nodeid, error=error[:500], text=text, guard=guard)
         elif report.outcome == "skipped" and not hasattr(report, "wasxfail"):
             self.reports.say("skipped", id=report.nodeid)
 
@@ -207,18 +210,19 @@ class Plugin:
     # -- tasks -------------------------------------------------------------------------------------
 
     def watch_loops(self):
-        """Remember each loop that runs from here on."""
+        """Remember each loop that is made from here on."""
         base = sys.modules.get("asyncio.base_events")
-        if base is None or hasattr(base.BaseEventLoop.run_forever, "__wrapped__"):
+        if base is None or hasattr(base.BaseEventLoop.__init__, "__wrapped__"):
             return
-        run_forever, loops = base.BaseEventLoop.run_forever, self.loops
+        begin, loops = base.BaseEventLoop.__init__, self.loops
 
-        @functools.wraps(run_forever)
-        def remembered(loop):
+        # Not in what runs a loop: a frame there would tell others that this program runs it.
+        @functools.wraps(begin)
+        def remembered(loop, *words, **more):
+            begin(loop, *words, **more)
             loops.add(loop)
-            return run_forever(loop)
 
-        base.BaseEventLoop.run_forever = remembered
+        base.BaseEventLoop.__init__ = remembered
 
     def running_tasks(self):
         """The tasks that wait on loops which stand still: nothing of theirs ends meanwhile."""
@@ -281,6 +285,9 @@ FRAMES = ("cr_frame", "gi_frame", "ag_frame")
 AWAITS = ("cr_await", "gi_yieldfrom", "ag_await")
 
 
+KINDS = ("connection", "thread", "variable", "working directory", "sys.path", "module", "name")
+
+
 class Left:
     """What a test may leave behind in its process: {key: value}, compared before and after."""
 
@@ -293,7 +300,7 @@ class Left:
         """What is there."""
         found = {("variable", name): value for name, value in os.environ.items()}
         found.pop(("variable", "PYTEST_CURRENT_TEST"), None)
-        found["working directory", ""] = os.getcwd()
+        found["working directory", ""] = folder()
         found["sys.path", ""] = tuple(map(str, sys.path))
         for thread in others():
             found["thread", thread.name, thread.ident] = None
@@ -316,11 +323,38 @@ class Left:
         """What the names of a module and of its classes hold."""
         for name, value in list(names.items()):
             if not name.startswith(("__", "@")):
-                found["name", module, name] = shape(value, deep=True)
-                if isinstance(value, type) and value.__module__ == module:
+                found["name", module, name] = self.shape(value, 2)
+                if issubclass(type(value), type) and value.__module__ == module:
                     for inner, held in list(vars(value).items()):
-                        if not inner.startswith("__"):
-                            found["name", module, f"{name}.{inner}"] = shape(held, deep=True)
+                        # Of others, libraries replace some: SQLAlchemy in mapped classes.
+                        if not inner.startswith("__") and type(held) in PLAIN:
+                            found["name", module, f"{name}.{inner}"] = self.shape(held, 2)
+
+    def shape(self, value, depth):
+        """What tells whether a value has changed, without keeping it.
+
+        By its type alone: asking a proxy what it is wakes what it stands for.
+        """
+        kind = type(value)
+        try:
+            if issubclass(kind, SIMPLE):
+                return (kind.__name__, value)
+            if depth and issubclass(kind, dict):
+                return (len(value), self.shapes([*value, *value.values()], depth))
+            if depth and issubclass(kind, (list, tuple)):
+                return (len(value), self.shapes(value, depth))
+            if depth and issubclass(kind, (set, frozenset)):
+                return (len(value), sorted(map(repr, self.shapes(list(value), depth))))
+            home = getattr(sys.modules.get(kind.__module__), "__file__", None)
+            if depth and home and self.own(home):
+                return (id(value), self.shape(vars(value), depth))
+        except Exception:  # a strange object: that it is another one is seen still
+            pass
+        return id(value)
+
+    def shapes(self, values, depth):
+        """The same of what a container holds."""
+        return [self.shape(value, depth - 1) for value in values[:MOST]]
 
     def since_the_start(self):
         """What is there and was not before the first test."""
@@ -330,7 +364,7 @@ class Left:
     def between(before, after):
         """What came or changed, in words."""
         found = []
-        for key in {**before, **after}:
+        for key in sorted({**before, **after}, key=lambda key: KINDS.index(key[0])):
             kind, *rest = key
             come = key in after and key not in before
             changed = before.get(key, key) != after.get(key, key)
@@ -347,23 +381,12 @@ class Left:
         return found
 
 
-def shape(value, deep=False):
-    """What tells whether a value has changed, without keeping it."""
-    if isinstance(value, SIMPLE):
-        return (type(value).__name__, value)
+def folder():
+    """The working directory; "" where it is deleted."""
     try:
-        if deep and isinstance(value, dict):
-            pairs = list(value.items())[:MOST]
-            return (len(value), [(shape(key), shape(held)) for key, held in pairs])
-        if deep and isinstance(value, (list, tuple)):
-            return (len(value), [shape(held) for held in value[:MOST]])
-        if deep and isinstance(value, (set, frozenset)):
-            return (len(value), sorted(map(repr, map(shape, value)))[:MOST])
-        if deep and not isinstance(value, (type, types.ModuleType)) and not callable(value):
-            return (id(value), shape(vars(value), deep=True))
-    except Exception:  # a strange object of the project's: that it is another one is seen still
-        pass
-    return id(value)
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def others():
