@@ -44,6 +44,7 @@ KINDS = {
         "suite/backend",
         "guard/guard",
         "guard/watch",
+        "stability/stability",
     ),
     "lesson": ("lessons/runs", "authoring/execute", "commands/notebooks"),
     "claims": tuple(f"lessons/claims_{number:02}" for number in (*range(10), 11)),

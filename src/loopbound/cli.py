@@ -335,7 +335,12 @@ def _parser() -> argparse.ArgumentParser:
         " to blame; exit code 1 when one failed; pytest's own options follow after --",
     )
     stability.add_argument(
-        "path", nargs="?", type=Path, default=Path(), metavar="PATH", help="a folder or a file (.)"
+        "path",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        metavar="PATH",
+        help="a project's folder, or here a folder or a file of tests (.)",
     )
     stability.add_argument(
         "--orders", type=_count, default=3, metavar="N", help="random orders (%(default)s)"

@@ -15,6 +15,8 @@ from loopbound.terminal import Console, ProgressLine, complain, ended_in_good_or
 
 __all__ = ["stability_command"]
 
+PROJECT = ("pyproject.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "setup.py")
+
 
 def stability_command(
     path: Path,
@@ -30,7 +32,7 @@ def stability_command(
     """Run a suite in several orders and print what came of it.
 
     Args:
-        path: its folder, or one of its files.
+        path: a project's folder, or in the project of the current folder a part of its tests.
         orders: how many random ones.
         seed: of these; None: another one each time.
         mix: do not keep the tests of a file together.
@@ -48,12 +50,12 @@ def stability_command(
     try:
         if not path.exists():
             raise Problem(f"{path} does not exist.")
-        if path.is_file():
+        begin = _project(path)
+        if begin != path:
             words = [*words, str(path)]
-        # A path is of the folder where the command is given; the runs begin in the project's.
         found = shutil.which(python) if python else sys.executable
         suite = Suite(
-            path if path.is_dir() else Path(),
+            begin,
             str(Path(found or python or "").absolute()),
             tuple(words),
             seed,
@@ -80,3 +82,11 @@ def stability_command(
     else:
         console.say(text)
     return 0 if report.stable else 1
+
+
+def _project(path: Path) -> Path:
+    """Where the runs begin: `path`, unless it is a part of what the current folder holds."""
+    if path.is_file():
+        return Path()
+    inside = Path.cwd() in path.resolve().parents
+    return Path() if inside and not any((path / name).is_file() for name in PROJECT) else path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,7 +49,7 @@ def _text(report: Report, columns: int) -> Iterator[str]:
         if found:
             yield from ("", f"{title}:")
         for each in found[: SHOWN if "unknown" in verdicts else None]:
-            yield from _suspect(each, len(report.orders), columns)
+            yield from _suspect(each, columns)
         if "unknown" in verdicts and len(found) > SHOWN:
             yield f"  and {len(found) - SHOWN} more"
     for told in report.explained:
@@ -56,9 +57,13 @@ def _text(report: Report, columns: int) -> Iterator[str]:
         yield from (f"  {line}" for line in told.lines)
     left = _left(report)
     if left:
+        most = Counter[str]()
+        for order in report.orders:
+            most |= Counter(order.run.left)
         yield from ("", "Left at the end of a run, and not there before the first test:")
         for text, tests in list(left.items())[:SHOWN]:
-            yield f"  {text}{f', since {tests[0]}' if tests else ''}{_more(tests, 1)}"
+            since = f", since {tests[0]}" if tests else ""
+            yield f"  {_numbered(text, most[text])}{since}{_more(tests, 1)}"
         yield from _rest(left)
     tasks = _tasks(report)
     if tasks:
@@ -87,9 +92,10 @@ def verdict(report: Report) -> str:
     return f"Not stable: {said} {end}."
 
 
-def _suspect(each: Suspect, orders: int, columns: int) -> Iterator[str]:
+def _suspect(each: Suspect, columns: int) -> Iterator[str]:
     yield f"{each.test}"
-    passes = f"; passes in {', '.join(each.passes)}" if each.passes else ""
+    alone = "; passes alone" if each.verdict == AFTER else ""
+    passes = f"; passes in {', '.join(each.passes)}" if each.passes else alone
     yield f"  fails in {', '.join(each.fails)}{passes}"
     yield f"  {textwrap.shorten(each.error, columns - 2, placeholder=' ...')}"
     if each.verdict in (AFTER, WITHOUT):
@@ -97,14 +103,15 @@ def _suspect(each: Suspect, orders: int, columns: int) -> Iterator[str]:
         word = "fails" if each.verdict == AFTER else "passes"
         yield f"  {word} only after{less}:"
         for test in each.others[:SHOWN]:
-            leaves = each.leaves.get(test)
-            said = f", which leaves: {', '.join(leaves[:SHOWN])}" if leaves else ""
+            leaves = each.leaves.get(test, [])
+            texts = [_numbered(*item) for item in Counter(leaves).items()][:SHOWN]
+            said = f", which leaves: {', '.join(texts)}" if texts else ""
             yield f"    {test}{said}"
         yield from _rest(each.others)
         if each.verified:
             yield f"  the same by themselves: {each.command}"
         else:
-            yield "  but not by themselves: there, other files of the suite have to be imported"
+            yield f"  but not by themselves (other files may have to be imported): {each.command}"
     elif each.verdict == UNSTEADY:
         yield "  and passed when the same tests ran in the same order again"
     elif each.verdict == ALWAYS:
@@ -119,6 +126,10 @@ def _more(tests: list[str], shown: int) -> str:
 def _rest(found: Any) -> Iterator[str]:
     if len(found) > SHOWN:
         yield f"  and {len(found) - SHOWN} more"
+
+
+def _numbered(text: str, number: int) -> str:
+    return text if number == 1 else f"{text} ({number})"
 
 
 def _left(report: Report) -> dict[str, list[str]]:

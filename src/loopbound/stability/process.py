@@ -94,7 +94,6 @@ class Suite:
         self,
         order: Sequence[str] | None,
         limit: float,
-        deep: bool = False,
         words: Sequence[str] | None = None,
     ) -> Run:
         """Run tests once.
@@ -102,8 +101,8 @@ class Suite:
         Args:
             order: which ones, in this order; None: all, in the suite's own.
             limit: seconds, after which the run is ended.
-            deep: also see which names of the project's modules a test changes.
-            words: for pytest, in place of the suite's.
+            words: for pytest, in place of the suite's: run as they say. These few tests are looked
+                at closely, too: which names of the project's modules they change.
 
         Raises:
             Problem: pytest could not begin.
@@ -116,7 +115,7 @@ class Suite:
                 "words": list(self.words if words is None else words),
                 "order": None if order is None else list(order),
                 "seed": self.seed,
-                "deep": deep,
+                "plain": words is not None,
                 "cache": str(top / "cache"),
                 "stacks": str(top / "stacks.txt"),
             }
@@ -199,19 +198,13 @@ class _Child:
             if said is None:
                 return
             self._hear(said)
-        # Handlers for the exit run now; a thread that is no daemon holds it up for ever.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._wait(max(until - time.monotonic(), ENDING) if not self._kept else ENDING)
-
-    def _wait(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while True:  # in turns: Ctrl-C does not reach a thread that waits, on Windows
-            try:
+        # Handlers for the exit run now; a thread that is no daemon may hold it up for ever.
+        until = time.monotonic() + ENDING if self._kept else max(until, time.monotonic() + ENDING)
+        while self._process.poll() is None and time.monotonic() < until:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(TURN)
-                return
-            except subprocess.TimeoutExpired:
-                if time.monotonic() >= until:
-                    raise
+        if self._process.poll() is None:
+            self._run.left += [f"the process, kept by thread {name}" for name in self._kept]
 
     def _hear(self, said: dict[str, Any]) -> None:
         run, kind, test = self._run, said["kind"], said.get("id", "")
@@ -244,13 +237,15 @@ class _Child:
             with contextlib.suppress(OSError):
                 self._process.send_signal(signal.SIGUSR2)
             until = time.monotonic() + EVIDENCE
-            while not places and time.monotonic() < until:
+            while time.monotonic() < until:
                 with contextlib.suppress(queue.Empty):
                     said = self._lines.get(timeout=TURN)
                     if said is None:
                         break
                     if said["kind"] == "where":
                         places = said["places"]
+                        break
+                    self._hear(said)  # what it said before
             places = places or self._stack()
         run = self._run
         if self._test:
@@ -261,7 +256,7 @@ class _Child:
                 self._test, error + "".join(f", at {each}" for each in places[:1])
             )
         else:
-            run.hung = "no test" if self._collected else "the collection of the tests"
+            run.hung = "pytest, at no test" if self._collected else "the collection of the tests"
         if places:
             run.hung += " at " + ", ".join(places[:3])
 
@@ -285,13 +280,15 @@ class _Child:
                     ["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True
                 )
         else:
-            if process.poll() is None:
-                # As Ctrl-C: pytest takes down what its fixtures have set up.
-                process.send_signal(signal.SIGINT)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(ENDING)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            try:
+                if process.poll() is None:
+                    # As Ctrl-C: pytest takes down what its fixtures have set up.
+                    process.send_signal(signal.SIGINT)
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(ENDING)
+            finally:  # also when Ctrl-C comes a second time
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         self._reader.join(ENDING)
         if process.stdout is not None and not self._reader.is_alive():
@@ -310,6 +307,9 @@ class _Child:
                 self._hear(said)
         if run.hung:
             return run
+        ran = self._code in (0, 1) or (bool(run.tests) and not run.not_run)
+        if self._ended and self._collected and ran:
+            return run
         if self._unread:
             first = self._unread[0]
             error = [line for line in first["text"].splitlines() if line.strip()][-1:]
@@ -317,8 +317,6 @@ class _Child:
                 f"pytest cannot read {first['id']}: {''.join(error).removeprefix('E ').strip()}\n"
                 "Mend it first: without its tests there is no order to compare."
             )
-        if self._ended and self._collected and self._code in (0, 1):
-            return run
         if self._collected and run.tests:
             # A test may end the process, or stop pytest.
             code = self._code if self._ended else self._process.returncode

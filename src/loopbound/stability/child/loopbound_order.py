@@ -3,7 +3,7 @@
 A program that stands alone: the standard library and pytest, so that the interpreter of a project
 runs it without Loopbound. It is started in the project's folder and given
 
-    the name of a file of JSON: {"words", "order", "seed", "cache", "deep", "stacks"}
+    the name of a file of JSON: {"words", "order", "plain", "seed", "cache", "stacks"}
     stdout  takes the reports, a JSON object a line
     stderr  a file, which becomes the standard output and error of pytest
 """
@@ -17,16 +17,15 @@ import signal
 import stat
 import sys
 import threading
-import types
 import weakref
-from collections import Counter
 
 import pytest
 
 LONGEST_TEXT = 60_000  # of one failure, in characters
-MOST = 1000  # elements of a container that are compared
+MOST = 200  # elements of a container that are compared
 ORPHANED = 4  # exit code
 SIMPLE = (int, float, complex, str, bytes, bool, type(None))
+PLAIN = (*SIMPLE, dict, list, set, tuple)
 INSTALLED = ("site-packages", "dist-packages", ".venv")
 
 
@@ -41,7 +40,9 @@ def main(given_in):
     sys.argv = [os.path.join(os.path.dirname(pytest.__file__), "__main__.py"), *words]
     plugin = Plugin(reports, given)
     code = pytest.main(words, plugins=[plugin])
-    kept = [thread.name for thread in others() if not thread.daemon]
+    pools = sys.modules.get("concurrent.futures.thread")
+    ended = getattr(pools, "_threads_queues", ())  # these end when the interpreter does
+    kept = [thread.name for thread in others() if not thread.daemon and thread not in ended]
     reports.say("end", code=int(code), left=plugin.at_the_end, threads=kept)
     return code
 
@@ -74,7 +75,7 @@ class Plugin:
         self.test = self.phase = ""
         self.failed = False
         self.loops = weakref.WeakSet()
-        self.left = Left((os.path.join(os.getcwd(), ""),), given["deep"])
+        self.left = Left((os.path.join(os.getcwd(), ""),), given["plain"])
         self.before = {}
         self.tasks = []
         self.at_the_end = []
@@ -96,26 +97,26 @@ class Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config):
         """Only the order is to differ: what else reorders, selects, repeats or spreads is off."""
-        option = config.option
-        words = []
-        if config.pluginmanager.hasplugin("randomly"):
-            # It gives each test the same random numbers, which is kept, in each run the same ones.
-            option.randomly_reorganize = False
-            option.randomly_seed = self.given["seed"]
-            words += ["-p", "no:randomly"]
-        if config.pluginmanager.hasplugin("random_order"):
-            option.random_order_enabled = False
-            option.random_order_bucket = option.random_order_seed = "default:none"
-        if getattr(option, "numprocesses", None) or getattr(option, "tx", None):
-            words += ["-n0"]
+        option, has = config.option, config.pluginmanager.hasplugin
+        option.xmlpath = None
+        seed = self.given["seed"]
+        if has("randomly"):
+            # It gives each test the same random numbers: that is kept, and in each run the same.
+            self.words += ["--randomly-dont-reorganize", f"--randomly-seed={seed}"]
+        if getattr(option, "random_order_enabled", False):
+            self.words += ["--random-order-bucket=none"]
+        if getattr(option, "tx", None):
+            self.words += ["-n0"]
+        if self.given["plain"]:
+            return
+        option.randomly_reorganize, option.randomly_seed = False, seed
+        option.random_order_enabled = False
+        option.random_order_bucket = option.random_order_seed = "default:none"
         option.numprocesses, option.dist, option.tx = None, "no", []
         option.lf = option.failedfirst = option.newfirst = False
         option.stepwise = option.stepwise_skip = option.stepwise_reset = False
-        option.maxfail = 0
+        option.maxfail = option.reruns = 0
         option.usepdb = False
-        option.reruns = 0
-        option.xmlpath = None
-        self.words = words
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session):
@@ -280,6 +281,9 @@ FRAMES = ("cr_frame", "gi_frame", "ag_frame")
 AWAITS = ("cr_await", "gi_yieldfrom", "ag_await")
 
 
+KINDS = ("connection", "thread", "variable", "working directory", "sys.path", "module", "name")
+
+
 class Left:
     """What a test may leave behind in its process: {key: value}, compared before and after."""
 
@@ -292,7 +296,7 @@ class Left:
         """What is there."""
         found = {("variable", name): value for name, value in os.environ.items()}
         found.pop(("variable", "PYTEST_CURRENT_TEST"), None)
-        found["working directory", ""] = os.getcwd()
+        found["working directory", ""] = folder()
         found["sys.path", ""] = tuple(map(str, sys.path))
         for thread in others():
             found["thread", thread.name, thread.ident] = None
@@ -315,11 +319,38 @@ class Left:
         """What the names of a module and of its classes hold."""
         for name, value in list(names.items()):
             if not name.startswith(("__", "@")):
-                found["name", module, name] = shape(value, deep=True)
-                if isinstance(value, type) and value.__module__ == module:
+                found["name", module, name] = self.shape(value, 2)
+                if issubclass(type(value), type) and value.__module__ == module:
                     for inner, held in list(vars(value).items()):
-                        if not inner.startswith("__"):
-                            found["name", module, f"{name}.{inner}"] = shape(held, deep=True)
+                        # Of others, libraries replace some: SQLAlchemy in mapped classes.
+                        if not inner.startswith("__") and type(held) in PLAIN:
+                            found["name", module, f"{name}.{inner}"] = self.shape(held, 2)
+
+    def shape(self, value, depth):
+        """What tells whether a value has changed, without keeping it.
+
+        By its type alone: asking a proxy what it is wakes what it stands for.
+        """
+        kind = type(value)
+        try:
+            if issubclass(kind, SIMPLE):
+                return (kind.__name__, value)
+            if depth and issubclass(kind, dict):
+                return (len(value), self.shapes([*value, *value.values()], depth))
+            if depth and issubclass(kind, (list, tuple)):
+                return (len(value), self.shapes(value, depth))
+            if depth and issubclass(kind, (set, frozenset)):
+                return (len(value), sorted(map(repr, self.shapes(list(value), depth))))
+            home = getattr(sys.modules.get(kind.__module__), "__file__", None)
+            if depth and home and self.own(home):
+                return (id(value), self.shape(vars(value), depth))
+        except Exception:  # a strange object: that it is another one is seen still
+            pass
+        return id(value)
+
+    def shapes(self, values, depth):
+        """The same of what a container holds."""
+        return [self.shape(value, depth - 1) for value in values[:MOST]]
 
     def since_the_start(self):
         """What is there and was not before the first test."""
@@ -329,7 +360,7 @@ class Left:
     def between(before, after):
         """What came or changed, in words."""
         found = []
-        for key in {**before, **after}:
+        for key in sorted({**before, **after}, key=lambda key: KINDS.index(key[0])):
             kind, *rest = key
             come = key in after and key not in before
             changed = before.get(key, key) != after.get(key, key)
@@ -343,28 +374,15 @@ class Left:
                 found.append(kind)
             elif kind == "name" and changed and ("module", rest[0]) in before:
                 found.append(".".join(rest))
-        return [
-            text if number == 1 else f"{text} ({number})" for text, number in Counter(found).items()
-        ]
+        return found
 
 
-def shape(value, deep=False):
-    """What tells whether a value has changed, without keeping it."""
-    if isinstance(value, SIMPLE):
-        return (type(value).__name__, value)
+def folder():
+    """The working directory; "" where it is deleted."""
     try:
-        if deep and isinstance(value, dict):
-            pairs = list(value.items())[:MOST]
-            return (len(value), [(shape(key), shape(held)) for key, held in pairs])
-        if deep and isinstance(value, (list, tuple)):
-            return (len(value), [shape(held) for held in value[:MOST]])
-        if deep and isinstance(value, (set, frozenset)):
-            return (len(value), sorted(map(repr, map(shape, value)))[:MOST])
-        if deep and not isinstance(value, (type, types.ModuleType)) and not callable(value):
-            return (id(value), shape(vars(value), deep=True))
-    except Exception:  # a strange object of the project's: that it is another one is seen still
-        pass
-    return id(value)
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def others():
