@@ -48,7 +48,7 @@ KINDS = {
         "stability/stability",
     ),
     "lesson": ("lessons/runs", "authoring/execute", "commands/notebooks"),
-    "claims": tuple(f"lessons/claims_{number:02}" for number in (*range(10), 11)),
+    "claims": tuple(f"lessons/claims_{number:02}" for number in range(12)),
     "answer": ("checks/kernel", "checks/answers", "checks/other_answers"),
 }
 _KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}

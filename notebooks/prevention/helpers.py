@@ -76,7 +76,7 @@ def commands(given: Sequence[Sequence[str]], overlay: str = "") -> list[subproce
     Raises:
         Problem: one ended with an exit code above 1: it could not do its work.
     """
-    with desk(overlay) as folder, scratch_database("lesson-11") as db:
+    with desk(overlay) as folder, scratch_database("lesson-11", schema=read("report_desk/schema.sql")) as db:
         variables = {"DATABASE_URL": db.url, "PYTEST_PLUGINS": PLUGINS}
         results = [run([sys.executable, "-m", *words], folder, **variables) for words in given]
     for words, done in zip(given, results):

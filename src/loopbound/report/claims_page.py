@@ -29,7 +29,8 @@ _VERDICTS = {
     "refuted": ("refuted", "bad", "✕", "wrong"),
 }
 _COLUMNS = {heading: drawn for heading, drawn, _, _ in _VERDICTS.values()}
-_SHEET = """.figure svg { width: 100%; height: auto; border-radius: 6px; }
+_SHEET = """.figure svg { width: 100%; min-width: 36rem; height: auto; border-radius: 6px; }
+.claims { width: 100%; } .claims code { overflow-wrap: anywhere; }
 .badge.partly { background: color-mix(in srgb, #E69F00 45%, var(--paper)); }
 .claims td:nth-child(3), .claims td:nth-child(4) { min-width: 16rem; }
 """
