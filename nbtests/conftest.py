@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import re
@@ -169,6 +170,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return name in SPREAD, -seconds, order, -int(number or 0)
 
     items.sort(key=place)  # a stable sort: inside a file nothing moves
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    # What is here now stays to the end. A collection of garbage, which each check asks for, would
+    # go through all of it, and that takes longer than most checks.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(

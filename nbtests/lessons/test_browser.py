@@ -356,7 +356,9 @@ def test_a_lesson_runs_in_the_browser(lesson: Notebook, desk: Desk, pictures: Pa
     executed = desk.run_all()
     _nothing_wrong(_wrong(lesson.file, executed, committed))
     desk.nobody_interrupts()
-    for theme in ("Light", "Dark"):
+    # The one that is on comes first: to change it draws the whole page again.
+    on = desk.page.evaluate("() => document.body.dataset.jpThemeName")
+    for theme in sorted(("Light", "Dark"), key=lambda theme: not on.endswith(theme)):
         desk.page.evaluate(
             "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})",
             f"JupyterLab {theme}",

@@ -1153,11 +1153,11 @@ _REACHES = (
         "every lock taken",
         REACHES,
         cell(
-            f"{SQL}import threading\nline = psycopg.connect(url, autocommit=True)\ndef take():\n   "
-            " while True:\n        try: line.execute('SELECT pg_advisory_lock(n) FROM"
-            " generate_series(1, 1000000) n')\n        except psycopg.errors.OutOfMemory:"
-            " pass\ntake_on = threading.Thread(target=take, daemon=True)\ntake_on.start()\nimport"
-            " time; time.sleep(1)\nscratch_database('more')"
+            f"{SQL}import threading\nline = psycopg.connect(url, autocommit=True)\nfull ="
+            " threading.Event()\ndef take():\n    while True:\n        try: line.execute('SELECT"
+            " pg_advisory_lock(n) FROM generate_series(1, 1000000) n')\n        except"
+            " psycopg.errors.OutOfMemory: full.set()\ntake_on = threading.Thread(target=take,"
+            " daemon=True)\ntake_on.start()\nfull.wait()\nscratch_database('more')"
         ),
         {"01.2": ANY, "01.4": ANY},
         ("took more locks",),
