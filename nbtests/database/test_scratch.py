@@ -2,6 +2,7 @@
 DATABASE_URL.
 """
 
+import itertools
 import re
 import socket
 import threading
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from database_clients import Client, Refused, cache_folder, eventually, gone
+from sqlalchemy import URL
 
 from loopbound.database import Address
 from loopbound.database.address import check
@@ -162,6 +164,8 @@ def test_threads_get_databases_of_their_own(served):
         assert client.do(f"result = len(sql({LEFT!r}, server_address().url()))") == 4
         client.do("[m.close() for m in made]")
         assert client.do(f"result = sql({LEFT!r}, server_address().url())") == []
+        # Half a second less for all that use no engine.
+        assert client.do("import sys; result = 'sqlalchemy' in sys.modules") is False
 
 
 def test_the_password_is_in_no_repr(served):
@@ -271,6 +275,21 @@ def test_a_wrong_database_url_is_explained(own, asking, url, told):
         and PASSWORD not in message
         and quote(PASSWORD, safe="") not in message
     )
+
+
+def test_a_url_is_the_one_that_sqlalchemy_gives():
+    hosts = ("127.0.0.1", "::1", "db.example", "/var/run/my server")
+    words = (None, "mina", PASSWORD, "x+y%20", "a?b#c[d]&e=f", "学")
+    for host, user, password, name, mode in itertools.product(
+        hosts, words, words, words, (None, "require")
+    ):
+        address = Address("url", host, 5432, user, password, name, mode)
+        socket_folder = {"host": host, "port": "5432"} if host.startswith("/") else {}
+        wanted = URL.create(
+            "postgresql+asyncpg", user, password, None if socket_folder else host,
+            None if socket_folder else 5432, name, socket_folder | ({"ssl": mode} if mode else {}),
+        )  # fmt: skip
+        assert address.url() == wanted.render_as_string(hide_password=False).replace(" ", "%20")
 
 
 def test_a_server_that_is_too_old_is_named(own):
