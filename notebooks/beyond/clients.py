@@ -40,8 +40,9 @@ async def of_streams(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter])
     return int(await reader.readline())
 
 
-async def opened(pool: AsyncConnectionPool) -> AsyncConnectionPool:
-    """A pool of psycopg with its first connection: a loop that ends while a worker still connects could not."""
+async def psycopg_pool(dsn: str) -> AsyncConnectionPool:
+    """A pool of psycopg for one or two connections, with the first: a loop that ends while a worker connects would wait."""
+    pool = AsyncConnectionPool(dsn, min_size=1, max_size=2, timeout=1, open=False)
     await pool.open(wait=True)
     return pool
 
