@@ -506,3 +506,26 @@ def test_every_kind_names_a_lesson_that_there_is() -> None:
 
     numbers = {lesson.file[:2] for lesson in lessons()}
     assert {kind.lesson for kind in KINDS} <= numbers
+
+
+MANUAL = "asyncpg.exceptions._base.InterfaceError: cannot use Connection.transaction() in a manually started transaction"
+
+
+@pytest.mark.parametrize(
+    ("frame", "kinds"),
+    [
+        ("/app/jobs.py", ("concurrent-tasks", "two-awake-loops")),
+        (
+            "/lib/sqlalchemy/dialects/postgresql/asyncpg.py",
+            ("two-awake-loops", "concurrent-tasks"),
+        ),
+    ],
+)
+def test_a_transaction_that_is_open_already_is_a_race_or_a_second_loop(
+    frame: str, kinds: tuple[str, ...]
+) -> None:
+    """Sessions of SQLAlchemy refuse two tasks, a connection of asyncpg does not."""
+    answer = explain(
+        f'Traceback (most recent call last):\n  File "{frame}", line 3, in book\n{MANUAL}\n'
+    )
+    assert answer.kinds == kinds and not answer.sure

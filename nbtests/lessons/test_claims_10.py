@@ -131,7 +131,7 @@ def moved(client):
     """Made on one loop and first asked on another; asked on one and closed on another."""
     unused, used = Kept(*client), Kept(*client)
     assert on_new_loops(1, unused.start) == on_new_loops(1, used.use) == ["ok"]
-    return on_new_loops(1, unused.use) + on_new_loops(1, used.end)
+    return on_new_loops(1, unused.use) + on_new_loops(1, used.end, say=lambda error: "refused")
 
 
 def test_what_connects_when_it_is_made_binds_then_and_closing_needs_the_loop(clients):
@@ -142,7 +142,7 @@ def test_what_connects_when_it_is_made_binds_then_and_closing_needs_the_loop(cli
         "streams",
     }
     assert {name: closed for name, (_, closed) in rows.items()} == {
-        **dict.fromkeys(clients, CLOSED),
+        **dict.fromkeys(clients, "refused"),
         "AsyncEngine": "ok",
     }
     assert "Exception closing connection" in log.asides[0]  # the line that the lesson shows

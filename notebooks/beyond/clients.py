@@ -40,8 +40,9 @@ async def of_streams(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter])
     return int(await reader.readline())
 
 
-async def opened(pool: AsyncConnectionPool) -> AsyncConnectionPool:
-    """A pool of psycopg with its first connection: a loop that ends while a worker still connects could not."""
+async def psycopg_pool(dsn: str) -> AsyncConnectionPool:
+    """A pool of psycopg for one or two connections, with the first: a loop that ends while a worker connects would wait."""
+    pool = AsyncConnectionPool(dsn, min_size=1, max_size=2, timeout=1, open=False)
     await pool.open(wait=True)
     return pool
 
@@ -96,7 +97,7 @@ def new_loop(name: str) -> NamedLoop:
     return NamedLoop(name, asyncio.SelectorEventLoop)
 
 
-def outcome(loop: NamedLoop, work: Coroutine[Any, Any, Any], say: Callable[[Exception], str] = symptom_of) -> str:
+def outcome(loop: NamedLoop, work: Coroutine[Any, Any, Any], say: Callable[[BaseException], str] = symptom_of) -> str:
     """How some work ends on a loop: "ok", or what `say` makes of its error. What takes longer than half a minute is ended."""
 
     async def within_limit() -> None:
@@ -105,18 +106,18 @@ def outcome(loop: NamedLoop, work: Coroutine[Any, Any, Any], say: Callable[[Exce
 
     try:
         loop.run(within_limit())
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:  # cancelled: what it waited for ended with another loop
         return say(error)
     return "ok"
 
 
-def message(error: Exception) -> str:
+def message(error: BaseException) -> str:
     """An error's type and the first line of what it says."""
     return f"{type(error).__name__}: {str(error).splitlines()[0]}"
 
 
 def on_new_loops(
-    count: int, work: Callable[[], Coroutine[Any, Any, Any]], say: Callable[[Exception], str] = symptom_of
+    count: int, work: Callable[[], Coroutine[Any, Any, Any]], say: Callable[[BaseException], str] = symptom_of
 ) -> list[str]:
     """Call `work` on that many loops, one after the other, each closed before the next one begins; their outcomes."""
     outcomes = []

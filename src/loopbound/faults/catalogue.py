@@ -223,6 +223,8 @@ KINDS: tuple[Kind, ...] = (
             Sign(
                 "operation-in-progress !text:different-loop !text:loop-closed !text:closed-in-operation !text:manual-transaction"
             ),
+            # A COMMIT that met another operation leaves its transaction open for the next one.
+            Sign("manual-transaction !text:different-loop !text:closed-in-operation !threads"),
         ),
         "one loop only, and gather, a task group or two requests share a session or connection",
         "gather, create_task and TaskGroup around one session; a global session",
@@ -754,7 +756,10 @@ KINDS: tuple[Kind, ...] = (
         "one engine under two awake loops",
         "a second loop, in a thread beside the first, takes the first one's connections out of the pool, and the other way round",
         (
-            Sign("manual-transaction", sure=True),
+            Sign("manual-transaction text:different-loop", sure=True),
+            Sign("manual-transaction threads", sure=True),
+            Sign("manual-transaction sqlalchemy"),  # its sessions refuse two tasks themselves
+            Sign("manual-transaction"),
             Sign("closed-in-operation text:different-loop !prefork", sure=True),
             Sign("closed-in-operation threads"),
             Sign("different-loop by:asyncpg sqlalchemy from-pool threads !portal"),
