@@ -506,3 +506,11 @@ def test_every_kind_names_a_lesson_that_there_is() -> None:
 
     numbers = {lesson.file[:2] for lesson in lessons()}
     assert {kind.lesson for kind in KINDS} <= numbers
+
+
+def test_a_notebook_shows_the_same_lines_as_a_table() -> None:
+    answer = explain("RuntimeError: … got Future <Future pending> attached to a different loop")
+    shown = answer._repr_html_()
+    assert shown.count("<tr>") == len(answer.lines) > 5
+    assert "&lt;" not in str(answer) and "<b>kind:</b>" in shown
+    assert explain("")._repr_html_().startswith("<pre>There is no text.")
