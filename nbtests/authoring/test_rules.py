@@ -184,7 +184,7 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
     "sizes": [
         (
             _edit(lambda notebook, cells: notebook["cells"].__delitem__(slice(10, 40))),
-            "cells, wanted are 20 to 50",
+            "cells, wanted are 20 to 55",
         ),
         (_source("step-1", SENTENCE, SENTENCE * 20), "words, wanted are 900 to 1200"),
         (_source("step-1", SENTENCE, SENTENCE * 4), "words, at most 90 are wanted"),
@@ -256,6 +256,24 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
         (
             lambda root: _append(root / "README.md", "[Practise](exercises/none.ipynb)\n"),
             "README.md: the link",
+        ),
+    ],
+    "glossary_is_linked": [
+        (
+            _source("opening", "[pool](glossary.md#pool)", "pool", LESSONS[0].file),
+            "00-start-here.ipynb, cell 'opening': 'pool' stands here first; [pool](",
+        ),
+        (
+            _source("opening", "with a [pool]", "with pools and a [pool]", LESSONS[0].file),
+            "'pool' stands here first",
+        ),
+        (
+            lambda root: _append(root / "notebooks" / "glossary.md", "### a word\n"),
+            "not in the order of the alphabet",
+        ),
+        (
+            lambda root: _append(root / "notebooks" / "glossary.md", "### rare word\n"),
+            "no lesson has the word 'rare word'",
         ),
     ],
     "outputs_are_committed": [

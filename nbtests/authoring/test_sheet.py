@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from chromium import FLAGS, chromium_or_skip
 
-from loopbound.authoring.sheet import SHEET, sheet
+from loopbound.authoring.sheet import OWNERS, SHEET, owners_svg, sheet
 from loopbound.course.manifest import lesson, notebooks_folder
 from loopbound.faults.catalogue import KINDS
 from loopbound.faults.signs import MESSAGES
@@ -21,6 +21,8 @@ PAGE = notebooks_folder() / SHEET
 
 def test_the_committed_sheet_is_what_the_catalogue_gives() -> None:
     assert PAGE.read_text(encoding="utf-8") == sheet(), "run: python3 lab.py format"
+    picture = (notebooks_folder() / OWNERS).read_text(encoding="utf-8")
+    assert picture == owners_svg(), "run: python3 lab.py format"
 
 
 def test_everything_is_on_it() -> None:

@@ -529,3 +529,11 @@ def test_a_transaction_that_is_open_already_is_a_race_or_a_second_loop(
         f'Traceback (most recent call last):\n  File "{frame}", line 3, in book\n{MANUAL}\n'
     )
     assert answer.kinds == kinds and not answer.sure
+
+
+def test_a_notebook_shows_the_same_lines_as_a_table() -> None:
+    answer = explain("RuntimeError: … got Future <Future pending> attached to a different loop")
+    shown = answer._repr_html_()
+    assert shown.count("<tr>") == len(answer.lines) > 5
+    assert "&lt;" not in str(answer) and "<b>kind:</b>" in shown
+    assert explain("")._repr_html_().startswith("<pre>There is no text.")

@@ -22,7 +22,7 @@ from loopbound.authoring.normal_form import TAGS, form_differences
 from loopbound.authoring.pages import Course, Page, claim_exists, claims_of
 from loopbound.course.manifest import honest_minutes
 
-CELLS = (20, 50)
+CELLS = (20, 55)
 WORDS = (900, 1200)
 WORDS_START_PAGE = (500, 1200)
 WORDS_BESIDE = 500  # of a page beside the lessons, at most
@@ -32,6 +32,8 @@ LINES_A_CELL = 6  # the mean, without the harness
 LINES_IN_ONE_CELL = 45
 IMPORT_LINES = 3
 MINUTES_ASIDE = 3  # announced are multiples of five
+
+GLOSSARY = "glossary.md"
 
 BANNED = re.compile(r"\b(simply|just|obvious|obviously|note that|foo)\b", re.IGNORECASE)
 # In prose a bar is a part of a figure.
@@ -380,6 +382,44 @@ def links_resolve(course: Course) -> Iterator[Finding]:
                 yield Finding(path.name, cell, f"the link {link!r} {wrong}")
 
 
+@rule
+def glossary_is_linked(course: Course) -> Iterator[Finding]:
+    """A word of the glossary is a link to it where it first stands in a lesson's sentences."""
+    glossary = course.root / "notebooks" / GLOSSARY
+    words = re.findall(r"^### (.+)$", glossary.read_text(encoding="utf-8"), re.MULTILINE)
+    if words != sorted(words):
+        yield Finding(GLOSSARY, None, "its words are not in the order of the alphabet")
+    cells = [
+        (page, cell) for page in course.pages if page.lesson for cell in page.of_kind("markdown")
+    ]
+    for word in words:
+        for page, cell in cells:
+            found, linked = first_place(word, cell["source"])
+            if found:
+                if not linked:
+                    yield page.finding(cell, f"{word!r} stands here first; {glossary_link(word)}")
+                break
+        else:
+            yield Finding(GLOSSARY, None, f"no lesson has the word {word!r}")
+
+
+def glossary_link(word: str) -> str:
+    """The Markdown of a link to a word of the glossary."""
+    return f"[{word}]({GLOSSARY}#{word.replace(' ', '-')})"
+
+
+def first_place(word: str, source: str) -> tuple[re.Match[str] | None, bool]:
+    """Where a word first stands in a cell's sentences, and whether it is a link to the glossary.
+
+    Headings, tables, code and other links do not count; they are blanked, so that places stay.
+    """
+    address = re.escape(glossary_link(word).partition("(")[2])
+    other = rf"`[^`]*`|^[#|].*|\[[^\]]*\]\((?!{address})[^)]*\)"
+    text = re.sub(other, lambda found: " " * len(found[0]), source, flags=re.MULTILINE)
+    found = re.search(rf"(?<![\w-]){re.escape(word)}s?(?![\w-])", text, re.IGNORECASE)
+    return found, bool(found and re.match(rf"\]\({address}", text[found.end() :]))
+
+
 def _wrong_link(root: Path, source: Path, link: str) -> str | None:
     parts = urlsplit(link)
     if parts.scheme in ("http", "https", "mailto", "data"):
@@ -540,8 +580,9 @@ def _markdown_of(course: Course) -> Iterator[tuple[Path, str | None, Any]]:
     for page in course.pages:
         for cell in page.of_kind("markdown"):
             yield page.path, cell.get("id"), prose(cell["source"])
-    if (readme := course.root / "README.md").is_file():
-        yield readme, None, prose(readme.read_text(encoding="utf-8"))
+    for path in (course.root / "README.md", course.root / "notebooks" / GLOSSARY):
+        if path.is_file():
+            yield path, None, prose(path.read_text(encoding="utf-8"))
 
 
 def _prose_of(course: Course) -> Iterator[tuple[str, str | None, str]]:

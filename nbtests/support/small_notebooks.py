@@ -76,8 +76,9 @@ def good_lesson(lesson: Lesson) -> list[Any]:
         for cell in (text, code(f"run-{number}", f"loops = {number}"))
     ]
     opening = (
-        f"{lesson.heading}\n\nYou will use one connection from two loops and watch it"
-        f" fail.\n\n**{lesson.minutes} minutes**\n\n{SENTENCE}"
+        f"{lesson.heading}\n\nYou will use one connection from two loops and watch an"
+        " [experiment](glossary.md#experiment) fail, with a [pool](glossary.md#pool)."
+        f"\n\n**{lesson.minutes} minutes**\n\n{SENTENCE}"
     )
     return [
         new_markdown_cell(opening, id="opening"),
@@ -106,6 +107,7 @@ def good_lesson(lesson: Lesson) -> list[Any]:
     ]
 
 
+GLOSSARY = "# Glossary\n\n### experiment\nA step.\n\n### pool\nWhat it is.\n"
 PAGE = Notebook("first-aid.ipynb", "First aid", 10)
 LESSONS = (
     Lesson("00-start-here.ipynb", "Start here", 15, ("A01",)),
@@ -122,6 +124,7 @@ def good_course(root: Path) -> Path:
         f"{PAGE.heading}\n\n**{PAGE.minutes} minutes**\n\n{SENTENCE}", id="opening"
     )
     saved(root / "notebooks" / PAGE.file, opening)
+    (root / "notebooks" / "glossary.md").write_text(GLOSSARY, encoding="utf-8")
     rows = "".join(
         f"| [{lesson.number} {lesson.title}](notebooks/{lesson.file}) | {lesson.minutes} |\n"
         for lesson in LESSONS

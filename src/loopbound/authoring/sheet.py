@@ -19,9 +19,10 @@ from loopbound.faults.tree import Drawn, drawn
 from loopbound.figures import owners
 from loopbound.problem import Problem
 
-__all__ = ["SHEET", "sheet"]
+__all__ = ["OWNERS", "SHEET", "owners_svg", "sheet"]
 
 SHEET = Path("cheat-sheet.html")
+OWNERS = Path("figures", "one-connection-two-loops.svg")
 BOUNDS = "table-of-bounds"
 """The cell of lesson 06 whose table is on the sheet."""
 
@@ -43,7 +44,7 @@ def sheet(folder: Path | None = None) -> str:
         '<p class="screen muted">Print this page from the browser: it fills one side of A4.'
         ' Lines to paste: <a href="first-aid.ipynb">first aid</a>.</p>',
         '<div class="columns">',
-        owners().svg.strip(),
+        owners_svg().strip(),
         "<h2>What it says → what that is: what binds to what, and when (lesson)</h2>",
         *_messages(),
         "<h2>It hangs: what ends the wait</h2>",
@@ -53,6 +54,11 @@ def sheet(folder: Path | None = None) -> str:
         "</div></body></html>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def owners_svg() -> str:
+    """The sheet's figure as a file, for lesson 01 and the glossary."""
+    return owners().svg.strip() + "\n"
 
 
 def _messages() -> Iterator[str]:

@@ -76,15 +76,15 @@ def format_command(notebooks: Sequence[Path], check: bool) -> int:
 
 
 def _generated(check: bool) -> int:
-    """What is made from the lessons and the catalogue: the README's picture and the cheat sheet.
+    """What is made from lessons, catalogue and figures: two pictures and the cheat sheet.
 
     Written, or only looked at; returns how many were stale.
     """
     from loopbound.authoring.cover import COVER, cover
-    from loopbound.authoring.sheet import SHEET, sheet
+    from loopbound.authoring.sheet import OWNERS, SHEET, owners_svg, sheet
 
     stale = 0
-    for place, made in ((COVER, cover), (SHEET, sheet)):
+    for place, made in ((COVER, cover), (OWNERS, owners_svg), (SHEET, sheet)):
         path, text = notebooks_folder() / place, made()
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 
 from loopbound.faults.catalogue import KINDS
 from loopbound.faults.cures import cures_that_hold, fits
@@ -57,6 +58,17 @@ class Answer:
         return "\n".join(self.lines)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook: a table, whose lines break between words at each width."""
+        left = 'style="text-align: left; vertical-align: top"'
+        rows = (
+            f"<tr><td {left}><b>{line[:9].strip()}</b></td><td {left}>{escape(line[9:])}</td></tr>"
+            for line in self.lines
+        )
+        return (
+            f"<table>{''.join(rows)}</table>" if self.kinds else f"<pre>{escape(str(self))}</pre>"
+        )
 
 
 def explain(text: str | bytes, python: str | None = None, left_out: int = 0) -> Answer:
