@@ -37,7 +37,7 @@ def _text(report: Report, columns: int) -> Iterator[str]:
         numbers = f"{len(run.tests):>6}{len(run.failed):>8}{len(run.not_run):>9}"
         yield f"{order.name:<12}{numbers}{run.seconds:>9.1f}"
         if run.hung:
-            yield f"  ended because of the time: {run.hung} was running"
+            yield f"  ended because of the time in {run.hung}"
         if run.crashed:
             yield f"  the process ended before its time: {run.crashed}"
     for title, verdicts in (

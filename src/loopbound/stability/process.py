@@ -26,7 +26,7 @@ TURN = 0.2  # seconds: how late Ctrl-C may be heard on Windows
 EVIDENCE = 3.0  # seconds in which a hung process may say where it is
 ENDING = 3.0  # seconds between asking a process to end and killing it
 _FRAME = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
-_COMPLAINT = re.compile(r"ERROR|E  |.{0,80}: error:|[\w.]{1,80}Error: ")
+_COMPLAINT = re.compile(r"ERROR|E  |.{0,80}: error:|(INTERNALERROR> )?[\w.]{1,80}(Error|Warning): ")
 # Of a pytest that has started this process.
 _UNWANTED = re.compile(r"PYTEST_(CURRENT_TEST|VERSION|XDIST_\w+)$")
 

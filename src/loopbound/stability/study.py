@@ -189,7 +189,7 @@ class _Study:
         self.runs += 1
         self.orders.append(Order(name, run))
         self.known[tuple(run.tests)] = run
-        end = f"; ended after {self.limit:g} s, {run.hung}" if run.hung else ""
+        end = f"; ended after {self.limit:g} s in {run.hung}" if run.hung else ""
         end += f"; ended by {run.crashed}" if run.crashed else ""
         self.say(f"{name}: {count(len(run.tests), 'test')}, {len(run.failed)} failed{end}", True)
         return run
