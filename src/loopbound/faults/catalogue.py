@@ -276,7 +276,7 @@ KINDS: tuple[Kind, ...] = (
             "close=False": "dispose(close=False) in the child does it later: asyncpg ends what the child's garbage collector finds",
             "pool_pre_ping": "both processes ping on one socket",
         },
-        "09",
+        "10",
     ),
     # -- pytest's own words -------------------------------------------------------------------------
     Kind(
@@ -452,7 +452,7 @@ KINDS: tuple[Kind, ...] = (
         {
             "close after each test": "a closed client stays closed, and is bound to its loop as before"
         },
-        "08",
+        "10",
     ),
     Kind(
         "redis-client",
@@ -472,7 +472,7 @@ KINDS: tuple[Kind, ...] = (
             "disconnect() after each run": "a contended pool's Condition stays bound to the first loop",
             "one client for each loop that is never closed": "loops and sockets pile up",
         },
-        "04",
+        "10",
     ),
     Kind(
         "grpc-channel",
@@ -489,7 +489,7 @@ KINDS: tuple[Kind, ...] = (
         "a lost server",
         (SESSION_LOOP_TESTS, ONE_LOOP, PER_TEST, PER_RUN),
         {"make it at import": "it binds there, and the first call fails already"},
-        "02",
+        "10",
     ),
     Kind(
         "httpx-client",
@@ -518,7 +518,7 @@ KINDS: tuple[Kind, ...] = (
         {
             "aclose() of the shared client": "it is closed for good",
         },
-        "04",
+        "10",
     ),
     Kind(
         "aiohttp-session",
@@ -535,7 +535,7 @@ KINDS: tuple[Kind, ...] = (
         "a timeout",
         (SESSION_LOOP_TESTS, ONE_LOOP, PER_TEST, PER_RUN),
         {"a longer timeout": "the message is not about time: the timer finds no task on its loop"},
-        "02",
+        "10",
     ),
     Kind(
         "psycopg-pool",
@@ -555,7 +555,7 @@ KINDS: tuple[Kind, ...] = (
         {
             "AsyncNullConnectionPool": "it keeps no connection, but its lock and workers bind all the same"
         },
-        "03",
+        "10",
     ),
     Kind(
         "asyncpg-pool",
@@ -571,7 +571,7 @@ KINDS: tuple[Kind, ...] = (
         "a pool that is too small",
         (SESSION_LOOP_TESTS, ONE_LOOP, PER_TEST, PER_RUN),
         {"expire_connections()": "it marks them, and closes them on their next use, which fails"},
-        "04",
+        "10",
     ),
     # -- loops that run, or do not ------------------------------------------------------------------
     Kind(
@@ -656,7 +656,7 @@ KINDS: tuple[Kind, ...] = (
             ),
         ),
         {"session-loop": "one loop, and still several tasks"},
-        "02",
+        "10",
     ),
     # -- primitives ---------------------------------------------------------------------------------
     Kind(
@@ -749,7 +749,7 @@ KINDS: tuple[Kind, ...] = (
             NULL_POOL,
         ),
         {"pool_pre_ping": PRE_PING},
-        "09",
+        "10",
     ),
     Kind(
         "two-awake-loops",
@@ -776,7 +776,7 @@ KINDS: tuple[Kind, ...] = (
             "pool_pre_ping": PRE_PING,
             "dispose": "it empties the pool of the loop that is awake, and its connections at work come back to a new one",
         },
-        "09",
+        "10",
     ),
     Kind(
         "session-object",
@@ -918,7 +918,7 @@ KINDS: tuple[Kind, ...] = (
             HAND_OVER,
         ),
         {"a retry": "the next call meets the same loop, or throws one connection away each time"},
-        "02",
+        "10",
     ),
 )
 
