@@ -811,6 +811,7 @@ _TAMPERS = (
         TAMPERS,
         answer(f"{FORGED}inside.Fingerprint.changed = lambda self: {{1: 2}}"),
         NONE,
+        limits=HASTY,  # no report comes, which only the time tells
     ),
     Case(
         "noise on the grader's line",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from forked_kernels import fork_kernels
 
 from loopbound.course.manifest import Assignment
 from loopbound.course.solutions import grade_id_of
@@ -169,6 +170,9 @@ def _run(calls: Sequence[Mapping[str, Any]]) -> int:
     from nbgrader.apps import NbGraderApp
     from traitlets.config import Application
 
+    if sum("autograde" in call["words"] for call in calls) > 1:
+        # Each notebook gets a kernel, and each kernel would import the same.
+        fork_kernels("asyncpg", "loopbound.checks", "sqlalchemy.dialects.postgresql.asyncpg")
     for call in calls:
         os.chdir(call["folder"])
         os.environ.update(call["environment"])
