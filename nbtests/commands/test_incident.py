@@ -15,6 +15,7 @@ from as_found import FIVE
 from patience import LONG, eventually
 from suite_processes import suites_of
 
+from loopbound.cli import main
 from loopbound.commands.incident import incident_command, table, write_json
 from loopbound.files import check_writable
 from loopbound.problem import Problem
@@ -73,10 +74,12 @@ def test_alone_each_passes() -> None:
         (["--json", "nowhere/out.json"], "loopbound: nowhere/out.json cannot be written"),
     ],
 )
-def test_what_is_refused(words: list[str], message: str) -> None:
-    done = command(*words)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.replace("\\", "/").startswith(message) and len(done.stderr.splitlines()) <= 3
+def test_what_is_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, (out, said) = main(["incident", *words]), capsys.readouterr()
+    assert (code, out) == (1, "")
+    assert said.replace("\\", "/").startswith(message) and len(said.splitlines()) <= 3
 
 
 def test_a_number_of_runs_is_a_number() -> None:
@@ -84,9 +87,9 @@ def test_a_number_of_runs_is_a_number() -> None:
     assert done.returncode == 2 and "a whole number from 1 to 1000, not '0'" in done.stderr
 
 
-def test_the_fixes_are_named() -> None:
-    done = command("--fix", "list")
-    assert done.returncode == 0 and done.stdout.split() == fixes()
+def test_the_fixes_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["incident", "--fix", "list"]) == 0
+    assert capsys.readouterr().out.split() == fixes()
 
 
 def test_without_a_backend_no_fixes_are_listed(

@@ -28,6 +28,7 @@ from patience import LONG
 
 from loopbound.authoring.proof import answer_of, verdict_on, wrong_answers
 from loopbound.authoring.stable import without_colour
+from loopbound.cli import main
 from loopbound.commands.check import check_command
 from loopbound.commands.progress import progress_command
 from loopbound.commands.reset import reset_command
@@ -279,17 +280,16 @@ def test_hints_come_one_at_a_time_also_from_the_prompt(kept: Path) -> None:
     assert ProgressFile().entry("01.3").hints == 2
 
 
-def test_a_hint_to_no_task_is_a_problem_and_a_hint_without_progress_is_the_first() -> None:
-    done = loopbound("hint", "99.1")
-    assert (
-        done.returncode == 1
-        and done.stderr.startswith(b"loopbound: there is no task '99.1'")
-        and b"Traceback" not in done.stderr
-    )
-    done = loopbound("hint", "01.3", LOOPBOUND_PROGRESS="off")
-    assert (
-        done.returncode == 0 and b"Hint 1 of 2" in done.stdout and b"Progress is off" in done.stdout
-    )
+def test_a_hint_to_no_task_is_a_problem_and_a_hint_without_progress_is_the_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["hint", "99.1"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("loopbound: there is no task '99.1'") and "Traceback" not in said
+    monkeypatch.setenv("LOOPBOUND_PROGRESS", "off")
+    assert main(["hint", "01.3"]) == 0
+    out = capsys.readouterr().out
+    assert "Hint 1 of 2" in out and "Progress is off" in out
 
 
 # progress -----------------------------------------------------------------------------------------
