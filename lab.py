@@ -16,6 +16,7 @@
     python3 lab.py versions     the same on other versions of its libraries (--write stores it)
     python3 lab.py explain FILE what kind of fault is this error, and what cures it? (or < FILE)
     python3 lab.py scan PATH    do loops cross in this project? Runs nothing of it (--fix mends)
+    python3 lab.py stability PATH   which orders fail, and which tests are to blame? (--orders)
     python3 lab.py exercises build   make the exercises from their solutions (--check only looks)
     python3 lab.py exercises new 04 "A title"   draft a new task in each of its places
     python3 lab.py workshop     write the workshop guide's generated parts (--check only looks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -44,9 +45,10 @@ KINDS = {
         "suite/backend",
         "guard/guard",
         "guard/watch",
+        "stability/stability",
     ),
     "lesson": ("lessons/runs", "authoring/execute", "commands/notebooks"),
-    "claims": tuple(f"lessons/claims_{number:02}" for number in range(10)),
+    "claims": tuple(f"lessons/claims_{number:02}" for number in (*range(10), 11)),
     "answer": ("checks/kernel", "checks/answers", "checks/other_answers"),
 }
 _KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
@@ -54,6 +56,9 @@ _ORDER = {name: number for number, name in enumerate(_KIND_OF)}
 # A file's tests share what they set up, so they stay on one worker; except here, where each test
 # stands alone. These come last: whichever worker is free takes the next.
 SPREAD = ("lessons/runs", "checks/kernel", "checks/answers", "checks/other_answers")
+# Of these the tests of one assignment stay together: what its answers are compared with, such as a
+# run of its suite, and its notebook's own cells are run once in a process. The last ones are dear.
+BY_ASSIGNMENT = ("checks/answers", "checks/other_answers")
 _world = pytest.StashKey[World]()
 _left = pytest.StashKey[list[str]]()
 _seconds: Counter[str] = Counter()  # of each file, in this run
@@ -104,6 +109,12 @@ def _name(path: Path) -> str:
     return f"{path.parent.name}/{path.stem.removeprefix('test_')}"
 
 
+def _assignment(nodeid: str) -> str:
+    """The number of the assignment that a test is about; "" where it has none in its name."""
+    found = re.search(r"\[(\d\d)", nodeid)
+    return found[1] if found else ""
+
+
 def _nothing(number: int, frame: object) -> None:
     """What an ignored signal does."""
 
@@ -150,11 +161,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(kind)
     timed = config.cache.get(_TIMED, {}) if hasattr(config, "cache") else {}
 
-    def place(item: pytest.Item) -> tuple[bool, float, int]:
+    def place(item: pytest.Item) -> tuple[bool, float, int, int]:
         name = _name(item.path)
         order = _ORDER.get(name, len(_ORDER))
         seconds = timed.get(name, 0.0 if order == len(_ORDER) else math.inf)
-        return name in SPREAD, -seconds, order
+        number = _assignment(item.nodeid) if name in BY_ASSIGNMENT else ""
+        return name in SPREAD, -seconds, order, -int(number or 0)
 
     items.sort(key=place)  # a stable sort: inside a file nothing moves
 
@@ -188,6 +200,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return nodeid if _name(Path(file)) in SPREAD else file
+            name = _name(Path(file))
+            if name in BY_ASSIGNMENT and (number := _assignment(nodeid)):
+                return number
+            return nodeid if name in SPREAD else file
 
     return ByFile(config, log)

@@ -10,8 +10,9 @@ from small_notebooks import LESSONS, good_course
 
 from loopbound.authoring.claims import Claim, gaps, listing, settled
 from loopbound.authoring.pages import read_course
-from loopbound.course.manifest import lessons, wanted_claims
+from loopbound.course.manifest import claims, lessons, wanted_claims
 from loopbound.problem import Problem
+from loopbound.report.claims_page import claims_page
 
 # What the first five lessons owe, whatever else they settle.
 OWED = {
@@ -53,10 +54,20 @@ def test_the_manifest_wants_what_is_owed() -> None:
 
 
 def test_the_listing_names_verdict_observation_cell_and_test(found: dict[str, Claim]) -> None:
-    lines, _ = listing()
+    lines = listing(found, ["a gap"])
     for known in found.values():
+        assert any(line.startswith(f"{known.identity}  {known.verdicts[0]}: ") for line in lines)
         for part in (*known.observed, *known.cells, *known.tests):
             assert any(line.strip().endswith(part) for line in lines), part
+    assert lines[-2].startswith(f"{len(found)} claims: ") and lines[-1] == "a gap"
+
+
+def test_every_claim_of_the_documents_is_on_the_page(
+    found: dict[str, Claim], tmp_path: Path
+) -> None:
+    text = claims_page(found, tmp_path)
+    for identity in claims():
+        assert text.count(f'<th scope="row">{identity}</th>') == (identity in found)
 
 
 # A small repository with two lessons that carry A01 and A02, and tests as a lesson's author writes

@@ -72,6 +72,34 @@ def test_it_keeps_what_is_the_lesson_and_drops_the_rest() -> None:
     assert text.endswith("}\n") and '\n "cells": [' in text
 
 
+def test_what_a_prediction_asks_for_is_folded() -> None:
+    text = normal_form(
+        text_of(
+            code("setup", "import asyncio", tags=("harness",)),
+            code("before", "print(1)", outputs=[printed("1\n")]),
+            code(
+                "ask", 'guess = predict("Which?", a=1, b=2)\nguess', outputs=[printed("Which?\n")]
+            ),
+            code("run", "print(2)", outputs=[printed("2\n")]),
+            code("define", "loops = 2"),
+            code("compare", 'guess.compare(2, a="no", b="yes")', outputs=[printed("b\n")]),
+            code("after", "print(3)", outputs=[printed("3\n")]),
+        )
+    )
+    notebook = json.loads(text)
+    cells = notebook["cells"]
+    assert {
+        cell["id"]: cell["metadata"]["jupyter"] for cell in cells if "jupyter" in cell["metadata"]
+    } == {
+        "setup": {"source_hidden": True},
+        "run": {"outputs_hidden": True},
+        "compare": {"source_hidden": True},
+    }
+    del cells[3]["metadata"]["jupyter"]
+    said = form_differences(json.dumps(notebook))
+    assert said == [("run", "its metadata lacks 'jupyter': {'outputs_hidden': True}")]
+
+
 def test_differences_name_the_cell() -> None:
     said = {f"{cell}: {what}" for cell, what in form_differences(json.dumps(SAVED_BY_AN_EDITOR))}
     assert "None: metadata holds toc" in said

@@ -135,6 +135,13 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
             "no sentence of what the reader will do",
         ),
     ],
+    "minutes_are_honest": [
+        (_source("run-1", "loops = 1", "loops = 1\n" * 40), "the manifest says 20"),
+        (
+            _edit(lambda notebook, cells: notebook["cells"].__delitem__(slice(5, 45))),
+            "minutes, and the manifest says 20",
+        ),
+    ],
     "asks_three_questions": [
         (_source("questions", "3. What helps?", ""), "holds 2 numbered questions"),
         (_source("questions", "Who binds?", "Who binds."), "does not end with a question mark"),

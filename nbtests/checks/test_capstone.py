@@ -15,8 +15,8 @@ from loopbound.authoring.proof import namespace, wrong_answers
 from loopbound.checks import judge, observe, observed
 from loopbound.checks.capstone import _bugs as bugs_by_run
 from loopbound.checks.capstone import hidden_files, labels_of
-from loopbound.checks.lesson_10 import _as_found as as_found
-from loopbound.checks.lesson_10 import _refused as refused
+from loopbound.checks.lesson_12 import _as_found as as_found
+from loopbound.checks.lesson_12 import _refused as refused
 from loopbound.checks.verdict import Verdict
 from loopbound.course.manifest import assignment
 from loopbound.outcomes import PASSED
@@ -57,25 +57,25 @@ def of_fix(name: str) -> dict[str, str]:
 
 
 def data_on(files: dict[str, str]) -> dict[str, Any]:
-    names = namespace(ROOT, "10.2", f"def mended():\n    return {files!r}\n")
-    return observed("10.2", names)
+    names = namespace(ROOT, "12.2", f"def mended():\n    return {files!r}\n")
+    return observed("12.2", names)
 
 
 def verdict_on_conftest(more: str) -> Verdict:
-    return judge("10.2", data_on({"tests/conftest.py": CONFTEST + more}))
+    return judge("12.2", data_on({"tests/conftest.py": CONFTEST + more}))
 
 
 @pytest.mark.parametrize("fix", CURES)
 def test_every_cure_of_the_course_mends_the_suite(fix: str) -> None:
     data = data_on(of_fix(fix))
-    verdict = judge("10.2", data)
+    verdict = judge("12.2", data)
     assert verdict.outcome == PASSED, verdict
     orders = [run["order"] for run in data["suite"]["runs"]]
     assert orders[:2] == ["default", "reverse"] and len(set(orders)) == 5
     assert drawn.isdisjoint(orders[2:])  # drawn anew for each check: nobody can foresee them
     drawn.update(orders[2:])
     assert [run["order"] for run in data["suite"]["alone"]] == as_found()["failing"]
-    assert judge("10.2", json.loads(json.dumps(data))) == verdict  # from stored data as well
+    assert judge("12.2", json.loads(json.dumps(data))) == verdict  # from stored data as well
 
 
 def test_the_bugs_are_caught_by_every_test_of_the_suite() -> None:
@@ -88,7 +88,7 @@ def test_the_bugs_are_caught_by_every_test_of_the_suite() -> None:
 
 
 def test_what_is_hidden_stays_hidden() -> None:
-    shown = "".join((ROOT / "exercises" / assignment("10").file).read_text(encoding="utf-8"))
+    shown = "".join((ROOT / "exercises" / assignment("12").file).read_text(encoding="utf-8"))
     files = hidden_files("suite") | hidden_files("worker")
     names = [name for name in labels_of(files) if name.startswith("test_")]
     assert len(names) > 8
@@ -114,7 +114,7 @@ def test_what_is_hidden_stays_hidden() -> None:
     ],
 )
 def test_files_that_no_cure_needs_are_refused(name: str) -> None:
-    verdict = judge("10.2", data_on({name: ""}))
+    verdict = judge("12.2", data_on({name: ""}))
     assert verdict.diagnosis in ("test file replaced", "another file", "does not load"), verdict
 
 
@@ -233,7 +233,7 @@ def test_a_cheat_earns_nothing_and_is_named(name: str) -> None:
 def test_an_answer_is_only_read_in_the_learners_process() -> None:
     # The suite is no part of the first stage: a grader runs the others elsewhere.
     answer = next(
-        answer for answer in wrong_answers(ROOT, assignment("10")) if answer.task == "10.2"
+        answer for answer in wrong_answers(ROOT, assignment("12")) if answer.task == "12.2"
     )
-    data = observe("10.2", namespace(ROOT, "10.2", answer.code))
+    data = observe("12.2", namespace(ROOT, "12.2", answer.code))
     assert set(data["steps"][0]["value"]) == {"pyproject.toml"} and "suite" not in data

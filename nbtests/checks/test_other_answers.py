@@ -396,7 +396,125 @@ RIGHT = [
         ''',
     ),
     (
-        "10.1",
+        "10.2",
+        "two dictionaries' worth in one closure, the loop asked twice",
+        """
+        def per_loop(make):
+            by_loop = weakref.WeakKeyDictionary()
+
+            def get():
+                try:
+                    return by_loop[asyncio.get_running_loop()]
+                except KeyError:
+                    return by_loop.setdefault(asyncio.get_running_loop(), make())
+
+            async def close():
+                if asyncio.get_running_loop() in by_loop:
+                    await by_loop.pop(asyncio.get_running_loop()).close()
+
+            return [get, close]
+        """,
+    ),
+    (
+        "10.2",
+        "kept at the loop itself, which has room for it",
+        """
+        def per_loop(make):
+            def get():
+                loop = asyncio.get_running_loop()
+                loop._client = getattr(loop, "_client", None) or make()
+                return loop._client
+
+            async def close():
+                loop = asyncio.get_running_loop()
+                client, loop._client = getattr(loop, "_client", None), None
+                if client:
+                    await client.close()
+
+            return get, close
+        """,
+    ),
+    (
+        "10.3",
+        "a loop in a thread of its own",
+        """
+        def keep(connect):
+            import threading
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever, daemon=True)
+            thread.start()
+
+            def run(coro):
+                return asyncio.run_coroutine_threadsafe(coro, loop).result()
+
+            connection = run(connect())
+
+            def close():
+                run(connection.close())
+                loop.call_soon_threadsafe(loop.stop)
+                thread.join()
+                loop.close()
+
+            return lambda work: run(work(connection)), close
+        """,
+    ),
+    (
+        "10.3",
+        "a loop without a runner, connected at the first call",
+        """
+        def keep(connect):
+            loop, kept = asyncio.new_event_loop(), []
+
+            async def with_it(work):
+                if not kept:
+                    kept.append(await connect())
+                return await work(kept[0])
+
+            def close():
+                for connection in kept:
+                    loop.run_until_complete(connection.close())
+                loop.close()
+
+            return lambda work: loop.run_until_complete(with_it(work)), close
+        """,
+    ),
+    (
+        "11.1",
+        "pytest 9's own table, the options, a filter of several",
+        '''
+        def settings():
+            return """
+                [tool.pytest]
+                asyncio_mode = "auto"
+                asyncio_default_fixture_loop_scope = "function"
+                addopts = ["--loop-guard", "--timeout=4"]
+                filterwarnings = ["error::RuntimeWarning", "error::pytest.PytestUnraisableExceptionWarning"]
+            """
+        ''',
+    ),
+    (
+        "11.2",
+        "one loop for all, and the pool emptied at its end",
+        '''
+        def mended():
+            both = ("fixture", "test")
+            scopes = [f'asyncio_default_{each}_loop_scope = "session"' for each in both]
+            return {
+                "pyproject.toml": "\\n".join(["[tool.pytest.ini_options]", 'asyncio_mode = "auto"', *scopes]),
+                "conftest.py": """
+                    import pytest
+                    from backend import engine
+
+                    @pytest.fixture(scope="session", autouse=True)
+                    async def empty_pool_at_the_end():
+                        yield
+                        await engine.dispose()
+                """,
+            }
+        ''',
+    ),
+    (
+        "12.1",
         "whole ids, in another order",
         """
         def met():
@@ -410,7 +528,7 @@ RIGHT = [
         """,
     ),
     (
-        "10.3",
+        "12.3",
         "a runner in the task, the whole file anew",
         '''
         def survives():

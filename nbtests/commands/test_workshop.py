@@ -163,7 +163,7 @@ def test_nobody_sits_longer_than_two_hours(agenda: Agenda) -> None:
 
 
 def test_an_agenda_that_takes_too_long_is_a_problem() -> None:
-    with pytest.raises(Problem, match="'Too much' has 30 minutes, and its parts take 40"):
+    with pytest.raises(Problem, match="'Too much' has 30 minutes, and its parts take 50"):
         agenda_block([Agenda("Too much", 30, (lesson("00"), lesson("01")))])
 
 

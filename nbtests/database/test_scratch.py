@@ -2,6 +2,7 @@
 DATABASE_URL.
 """
 
+import re
 import socket
 import threading
 from urllib.parse import quote
@@ -70,6 +71,13 @@ def served():
 def cache():
     with cache_folder() as folder:
         yield folder
+
+
+@pytest.fixture(scope="module")
+def asking():
+    """A process that is given one DATABASE_URL after the other: a wrong one leaves nothing in it."""
+    with cache_folder() as folder, Client(folder) as client:
+        yield client
 
 
 def test_scratch_databases_are_dropped_however_their_owner_ends(served):
@@ -250,11 +258,10 @@ def closed_port() -> int:
         (lambda own: own.url() + "?sslmode=require", "refuses the connection.*SSL"),
     ],
 )  # fmt: skip
-def test_a_wrong_database_url_is_explained(own, cache, url, told):
-    import re
-
-    with Client(cache, DATABASE_URL=url(own)) as client, pytest.raises(Refused) as caught:
-        client.scratch()
+def test_a_wrong_database_url_is_explained(own, asking, url, told):
+    asking.do(f"import os; os.environ['DATABASE_URL'] = {url(own)!r}")
+    with pytest.raises(Refused) as caught:
+        asking.scratch()
     kind, message = caught.value.args
     assert kind == "Problem"
     assert re.search(told, message, re.DOTALL), message

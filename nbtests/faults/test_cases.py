@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from loopbound.course.manifest import notebooks_folder
+from loopbound.authoring.execute import read_notebook
+from loopbound.course.manifest import lesson, notebooks_folder
 from loopbound.faults.catalogue import BY_ID, KINDS
 from loopbound.faults.explain import explain
 from loopbound.faults.tree import ROOT, Leaf, Question, drawn, follow, paths
+from loopbound.paths import repository
 from loopbound.suite.cases import Case, CaseRun, cases, run_cases
 from loopbound.suite.versions.environments import NoNetwork
 from loopbound.suite.versions.observed import number, stored
@@ -191,7 +193,7 @@ def test_the_tree_leads_to_the_cheapest_cure_that_works(case: Case, runs: Runs) 
             kind = BY_ID[case.kind]
             assert leaf.kind == case.kind or (leaf.kind == "any-client" and case.kind in CLIENTS)
             if case.client and leaf.cure not in case.cures:
-                assert "a thread, beside the first loop" in path  # one client stands for all there
+                assert "a thread with a loop of its own" in path  # one client stands for all there
                 continue
             for run in of(runs, case, leaf.cure):
                 assert run.code == 0, told(run)
@@ -217,31 +219,31 @@ def test_every_report_and_every_failing_loop_case_has_its_way() -> None:
 
 
 def test_the_versions_that_the_tree_asks_for_are_those_that_were_observed() -> None:
-    passes: dict[str, list[str]] = {
-        "session-loop": [],
-        "dispose": [],
-        "function-engine": [],
-        "null-pool": [],
-    }
-    fails: list[str] = []
-    for row in stored()["environments"].values():
-        version = row["versions"]["pytest-asyncio"]
-        for cure, versions in passes.items():
-            seen = row["observed"].get(f"incident, {cure}", "33 passed")
-            if seen == "33 passed":
-                versions.append(version)
-            else:
-                assert cure == "session-loop", f"{cure} on pytest-asyncio {version}: {seen}"
-                fails.append(version)
-    needed = next(c for c in BY_ID["engine-in-a-row"].cures if c.name == "session-loop").needs
-    least = number(needed[0].partition(">=")[2])
-    observed = [
-        row["versions"]["pytest-asyncio"]
-        for row in stored()["environments"].values()
-        if "incident, session-loop" in row["observed"]
-    ]
-    assert {number(version) >= least for version in fails} == {False}
-    assert min(number(version) for version in observed if version not in fails)[:2] == least
+    needs = {cure.name: cure.needs for cure in BY_ID["engine-in-a-row"].cures}
+    for cure in ("session-loop", "dispose", "explicit-loop", "function-engine", "null-pool"):
+        seen = [
+            (number(row["versions"]["pytest-asyncio"]), row["observed"][f"incident, {cure}"])
+            for row in stored()["environments"].values()
+            if f"incident, {cure}" in row["observed"]
+        ]
+        fails = {version for version, text in seen if text != "33 passed"}
+        passes = {version for version, text in seen if text == "33 passed"}
+        assert passes
+        if needs[cure]:
+            least = number(needs[cure][0].partition(">=")[2])
+            assert max(fails)[:2] < least == min(passes)[:2], cure
+        else:
+            assert not fails, f"{cure} on pytest-asyncio {fails}"
+
+
+def test_a_loop_factory_is_for_suites_whose_sync_tests_ask_for_no_async_fixture() -> None:
+    """The factory does not make the loop of such a fixture: the case `sync_test` shows it."""
+    ends = [path for path in paths() if follow(path)[0].cure == "explicit-loop"]
+    assert ends
+    for path in ends:
+        assert "no sync test asks for an async fixture" in path[-1]
+        assert "1.4" in path[-1]  # the version that the test above compares with the observed ones
+    assert "explicit-loop" in CASES["sync_test"].not_cures
 
 
 def test_the_tree_is_small_enough_to_be_drawn() -> None:
@@ -269,6 +271,42 @@ def test_the_tree_is_given_as_a_figure_takes_it() -> None:
                 of_tests,
                 not of_tests,
             ), path
+
+
+def test_a_part_of_the_tree_is_drawn_by_its_answers() -> None:
+    engine = "a pooled connection of an engine"
+    _, answers = drawn(only=[engine, "a forked process", "yes"], others="lesson 10")
+    assert answers.keys() == {engine, "something else"}
+    assert answers["something else"] == "lesson 10"
+    _, further = answers[engine]
+    assert further.keys() == {"a forked process", "something else"}
+    _, ends = further["a forked process"]
+    assert ends.keys() == {"yes", "something else"} and ends["yes"].startswith("dispose-before")
+    assert drawn(only=["no such answer"]) == drawn()
+
+
+def said_of(path: tuple[str, ...]) -> str:
+    """A way through the tree as the figure's alternative text has it."""
+    at: Question | Leaf = ROOT
+    words = ""
+    for answer in path:
+        assert isinstance(at, Question)
+        words += f"{at.ask} {answer}: "
+        at = at.answers[answer]
+    return f"{words}{drawn(at)}"
+
+
+def test_lessons_draw_every_way_through_the_tree_and_have_no_tree_of_their_own() -> None:
+    told, trees = "", 0
+    for name in ("09", "10"):
+        page = read_notebook(repository() / "notebooks" / lesson(name).file)
+        for cell in page.cells:
+            if cell["cell_type"] == "code" and "decision_tree(" in cell["source"]:
+                assert "decision_tree(tree.drawn(" in cell["source"]
+                told += "".join(output["data"]["text/plain"] for output in cell["outputs"])
+                trees += 1
+    assert trees == 3
+    assert [path for path in paths() if said_of(path) not in told] == []
 
 
 @pytest.mark.parametrize(

@@ -204,3 +204,22 @@ def test_explain_is_there_and_a_command_of_the_course_says_what_is_missing(
     refused = run(wheel, [], tmp_path, url, "loopbound", "doctor")
     assert refused.returncode == 1
     assert "belongs to the course, which is not installed" in refused.stderr
+
+
+def test_stability_in_a_bare_environment_with_plugins_that_reorder(
+    wheel: Path, url: str, tmp_path: Path
+) -> None:
+    names = ["a", "b", "c", "d", "e", "f"]
+    for name in names:
+        (tmp_path / f"test_{name}.py").write_text(
+            "def test_1(): pass\ndef test_2(): pass\n", "utf-8"
+        )
+    packages = ["pytest==7.4.4", "pytest-randomly", "pytest-random-order", "pytest-xdist"]
+    done = run(
+        wheel, packages, tmp_path, url,
+        "loopbound", "stability", "--format=json", "--orders=1", "--", "-n2", "--random-order",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    own, backwards, mixed = [order["tests"] for order in json.loads(done.stdout)["orders"]]
+    assert own == [f"test_{name}.py::test_{number}" for name in names for number in (1, 2)]
+    assert backwards == own[::-1] and sorted(mixed) == own

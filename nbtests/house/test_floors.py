@@ -16,7 +16,7 @@ import pytest
 FLOORS = (
     ("problem", "files", "machine", "outcomes", "paths", "terminal"),  # the ground
     ("faults",),  # the catalogue: without anything of the course
-    ("guard", "scan"),  # tools for the reader's own suite: from the catalogue alone
+    ("guard", "scan", "stability"),  # tools for the reader's own suite: from the catalogue alone
     ("loops", "database"),  # the laboratory
     ("recorder",),
     ("suite",),
@@ -33,7 +33,12 @@ FLOORS = (
 )
 # What `pip install loopbound` is for. They import nothing of the course, and of other packages only
 # what stands here.
-TOOLS: dict[str, set[str]] = {"faults": set(), "guard": {"pytest", "sqlalchemy"}, "scan": set()}
+TOOLS: dict[str, set[str]] = {
+    "faults": set(),
+    "guard": {"pytest", "sqlalchemy"},
+    "scan": set(),
+    "stability": {"pytest"},
+}
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 

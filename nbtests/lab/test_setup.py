@@ -351,12 +351,18 @@ def test_a_shells_own_settings_do_not_get_in(
 # Interrupted, moved, changed ----------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def clone_to_change(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_of(repository, tmp_path_factory.mktemp("own"))
+
+
 @pytest.fixture
-def own(repository: Path, tools: Path, tmp_path: Path) -> Path:
-    """A copy of its own, set up with uv (which has everything in its cache by now)."""
-    clone = copy_of(repository, tmp_path / "own")
-    assert lab(clone, "lab", "--help", env=surroundings(tools)).returncode == 0
-    return clone
+def own(clone_to_change: Path, tools: Path) -> Path:
+    """A copy that tests may change, set up with uv (which has everything in its cache by now); what
+    one of them leaves unfinished is finished before the next.
+    """
+    assert lab(clone_to_change, "lab", "--help", env=surroundings(tools)).returncode == 0
+    return clone_to_change
 
 
 def test_a_half_made_environment_is_made_anew(own: Path, tools: Path) -> None:
@@ -465,16 +471,6 @@ def test_two_at_once_take_turns(repository: Path, tools: Path, tmp_path: Path) -
     assert installed(clone)["loopbound"]
 
 
-def test_a_moved_folder_gets_a_new_environment(own: Path, tools: Path) -> None:
-    moved = own.rename(own.with_name("moved away"))
-    done = lab(moved, "lab", "--help", env=surroundings(tools))
-    assert done.returncode == 0 and "moved" in done.stdout, done.stdout + done.stderr
-    assert (
-        subprocess.run([venv_program(moved, "loopbound"), "--help"], capture_output=True).returncode
-        == 0
-    )
-
-
 def test_more_packages_are_added_and_stay(own: Path, tools: Path) -> None:
     done = lab(own, "test", "--version", env=surroundings(tools))
     assert done.returncode == 0 and "needs more packages: test" in done.stdout, (
@@ -484,6 +480,17 @@ def test_more_packages_are_added_and_stay(own: Path, tools: Path) -> None:
     done = lab(own, "lab", "--help", env=surroundings(tools))
     assert "Setting up" not in done.stdout
     assert "pytest" in installed(own), "a reader's start does not throw the tests' packages out"
+
+
+def test_a_moved_folder_gets_a_new_environment(own: Path, tools: Path) -> None:
+    moved = own.rename(own.with_name("moved away"))
+    try:
+        done = lab(moved, "lab", "--help", env=surroundings(tools))
+        assert done.returncode == 0 and "moved" in done.stdout, done.stdout + done.stderr
+        usage = subprocess.run([venv_program(moved, "loopbound"), "--help"], capture_output=True)
+        assert usage.returncode == 0
+    finally:
+        moved.rename(own)
 
 
 # What it says when it cannot ----------------------------------------------------------------------

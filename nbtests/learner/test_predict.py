@@ -12,8 +12,9 @@ def ask(answer=None):
 WHY = {"a": "the pool asks nobody", "b": "born on A"}
 
 
-def test_no_answer_shows_every_explanation():
+def test_no_answer_has_every_explanation_behind_a_click():
     text = ask().compare("different loop", **WHY)._repr_markdown_()
+    assert text.startswith("<details><summary>") and text.endswith("</details>")
     assert (
         "nothing yet" in text
         and WHY["a"] in text
@@ -25,6 +26,7 @@ def test_no_answer_shows_every_explanation():
 def test_a_right_answer_shows_its_own_explanation_only():
     text = ask("b").compare("different loop", **WHY)._repr_markdown_()
     assert "✓" in text.splitlines()[0] and WHY["b"] in text and WHY["a"] not in text
+    assert "<details>" not in text
 
 
 def test_a_wrong_answer_shows_why_it_is_wrong_and_what_is_right():

@@ -2,21 +2,15 @@
 beside each other, their cost.
 """
 
-import gc
-import statistics
 import subprocess
 import sys
 
 import pytest
 from as_found import FIVE
 from claims import claim
-from cures.helpers import engine_lap, files, side_by_side, tasks_database
-from sqlalchemy import text
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import create_async_engine
+from cures.helpers import files
 
-from loopbound import NamedLoop, Recorder, incident, run_suite, scratch_database
-from loopbound.problem import Problem
+from loopbound import incident, run_suite
 from loopbound.suite import BACKEND, run_suites
 
 FIXES = BACKEND / "fixes"
@@ -68,20 +62,6 @@ def test_the_second_recipe_needs_the_fixtures_deleted(second, judged):
         and len(as_said.errors) == 4
     )
     assert len(judged["recipe-2-as-written"][0].passed) == 33
-
-
-@claim(
-    "B36",
-    verdict="holds with a correction",
-    observed=(
-        "making an engine takes a fraction of a millisecond; what takes milliseconds is its first"
-        " connection"
-    ),
-)
-def test_the_connection_costs_not_the_engine():
-    with scratch_database("claim") as db, NamedLoop("A") as loop:
-        made, connected = zip(*[loop.run(engine_lap(db.url)) for _ in range(20)], strict=True)
-    assert statistics.median(made) * 4 < statistics.median(connected)
 
 
 @claim(
@@ -139,26 +119,6 @@ def test_an_engine_for_each_request_does_not_suit_production(production):
         return highest
 
     assert most_at_once(pool) <= 15 < most_at_once(recipe)
-
-
-@claim(
-    "B39",
-    verdict="refuted",
-    observed=(
-        "since SQLAlchemy 2.0 True is the only value that future= may have: leaving it out gives"
-        " the same engine"
-    ),
-)
-def test_future_is_not_needed():
-    url = "postgresql+asyncpg://localhost/reports"  # never connected to
-    plain, future = (
-        create_async_engine(url).sync_engine,
-        create_async_engine(url, future=True).sync_engine,
-    )
-    assert type(plain) is type(future) and type(plain.dialect) is type(future.dialect)
-    assert vars(plain).keys() == vars(future).keys()
-    with pytest.raises(ArgumentError, match="may only be set to True"):
-        create_async_engine(url, future=False)
 
 
 @pytest.fixture(scope="module")
@@ -258,35 +218,6 @@ def test_repetition_proves_nothing_about_other_orders():
 
 
 @claim(
-    "B50",
-    verdict="refuted",
-    observed=(
-        "ten calls leave ten sessions on the server until the garbage collector ends their"
-        " connections"
-    ),
-)
-def test_a_new_engine_a_call_leaks():
-    def get_engine():
-        return create_async_engine(db.url)
-
-    async def count_reports():
-        async with get_engine().connect() as connection:
-            return await connection.scalar(text("select count(*) from reports"))
-
-    gc.collect()
-    gc.disable()
-    try:
-        with scratch_database("claim") as db, Recorder() as log, NamedLoop("A") as loop:
-            for _ in range(10):
-                loop.run(count_reports())
-            assert len(db.sessions()) == 10
-            gc.collect()
-            assert any("unclosed connection" in aside for aside in log.asides)
-    finally:
-        gc.enable()
-
-
-@claim(
     "B53",
     verdict="holds with a correction",
     observed=(
@@ -342,38 +273,6 @@ def test_only_the_rollback_ends_an_abandoned_transaction():
     assert {cure for cure, run in zip(cures, runs, strict=True) if not run.failed} == {
         "session-loop-rollback"
     }
-
-
-FAILING = ["ok", "different loop", "ok", "different loop"]
-
-
-@pytest.mark.parametrize(
-    ("program", "cure", "pool", "expected"),
-    [
-        ("worker", "", "queue", FAILING),
-        ("client", "", "queue", FAILING),
-        ("client_with", "", "queue", ["ok"] * 4),
-        ("thread", "", "queue", FAILING),
-        ("worker", "disposing", "queue", ["ok"] * 4),
-        ("worker", "", "null", ["ok"] * 4),
-        ("thread", "disposing", "queue", FAILING),
-        ("thread", "", "null", ["ok"] * 4),
-        ("thread", "hand it over", "queue", ["ok"] * 4),
-    ],
-)
-def test_the_fault_and_its_cures_outside_pytest(program, cure, pool, expected):
-    with tasks_database() as db:
-        assert side_by_side(db, {"it": (program, 1, cure, pool)}) == {"it": expected}
-
-
-def test_a_program_that_breaks_is_named():
-    with tasks_database() as db, pytest.raises(Problem) as caught:
-        side_by_side(db, {"it": ("no_such_program", 1, "", "queue")})
-    said = str(caught.value).splitlines()
-    assert (
-        said[0] == "cures/programs/no_such_program.py ended with exit code 2."
-        and "No such file" in said[1]
-    )
 
 
 def test_the_benchmark_says_what_it_measured(tmp_path):

@@ -110,6 +110,27 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
         },
         set(),
     ),
+    "dispose in all files but one": (
+        {
+            **SUITE,
+            "tests/test_it.py": "import pytest\nfrom app.database import engine\n"
+            "@pytest.fixture(autouse=True)\nasync def clean():\n    yield\n"
+            "    await engine.dispose()\n" + TESTS,
+            "tests/test_other.py": TESTS.partition("async def test_two")[0],
+        },
+        {ENGINE.replace("error", "warning")},
+    ),
+    "dispose in all files but one, on one loop": (
+        {
+            **SUITE,
+            "pytest.ini": SESSION,
+            "tests/test_it.py": "import pytest\nfrom app.database import engine\n"
+            "@pytest.fixture(autouse=True)\nasync def clean():\n    yield\n"
+            "    await engine.dispose()\n" + TESTS,
+            "tests/test_other.py": TESTS.partition("async def test_two")[0],
+        },
+        set(),
+    ),
     "sync dispose hides it": (
         {
             **SUITE,

@@ -20,6 +20,7 @@ from prose import comments, names, pictures_in_html, prose
 from loopbound.authoring.finding import Finding
 from loopbound.authoring.normal_form import TAGS, form_differences
 from loopbound.authoring.pages import Course, Page, claim_exists, claims_of
+from loopbound.course.manifest import honest_minutes
 
 CELLS = (20, 55)
 WORDS = (900, 1200)
@@ -27,9 +28,10 @@ WORDS_START_PAGE = (500, 1200)
 WORDS_BESIDE = 500  # of a page beside the lessons, at most
 WORDS_A_CELL = (25, 50)  # the mean
 WORDS_IN_ONE_CELL = 90
-LINES_A_CELL = 6  # the mean
+LINES_A_CELL = 6  # the mean, without the harness
 LINES_IN_ONE_CELL = 45
 IMPORT_LINES = 3
+MINUTES_ASIDE = 3  # announced are multiples of five
 
 GLOSSARY = "glossary.md"
 
@@ -185,6 +187,17 @@ def opens_with_title_and_minutes(page: Page) -> Iterator[Finding]:
 
 
 @_of_each_lesson
+def minutes_are_honest(page: Page) -> Iterator[Finding]:
+    """The manifest announces the minutes that the words and the visible code take."""
+    if page.lesson:
+        needed = honest_minutes(page.cells, page.lesson.waiting)
+        if abs(page.lesson.minutes - needed) > MINUTES_ASIDE:
+            yield page.finding(
+                None, f"takes {needed:.0f} minutes, and the manifest says {page.lesson.minutes}"
+            )
+
+
+@_of_each_lesson
 def asks_three_questions(page: Page) -> Iterator[Finding]:
     """The cell 'questions' holds three numbered questions."""
     cell = page.cell("questions")
@@ -291,15 +304,16 @@ def sizes(page: Page) -> Iterator[Finding]:
     lines = {
         cell.get("id"): len([line for line in cell["source"].splitlines() if line.strip()])
         for cell in code
+        if "harness" not in cell["metadata"].get("tags", ())
     }
     if lines and (mean := sum(lines.values()) / len(lines)) > LINES_A_CELL:
         yield page.finding(
             None, f"has {mean:.1f} lines a code cell, at most {LINES_A_CELL} are wanted"
         )
-    for cell in code:
-        if lines[cell.get("id")] > LINES_IN_ONE_CELL:
+    for identity, count in lines.items():
+        if count > LINES_IN_ONE_CELL:
             yield page.finding(
-                cell, f"has {lines[cell.get('id')]} lines, at most {LINES_IN_ONE_CELL} are wanted"
+                page.cell(identity), f"has {count} lines, at most {LINES_IN_ONE_CELL} are wanted"
             )
 
 

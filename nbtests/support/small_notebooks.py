@@ -111,7 +111,7 @@ GLOSSARY = "# Glossary\n\n### experiment\nA step.\n\n### pool\nWhat it is.\n"
 PAGE = Notebook("first-aid.ipynb", "First aid", 10)
 LESSONS = (
     Lesson("00-start-here.ipynb", "Start here", 15, ("A01",)),
-    Lesson("01-what-a-loop-is.ipynb", "What a loop is", 20, ("A02",)),
+    Lesson("01-what-a-loop-is.ipynb", "What a loop is", 20, ("A02",), waiting=7),
 )
 
 

@@ -1,4 +1,4 @@
-"""What lesson 09 does with files and processes, so that its cells can be about cures."""
+"""What lessons 09 and 10 do with files and processes, so that its cells can be about cures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DATA = """
 
 def tasks_database() -> ScratchDatabase:
     """A scratch database with the backend's tables, one account, and forty pending tasks whose ids are 1 to 40."""
-    return scratch_database("lesson-09", schema=(BACKEND / "schema.sql").read_text(encoding="utf-8") + DATA)
+    return scratch_database("tasks", schema=(BACKEND / "schema.sql").read_text(encoding="utf-8") + DATA)
 
 
 def side_by_side(db: ScratchDatabase, programs: Mapping[str, tuple[str, int, str, str]]) -> dict[str, list[str]]:

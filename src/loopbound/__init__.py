@@ -13,6 +13,8 @@ _HOME = {
     "symptom_of": "loopbound.recorder",
     "incident": "loopbound.suite",
     "run_suite": "loopbound.suite",
+    "run_suites": "loopbound.suite",
+    "BACKEND": "loopbound.suite",
     "check": "loopbound.learner.cells",
     "hint": "loopbound.learner.cells",
     "show": "loopbound.learner.cells",

@@ -29,6 +29,9 @@ def main(words: Sequence[str] | None = None) -> int:
     # pytest's own options are pytest's to read: argparse would take -k or -x for its own.
     if words[:1] == ["test"] and not {"-h", "--help"} & set(words[1:2]):
         options: dict[str, Any] = {"command": "test", "words": words[1:]}
+    elif words[:1] == ["stability"]:
+        own = words[: words.index("--")] if "--" in words else words
+        options = {**vars(_parser().parse_args(own)), "words": words[len(own) + 1 :]}
     else:
         options = vars(_parser().parse_args(words))
     name = options.pop("command")
@@ -326,6 +329,55 @@ def _parser() -> argparse.ArgumentParser:
     )
     mend.add_argument("--diff", action="store_true", help="show that diff and write nothing")
 
+    stability = command(
+        "stability",
+        "run a suite in its own order, reversed and in random orders, and find the tests that are"
+        " to blame; exit code 1 when one failed; pytest's own options follow after --",
+    )
+    stability.add_argument(
+        "path",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        metavar="PATH",
+        help="a project's folder, or here a folder or a file of tests (.)",
+    )
+    stability.add_argument(
+        "--orders", type=_count, default=3, metavar="N", help="random orders (%(default)s)"
+    )
+    stability.add_argument(
+        "--seed", type=_whole, metavar="S", help="of the random orders; default: a new one"
+    )
+    stability.add_argument(
+        "--mix",
+        action="store_true",
+        help="do not keep the tests of a file together: its fixtures are set up more often",
+    )
+    stability.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="end a run after so long; default: 600 for the first, then 60 and five times the"
+        " first",
+    )
+    stability.add_argument(
+        "--bisect",
+        type=_whole,
+        default=5,
+        metavar="N",
+        help="find for so many tests on which others they depend (%(default)s)",
+    )
+    stability.add_argument(
+        "--python", metavar="PATH", help="the project's interpreter; default: this one"
+    )
+    stability.add_argument(
+        "--format",
+        dest="form",
+        choices=["text", "json"],
+        default="text",
+        help="how it is printed; default: %(default)s",
+    )
+
     exercises = command("exercises", "make the exercises from their solutions, or draft a new task")
     exercises.add_argument(
         "what", choices=["build", "new"], help="build: write every exercise; new: draft a task"
@@ -345,7 +397,13 @@ def _parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="change nothing; exit 1 if the guide would change"
     )
 
-    command("claims", "list the claims that the lessons settle: id, verdict, evidence")
+    claims = command("claims", "list the claims that the lessons settle: id, verdict, evidence")
+    claims.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write them as a page, with a figure of the verdicts by lesson",
+    )
     return parser
 
 
@@ -353,6 +411,21 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text!r}")
     return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 on, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        if 0 < float(text) < 1e6:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"a number of seconds above 0, not {text!r}")
 
 
 def _deadline(text: str) -> datetime:

@@ -13,11 +13,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from loopbound.authoring.pages import Course, claim_exists, claims_of, read_course
+from loopbound.course.manifest import claims as documents_claims
 from loopbound.course.manifest import lessons, wanted_claims
 from loopbound.paths import repository
 from loopbound.problem import Problem
@@ -84,24 +86,31 @@ def gaps(claims: dict[str, Claim], wanted: tuple[str, ...]) -> list[str]:
     return wrong
 
 
-def listing() -> tuple[list[str], bool]:
-    """The lines of ``loopbound claims``, and whether every claim has its test and its cell."""
+def of_the_course() -> tuple[dict[str, Claim], list[str]]:
+    """The course's claims, and what is missing of them, a sentence each."""
     root = repository()
     claims = settled(root / "nbtests", read_course(root, lessons()))
+    return claims, gaps(claims, wanted_claims())
+
+
+def summary(claims: Collection[Claim]) -> str:
+    """``72 claims: 15 holds, 24 holds with a correction, …``, in a sentence."""
+    verdicts = Counter(verdict for claim in claims for verdict in claim.verdicts)
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    return f"{len(claims)} claims: {counted}."
+
+
+def listing(claims: Mapping[str, Claim], missing: Iterable[str]) -> list[str]:
+    """The lines of ``loopbound claims``."""
+    texts = documents_claims()
     lines = []
     for claim in claims.values():
-        lines.append(f"{claim.identity}  {' / '.join(claim.verdicts) or 'no verdict'}")
+        verdict = " / ".join(claim.verdicts) or "no verdict"
+        lines.append(f"{claim.identity}  {verdict}: {texts.get(claim.identity, '?')}")
         lines += [f"     {text}" for text in claim.observed]
         lines += [f"     cell {place}" for place in claim.cells]
         lines += [f"     test {node}" for node in claim.tests]
-    missing = gaps(claims, wanted_claims())
-    verdicts: dict[str, int] = defaultdict(int)
-    for claim in claims.values():
-        for verdict in claim.verdicts:
-            verdicts[verdict] += 1
-    summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
-    lines += ["", f"{len(claims)} claims: {summary}.", *missing]
-    return lines, not missing
+    return [*lines, "", summary(claims.values()), *missing]
 
 
 def _marked_tests(folder: Path) -> list[tuple[str, str, dict[str, str]]]:

@@ -1,9 +1,9 @@
 """The one form in which a notebook is committed, so that a difference in Git is a difference in the
 lesson.
 
-nbformat 4.5; kebab-case cell ids; no metadata but the kernel's name, tags and claims; no execution
-counts; stable outputs; JSON with an indent of one, sorted keys, letters unescaped and a newline at
-the end.
+nbformat 4.5; kebab-case cell ids; no metadata but the kernel's name, tags, claims and what is
+folded; no execution counts; stable outputs; JSON with an indent of one, sorted keys, letters
+unescaped and a newline at the end.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-TAGS = ("raises-exception", "output-varies")
+TAGS = ("raises-exception", "output-varies", "harness")
 _CELL_METADATA = ("loopbound", "tags")
+_PREDICTION = re.compile(r"^(\w+) = predict\(", re.MULTILINE)
 _READABLE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _MADE_BY_AN_EDITOR = re.compile(r"[0-9a-f]{8}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -125,7 +126,25 @@ def _cells(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         elif cell.get("attachments"):
             better["attachments"] = cell["attachments"]
         normal.append(better)
+    _fold(normal)
     return normal
+
+
+def _fold(cells: list[dict[str, Any]]) -> None:
+    """Fold what a reader may skip, and what would give the answer to a prediction away: outputs
+    between the question and the comparison, and the comparison's source, which explains the
+    options. JupyterLab opens an output when its cell runs.
+    """
+    asked: set[str] = set()
+    for cell in cells:
+        if cell["cell_type"] != "code":
+            continue
+        compared = {name for name in asked if f"{name}.compare(" in cell["source"]}
+        if compared or "harness" in cell["metadata"].get("tags", ()):
+            cell["metadata"]["jupyter"] = {"source_hidden": True}
+        elif asked and cell["outputs"]:
+            cell["metadata"]["jupyter"] = {"outputs_hidden": True}
+        asked = (asked - compared) | set(_PREDICTION.findall(cell["source"]))
 
 
 def _identity(cell: dict[str, Any], taken: set[str]) -> str:
@@ -190,6 +209,8 @@ def _cell_differences(cell: dict[str, Any], better: dict[str, Any]) -> list[str]
         differences.append(f"the id is not readable or not unique; call it '{better['id']}'")
     if surplus := sorted(set(cell.get("metadata", {})) - set(better["metadata"])):
         differences.append(f"metadata holds {', '.join(surplus)}")
+    elif cell.get("metadata", {}).get("jupyter") != (fold := better["metadata"].get("jupyter")):
+        differences.append(f"its metadata lacks 'jupyter': {fold}")
     if "".join(cell["source"]) != "".join(better["source"]):
         differences.append("the source has blanks at the end of a line, or empty lines around it")
     if cell["cell_type"] == "code":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loopbound.authoring.finding import Finding
 from loopbound.course.manifest import Lesson, Notebook
+from loopbound.course.manifest import claims as documents_claims
 from loopbound.problem import Problem
 
 __all__ = ["Course", "Page", "claim_exists", "claims_of", "read_course"]
@@ -89,8 +89,7 @@ def claims_of(cell: dict[str, Any]) -> list[str]:
 
 def claim_exists(claim: str) -> bool:
     """Whether the incident documents make a claim of this id: A01 to A18, B01 to B54."""
-    found = re.fullmatch(r"([AB])(\d\d)", claim)
-    return found is not None and 1 <= int(found[2]) <= {"A": 18, "B": 54}[found[1]]
+    return claim in documents_claims()
 
 
 def _joined(cell: dict[str, Any]) -> dict[str, Any]:

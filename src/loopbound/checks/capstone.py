@@ -1,7 +1,7 @@
 """Runs of the incident's suite with a learner's files: orders that cannot be foreseen, further
 tests, bugs that must be noticed.
 
-Returns plain data; `lesson_10` judges them. What is hidden from learners lies beside the capstone's
+Returns plain data; `lesson_12` judges them. What is hidden from learners lies beside the capstone's
 solution.
 """
 
@@ -30,7 +30,7 @@ LIMIT = 45.0  # seconds for one run of the suite, which takes three where nothin
 
 
 def _folder() -> Any:
-    return repository() / "solutions" / assignment("10").name
+    return repository() / "solutions" / assignment("12").name
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from loopbound.checks.task import task_check
 from loopbound.course.manifest import Assignment, Task, assignment
 from loopbound.course.solutions import COPY, grade_id_of
 from loopbound.files import replace_text
-from loopbound.grading.submission import Submission, read_submission, template
+from loopbound.grading.submission import Submission, read_submission, renumber, template
 from loopbound.learner.targets import handed_out_at, is_task, notebook_meant, own_place, task_meant
 from loopbound.paths import repository
 from loopbound.problem import Problem
@@ -77,17 +77,18 @@ def _exercise(path: Path) -> Assignment:
                 f"{path.name} in {folder}/ is no exercise but {what}.\nNothing was changed."
             )
     submission = read_submission(path)
-    number = submission.assignment.number
+    which = submission.assignment
+    number = "|".join(name[:2] for name in (which.name, which.formerly) if name)
     # A notebook may define a function of the same name and be something else altogether.
     if not re.search(
-        rf"""check\(\s*\\?["']{number}\.\d|(answer|check)-{number}-\d""",
+        rf"""check\(\s*\\?["']({number})\.\d|(answer|check)-({number})-\d""",
         path.read_bytes().replace(b"\0", b"").decode("utf-8", "replace"),
     ):
         raise Problem(
-            f"{path.name} has none of the checks of assignment {submission.assignment.name}, so it"
+            f"{path.name} has none of the checks of assignment {which.name}, so it"
             " is no exercise.\nNothing was changed."
         )
-    return submission.assignment
+    return which
 
 
 def _handed_out(which: Assignment) -> str:
@@ -114,6 +115,7 @@ def _without_answer(path: Path, task: Task) -> tuple[str | None, str]:
     cells = notebook.get("cells")
     if not isinstance(cells, list):
         raise Problem(f"{path.name} is in an old format of notebooks.\n{whole}")
+    renumber([cell for cell in cells if isinstance(cell, dict)])
     original = {
         cell["id"]: cell for cell in json.loads(_handed_out(submission.assignment))["cells"]
     }

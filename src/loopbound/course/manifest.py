@@ -1,13 +1,15 @@
 """The course's one manifest: lessons in teaching order, with titles, minutes and claims.
 
 Everything that needs a file name, a title or an order asks here, so that a renamed lesson is
-renamed in one place. The data is in ``course.toml`` beside this module.
+renamed in one place. The data is in ``course.toml`` and ``claims.toml`` beside this module.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,7 +23,7 @@ from loopbound.problem import Problem
 class Notebook:
     """A notebook in ``notebooks/``: a lesson, or a page beside the lessons.
 
-    ``minutes`` is the reading and running time in whole minutes.
+    ``minutes`` is the reading and running time in whole minutes, see `honest_minutes`.
     """
 
     file: str
@@ -50,12 +52,14 @@ class Lesson(Notebook):
 
     ``number`` is the two digits that its file name starts with, ``claims`` the ids of the incident
     documents' claims that its cells settle. ``ask`` is the question that a facilitator asks before
-    it, ``debrief`` what it has shown; a sentence each.
+    it, ``debrief`` what it has shown; a sentence each. ``waiting`` is how many minutes its cells
+    run.
     """
 
     claims: tuple[str, ...] = ()
     ask: str = ""
     debrief: str = ""
+    waiting: int = 0
 
     @property
     def number(self) -> str:
@@ -81,11 +85,14 @@ class Task:
 class Assignment:
     """The exercises to one lesson: a folder of this ``name`` in ``solutions/`` and in
     ``exercises/``, with a notebook of the same name.
+
+    ``formerly`` is the name that it was handed out under before, if it was another.
     """
 
     name: str
     title: str
     tasks: tuple[Task, ...]
+    formerly: str = ""
 
     @property
     def number(self) -> str:
@@ -100,6 +107,12 @@ class Assignment:
     def points(self) -> int:
         """What its tasks give together."""
         return sum(task.points for task in self.tasks)
+
+    @property
+    def former_ids(self) -> dict[str, str]:
+        """Its tasks' ids under its former name, each with today's: ``{"10.1": "12.1"}``."""
+        old = self.formerly[:2]
+        return {f"{old}{task.id[2:]}": task.id for task in self.tasks} if old else {}
 
     @property
     def file(self) -> Path:
@@ -122,6 +135,23 @@ class Agenda:
     title: str
     minutes: int
     parts: tuple[Lesson | Task | Pause, ...]
+
+
+def honest_minutes(cells: Iterable[Mapping[str, Any]], waiting: int = 0) -> float:
+    """How long a reader needs for a notebook's cells: 120 words or five lines of code a minute, and
+    the time for which the cells run.
+
+    A folded cell costs nothing. The question of a prediction is read like words. Someone who reads
+    English as a second language, and async code with care, needed this long.
+    """
+    words = lines = 0
+    for cell in cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" or re.search(r"= predict\(", source):
+            words += len(source.split())
+        elif not cell["metadata"].get("jupyter", {}).get("source_hidden"):
+            lines += sum(bool(line.strip()) for line in source.splitlines())
+    return words / 120 + lines / 5 + waiting
 
 
 @functools.cache
@@ -151,14 +181,17 @@ def assignments() -> tuple[Assignment, ...]:
     """All assignments in teaching order."""
     return tuple(
         Assignment(
-            name=row["name"], title=row["title"], tasks=tuple(Task(**task) for task in row["tasks"])
+            name=row["name"],
+            title=row["title"],
+            tasks=tuple(Task(**task) for task in row["tasks"]),
+            formerly=row.get("formerly", ""),
         )
         for row in _tables().get("assignment", ())
     )
 
 
 def assignment(name: str) -> Assignment:
-    """The assignment with this number, name or file name.
+    """The assignment with this number, name, former name or file name.
 
     Raises ``Problem`` where there is none.
     """
@@ -186,6 +219,7 @@ def lessons() -> tuple[Lesson, ...]:
             claims=tuple(row["claims"]),
             ask=row.get("ask", ""),
             debrief=row.get("debrief", ""),
+            waiting=row.get("waiting", 0),
         )
         for row in _tables()["lesson"]
     )
@@ -217,7 +251,7 @@ def _called(name: str, all_of_them: tuple[Any, ...], kind: str) -> Any:
     wanted = Path(name).name.removesuffix(".ipynb")
     wanted = wanted.zfill(2) if wanted.isdecimal() else wanted
     for known in all_of_them:
-        if wanted in (known.number, known.name):
+        if wanted in (known.number, known.name, getattr(known, "formerly", "") or known.name):
             return known
     raise Problem(
         f"there is no {kind} {name!r}.\n{kind.capitalize()}s:"
@@ -226,10 +260,13 @@ def _called(name: str, all_of_them: tuple[Any, ...], kind: str) -> Any:
 
 
 @functools.cache
-def _tables() -> dict[str, Any]:
-    return tomllib.loads(
-        resources.files(__package__).joinpath("course.toml").read_text(encoding="utf-8")
-    )
+def _tables(file: str = "course.toml") -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath(file).read_text(encoding="utf-8"))
+
+
+def claims() -> dict[str, str]:
+    """What the incident documents claim: id → the claim in a sentence or a part of one."""
+    return dict(_tables("claims.toml"))
 
 
 def wanted_claims() -> tuple[str, ...]:

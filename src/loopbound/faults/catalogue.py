@@ -35,6 +35,14 @@ DISPOSE_RUN = Cure(
     where="!pytest !unittest",
     holds="loops follow each other in a process; never beside a loop that is awake",
 )
+EXPLICIT_LOOP = Cure(
+    "explicit-loop",
+    "pytest_asyncio_loop_factories: a loop that disposes of the engine before it closes",
+    "each loop connects again; a factory in conftest.py",
+    needs=("pytest-asyncio>=1.4",),
+    where="pytest !unittest !anyio-plugin !portal",
+    holds="no sync test asks for an async fixture, whose loop the factory does not make; one such loop at a time",
+)
 FUNCTION_ENGINE = Cure(
     "function-engine",
     "an engine for each test, in a fixture: sessionmaker.configure(bind=engine), and dispose of it at the end",
@@ -375,6 +383,7 @@ KINDS: tuple[Kind, ...] = (
                 where="portal",
             ),
             DISPOSE_TEST,
+            EXPLICIT_LOOP,
             FUNCTION_ENGINE,
             NULL_POOL,
         ),

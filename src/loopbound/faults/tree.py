@@ -6,7 +6,7 @@ follow it by their answers, and run its leaves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Union
 
@@ -61,17 +61,29 @@ def _tests(kind: str, other: Question | Leaf) -> Question:
     )
 
 
+_OF_EACH_TEST: dict[str, Question | Leaf] = {
+    "its connections": Leaf("engine-in-a-row", "dispose", ("pytest",)),
+    "its engine": Leaf("engine-in-a-row", "function-engine"),
+    "nothing: the engine's module may be changed": Leaf("engine-in-a-row", "null-pool"),
+}
+_NOT_OF_EACH_TEST = {
+    "its engine": ("dispose", "explicit-loop"),
+    "nothing: the engine's module may be changed": ("dispose", "explicit-loop", "function-engine"),
+}
+_LOOP_OF_A_CLASS = (
+    "one loop for each class or module (pytest-asyncio 1.4), and no sync test asks for an async"
+    " fixture"
+)
 _ENGINE_OF_TESTS = Question(
+    "What must each test have of its own?", _OF_EACH_TEST, _NOT_OF_EACH_TEST
+)
+_ENGINE_OF_TESTS_AND_CLASSES = Question(
     "What must each test have of its own?",
     {
-        "its connections": Leaf("engine-in-a-row", "dispose", ("pytest",)),
-        "its engine": Leaf("engine-in-a-row", "function-engine"),
-        "nothing: the engine's module may be changed": Leaf("engine-in-a-row", "null-pool"),
+        **_OF_EACH_TEST,
+        _LOOP_OF_A_CLASS: Leaf("engine-in-a-row", "explicit-loop"),
     },
-    {
-        "its engine": ("dispose",),
-        "nothing: the engine's module may be changed": ("dispose", "function-engine"),
-    },
+    {**_NOT_OF_EACH_TEST, _LOOP_OF_A_CLASS: ("dispose",)},
 )
 
 _ENGINE = Question(
@@ -82,7 +94,10 @@ _ENGINE = Question(
             {
                 "pytest-asyncio 1.3 or later": Question(
                     "May all tests share one loop?",
-                    {"yes": Leaf("engine-in-a-row", "session-loop"), "no": _ENGINE_OF_TESTS},
+                    {
+                        "yes": Leaf("engine-in-a-row", "session-loop"),
+                        "no": _ENGINE_OF_TESTS_AND_CLASSES,
+                    },
                     {"no": ("session-loop",)},
                 ),
                 "anyio's": Question(
@@ -92,7 +107,7 @@ _ENGINE = Question(
                 ),
                 "an older pytest-asyncio, or unittest": _ENGINE_OF_TESTS,
             },
-            {"an older pytest-asyncio, or unittest": ("session-loop",)},
+            {"an older pytest-asyncio, or unittest": ("session-loop", "explicit-loop")},
         ),
         "a wider async fixture": _tests(
             "fixture-and-test",
@@ -181,7 +196,7 @@ _ENGINE = Question(
 _CLIENT = Question(
     "Where does the second loop come from?",
     {
-        "tests, one loop each": Question(
+        "tests, a loop for each": Question(
             "May all tests share one loop (pytest-asyncio 1.3 or later)?",
             {
                 "yes": Leaf("any-client", "session-loop"),
@@ -194,7 +209,7 @@ _CLIENT = Question(
             {"yes": Leaf("any-client", "one-loop"), "no": Leaf("any-client", "client-per-loop")},
             {"no": ("one-loop", "no-keep-alive")},
         ),
-        "a thread, beside the first loop": Question(
+        "a thread with a loop of its own": Question(
             "Can it hand its work to the first loop?",
             {"yes": Leaf("any-client", "hand-over"), "no": Leaf("any-client", "client-per-loop")},
             {
@@ -329,11 +344,19 @@ def paths(at: Question | Leaf = ROOT) -> Iterator[tuple[str, ...]]:
 Drawn = Union[str, tuple[str, dict[str, "Drawn"]]]  # noqa: UP007 - Python 3.10 evaluates it
 
 
-def drawn(at: Question | Leaf = ROOT) -> Drawn:
+def drawn(at: Question | Leaf = ROOT, only: Collection[str] = (), others: str = "") -> Drawn:
     """The tree, or a part of it, as `loopbound.figures.decision_tree` takes it: a question with its
     answers, and at each end the cure with what to do.
+
+    Args:
+        at: where to begin.
+        only: answers. A question that has some of them keeps these alone; the others become one,
+            "something else".
+        others: where that one leads, such as ``"lesson 10"``.
     """
     if isinstance(at, Question):
-        return at.ask, {answer: drawn(then) for answer, then in at.answers.items()}
+        kept = [answer for answer in at.answers if answer in only] or list(at.answers)
+        then = {answer: drawn(at.answers[answer], only, others) for answer in kept}
+        return at.ask, then if len(kept) == len(at.answers) else {**then, "something else": others}
     cure = cure_named(at.kind, at.cure, at.facts)
     return f"{cure.name}: {cure.do}"

@@ -63,8 +63,10 @@ class Figure:
         # Percent-encoding keeps the text of the drawing readable in a diff, base64 does not.
         data = quote(self.svg, safe=" /:;,=()'.-_!~*+@?&$[]|\n")
         data = re.sub(r"[\n ]+", " ", data)
+        # JupyterLab shows the first line of an output that is folded: not what the picture says.
         return {
             "text/html": (
+                "<!-- figure -->\n"
                 f'<img alt="{html.escape(self.alt)}" style="max-width: 100%; border-radius: 6px" '
                 f'src="data:image/svg+xml,{data.replace(chr(38), "%26")}">'
             ),

@@ -37,6 +37,7 @@ __all__ = [
     "magic_of",
     "names_in",
     "read_submission",
+    "renumber",
     "template",
 ]
 
@@ -235,6 +236,7 @@ def read_submission(path: Path) -> Submission:
     """
     notes: list[str] = []
     cells = list(_cells(_notebook(_text(path, notes), path.name, notes), path.name))
+    renumber(cells)
     which = _assignment([cell for cell in cells if _source(cell).strip()], path)
     return _sorted_out(path, which, cells, notes)
 
@@ -330,6 +332,45 @@ def _grade_id(cell: dict[str, Any]) -> str:
     marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
     found = marks.get("grade_id") if isinstance(marks, dict) else None
     return found if isinstance(found, str) else ""
+
+
+def renumber(cells: Sequence[dict[str, Any]]) -> None:
+    """Give the cells of a notebook from before its assignment got another number today's ids.
+
+    Their number may be another assignment's now: which of the two it is, its functions say, and
+    the course's own cells in it.
+    """
+    spoken = {mark[1] for cell in cells if (mark := _MARK.match(_grade_id(cell)))}
+    spoken |= {task[:2] for cell in cells for task in _CHECK.findall(_source(cell))}
+    for which in assignments():
+        old = which.formerly[:2]
+        if old not in spoken or _likeness(cells, which) <= max(
+            (_likeness(cells, each) for each in assignments() if each.number == old), default=0
+        ):
+            continue
+        marked = re.compile(rf"^((?:answer|check)-){old}(?=-\d+$)")
+        called = re.compile(rf"""\b((?:check|hint|show|solution)\(\s*["']){old}(?=\.\d)""")
+        for cell in cells:
+            if marked.match(_grade_id(cell)):
+                marks = cell["metadata"]["nbgrader"]
+                marks["grade_id"] = marked.sub(rf"\g<1>{which.number}", marks["grade_id"])
+            if called.search(source := _source(cell)):
+                place = "source" if "source" in cell else "input"
+                cell[place] = called.sub(rf"\g<1>{which.number}", source)
+
+
+def _likeness(cells: Iterable[dict[str, Any]], which: Assignment) -> int:
+    """How many cells define an answer of an assignment, or are marked as a cell of its own."""
+    known = template(which)
+    locked = {mark for mark in known.locked if not _MARK.match(mark)}
+    room, found = 2 * LARGEST_CODE, 0
+    for cell in cells:
+        source = _source(cell)
+        if cell.get("cell_type") != "code" or len(source) > LARGEST_CELL or len(source) > room:
+            continue
+        room -= len(source)
+        found += _grade_id(cell) in locked or not known.names.keys().isdisjoint(names_in(source))
+    return found
 
 
 def _assignment(cells: list[dict[str, Any]], path: Path) -> Assignment:

@@ -203,6 +203,7 @@ def time_said(text: str) -> datetime | None:
 def _assignments() -> re.Pattern[str]:
     """The assignments' names and titles, with any signs between their words."""
     names = [name for which in assignments() for name in (which.name, which.name[3:], which.title)]
+    names += [which.formerly for which in assignments() if which.formerly]
     sign, letter = r"[^0-9A-Za-z]*", r"[^\W\d_]"
     return re.compile(
         "|".join(

@@ -85,8 +85,8 @@ def cures_for(
             left_out.add("session-loop")
         if "own-scope" in facts:
             # A scope that stands at a fixture or a mark is not the option's to change; and a
-            # fixture of each test is not on that loop.
-            left_out |= {"session-loop", "dispose", "function-engine"}
+            # fixture of each test is not on that loop. Whether a factory makes it, nothing says.
+            left_out |= {"session-loop", "dispose", "explicit-loop", "function-engine"}
     return cures_that_hold(kind, facts, versions, left_out)
 
 

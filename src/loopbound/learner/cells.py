@@ -47,8 +47,9 @@ def check(identity: str, names: Mapping[str, Any] | None = None) -> Feedback:
         CheckFailed: the outcome is not "passed". In a notebook it is shown as feedback, not as a
             traceback.
     """
-    task = manifest.task(identity)
-    identity, names = task.id, _names(names)
+    names = _names(names)
+    task = _meant(identity, names)
+    identity = task.id
     with _working(identity):
         verdict = judge(identity, observed(identity, names))
     drawn = task_check(identity).show is not None
@@ -113,7 +114,8 @@ def next_hints(identity: str, say: Callable[[str], None] = print) -> tuple[str, 
 
 def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:
     """Run the answers to a task once more and draw what they did."""
-    identity = manifest.task(identity).id
+    names = _names(names)
+    identity = _meant(identity, names).id
     draw = task_check(identity).show
     if draw is None:
         return Note(f"Task {identity} has nothing to draw; `check` says what was observed.")
@@ -121,7 +123,7 @@ def show(identity: str, names: Mapping[str, Any] | None = None) -> Any:
         return Note(
             f"A picture of this run would be the answer to {identity}. It is drawn after a pass."
         )
-    data = observed(identity, _names(names))
+    data = observed(identity, names)
     verdict = judge(identity, data)
     # What never ran has no turns and no events; the check has the words for it.
     if verdict.outcome == NOT_ATTEMPTED or not data.get("turns", data["events"]):
@@ -155,6 +157,15 @@ def solution_source(identity: str) -> str:
 
 def _has_passed(identity: str) -> bool:
     return identity in _passed or ProgressFile().entry(identity).passed
+
+
+def _meant(identity: str, names: Mapping[str, Any]) -> manifest.Task:
+    """The task of this id; in a notebook from before its assignment got another number, today's."""
+    for which in manifest.assignments():
+        now = which.former_ids.get(identity)
+        if now and any(name in names for name in task_check(now).answers):
+            return manifest.task(now)
+    return manifest.task(identity)
 
 
 def _names(names: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -89,6 +89,16 @@ class Comparison:
         return next((k for k, v in self.prediction.options.items() if v == self.observed), None)
 
     def _repr_markdown_(self) -> str:
+        """The comparison; behind a line to click on as long as there is no prediction, so that
+        the answer is not on the screen of a reader who still thinks.
+        """
+        compared = self._compared()
+        if self.prediction.chosen:
+            return compared
+        summary = "<summary>Show what the run gave, and why</summary>"
+        return f"<details>{summary}\n\n{compared}\n\n</details>"
+
+    def _compared(self) -> str:
         choice, options = self.prediction.answer, self.prediction.options
         right = self.right
         observed = f"**The run gave:** {shown(self.observed)}"

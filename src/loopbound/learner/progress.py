@@ -25,6 +25,7 @@ from typing import Any
 import fasteners
 import platformdirs
 
+from loopbound.course.manifest import assignments
 from loopbound.files import replace_text
 from loopbound.outcomes import NOT_ATTEMPTED, OUTCOMES, PASSED
 from loopbound.paths import repository
@@ -98,8 +99,8 @@ class ProgressFile:
         with self._quietly(), self._locked(reading=True):
             kept = {
                 task: entry
-                for (clone, task), entry in self._read().kept.items()
-                if clone == self.clone
+                for (clone, task), entry in _moved(self._read().kept, self.clone).items()
+                if clone == self.clone and task not in _former_names()
             }
         return kept
 
@@ -130,6 +131,7 @@ class ProgressFile:
                 if found.damaged:
                     self._set_aside(found)
                 now = datetime.now(UTC).isoformat(timespec="seconds")
+                _moved(found.kept, self.clone, task)
                 key = (self.clone, task)
                 found.kept[key] = replace(change(found.kept.get(key, Entry(task))), last=now)
                 replace_text(self.path, _text(found.kept))
@@ -250,6 +252,31 @@ def _found(content: bytes, path: Path) -> _Found:
         else:
             kept[clone, entry.task] = entry
     return _Found(kept, damaged or int(not lines))  # an empty file is one whose content was lost
+
+
+def _moved(
+    kept: dict[tuple[str, str], Entry], clone: str, task: str = ""
+) -> dict[tuple[str, str], Entry]:
+    """Bring a clone's entries on an assignment that has another number now under today's ids.
+
+    The old ids may be those of another assignment now. So an entry of the former name says that
+    this has been done; it is there as soon as one of those ids, ``task``, is written.
+    """
+    for which in assignments():
+        mark, old_ids = (clone, which.formerly), which.former_ids
+        if mark in kept:
+            continue
+        moved = {
+            new: kept.pop((clone, old)) for old, new in old_ids.items() if (clone, old) in kept
+        }
+        kept |= {(clone, new): replace(entry, task=new) for new, entry in moved.items()}
+        if moved or task in old_ids:
+            kept[mark] = Entry(which.formerly)
+    return kept
+
+
+def _former_names() -> set[str]:
+    return {which.formerly for which in assignments()}
 
 
 def _sound(clone: Any, entry: Entry) -> bool:

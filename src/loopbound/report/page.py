@@ -19,8 +19,16 @@ OPENING = (
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def page(title: str, *content: Content, sheet: str = "", width: str | None = None) -> str:
-    """A whole page. ``sheet`` adds to the style sheet; ``width`` is the class of its main part."""
+def page(
+    title: str,
+    *content: Content,
+    sheet: str = "",
+    width: str | None = None,
+    opening: str = OPENING,
+) -> str:
+    """A whole page. ``sheet`` adds to the style sheet; ``width`` is the class of its main part;
+    ``opening`` says whose it is.
+    """
     head = tag(
         "head",
         "\n",
@@ -31,7 +39,7 @@ def page(title: str, *content: Content, sheet: str = "", width: str | None = Non
         tag("title", f"{title} · Loopbound"),
         tag("style", Html(SHEET + sheet)),
     )
-    return OPENING + tag(
+    return opening + tag(
         "html", "\n", head, tag("body", "\n", tag("main", "\n", *content, class_=width)), lang="en"
     )
 

@@ -20,7 +20,7 @@ from loopbound.report.naming import Naming, numbered_pages, page_of
 from loopbound.report.page import OPENING
 from loopbound.report.standing import cohort, phrases
 
-__all__ = ["INDEX", "check_folder", "check_pages", "pages_in", "write_report"]
+__all__ = ["INDEX", "check_folder", "check_pages", "lesson_link", "pages_in", "write_report"]
 
 INDEX = "index.html"
 
@@ -96,7 +96,7 @@ def write_report(
     all_of_them = cohort(results, naming, keep, missing)
     pages = {
         learner.page: learner_page(
-            learner, naming, lambda lesson: _lesson_link(folder, lesson), keep
+            learner, naming, lambda lesson: lesson_link(folder, lesson), keep
         )
         for learner in all_of_them.learners
     }
@@ -141,7 +141,7 @@ def _remove(path: Path) -> None:
         ) from None
 
 
-def _lesson_link(folder: Path, lesson: Lesson) -> str | None:
+def lesson_link(folder: Path, lesson: Lesson) -> str | None:
     """A lesson's address as seen from a folder inside the clone.
 
     From elsewhere it would carry this machine's folders along, and lead nowhere else.

@@ -520,6 +520,7 @@ class SuiteRules:
 
     def _engines_over_loops(self) -> Iterator[Finding]:
         loops: dict[Engine, dict[tuple[str, str], tuple[Test, Loop, bool, str]]] = {}
+        disposing: dict[Engine, list[Test]] = {}
         for test in self.suite.tests:
             if test.runner == "":
                 continue
@@ -530,6 +531,8 @@ class SuiteRules:
                     continue
                 disposed = self._disposed_in(test, loop)
                 if disposed == "async":
+                    if sure:
+                        disposing.setdefault(engine, []).append(test)
                     continue
                 key = test.key(loop)
                 before = loops.setdefault(engine, {}).get(key)
@@ -537,6 +540,9 @@ class SuiteRules:
                     loops[engine][key] = (test, loop, sure, disposed)
         for engine, places in loops.items():
             if len(places) < 2:
+                ((test, loop, sure, _),) = places.values()
+                if sure and engine.pooled and engine in disposing:
+                    yield self._one_leaves(engine, test, loop, disposing[engine])
                 continue
             chosen = [each for each in places.values() if each[2]] or list(places.values())
             sure = len([each for each in places.values() if each[2]]) >= 2
@@ -571,6 +577,28 @@ class SuiteRules:
                 [(test.module.relative, test.func.line, "a test that uses it")],
                 last=engine.node.end_lineno or 0,
             )
+
+    def _one_leaves(self, engine: Engine, test: Test, loop: Loop, disposing: list[Test]) -> Finding:
+        """The one test that does not dispose of an engine, where others do: the order decides."""
+        severity = self.engines.severity(engine, False)
+        why = (
+            f"{test.func.name} leaves a connection in this engine's pool when its loop closes, and"
+            f" does not dispose of the engine as {len(disposing)} others do"
+            f" ({disposing[0].func.name}, …: {_loop(loop)}). In an order in which it is not the"
+            " last of them, the next one meets that connection."
+        )
+        if severity == "info":
+            why += GET_AWAY
+        return Finding(
+            "ENGINE_OVER_FUNCTION_LOOPS",
+            severity,
+            engine.module.relative,
+            engine.line,
+            why,
+            self._cure_of_engine(loop),
+            [(test.module.relative, test.func.line, "the test that leaves it")],
+            last=engine.node.end_lineno or 0,
+        )
 
     def _cure_of_engine(self, loop: Loop) -> str:
         other = (

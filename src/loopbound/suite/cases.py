@@ -316,7 +316,7 @@ def _run(python: str, jobs: Sequence[dict[str, Any]]) -> dict[str, int | str]:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env=variables | {"PYTHONDONTWRITEBYTECODE": "1"},
+        env=variables,
     )
     if done.returncode:
         raise RuntimeError(

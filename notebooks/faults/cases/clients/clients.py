@@ -6,46 +6,18 @@ before it looks for a server, so it needs none.
 
 import asyncio
 import os
-import socketserver
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from servers import echo_server, http_server, redis_server
 
 CURE = os.environ.get("CURE", "")
 DSN = os.environ.get("DATABASE_URL", "").replace("+asyncpg", "")
 
 
-def serve(server):
-    """Let a server of the standard library run in a thread; returns its port."""
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server.server_address[1]
-
-
-def http_server():
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # connections are kept
-
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("content-length", "2")
-            self.end_headers()
-            self.wfile.write(b"42")
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda *_: None  # a client that has gone
-    return f"http://127.0.0.1:{serve(server)}/"
-
-
 class Redis:
     def __init__(self):
-        from fakeredis import TcpFakeServer
-
-        self.port = serve(TcpFakeServer(("127.0.0.1", 0), server_type="redis"))
+        self.port = redis_server().port
 
     async def make(self):
         import redis.asyncio as redis
@@ -67,7 +39,7 @@ class Redis:
 
 class Httpx:
     def __init__(self):
-        self.url = http_server()
+        self.url = f"http://127.0.0.1:{http_server().port}/"
 
     async def make(self):
         import httpx
@@ -88,7 +60,7 @@ class Httpx:
 
 class Aiohttp:
     def __init__(self):
-        self.url = http_server()
+        self.url = f"http://127.0.0.1:{http_server().port}/"
 
     async def make(self):
         import aiohttp
@@ -218,12 +190,7 @@ class Streams:
     """A small protocol of one's own over asyncio's streams: no library speaks."""
 
     def __init__(self):
-        class Echo(socketserver.StreamRequestHandler):
-            def handle(self):
-                for line in self.rfile:
-                    self.wfile.write(line)
-
-        self.port = serve(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo))
+        self.port = echo_server().port
 
     async def make(self):
         return await asyncio.open_connection("127.0.0.1", self.port)

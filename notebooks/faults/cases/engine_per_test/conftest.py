@@ -12,6 +12,24 @@ if CURE == "dispose":
         await engine.dispose()
 
 
+if CURE == "explicit-loop":
+
+    def make_loop():
+        loop = asyncio.new_event_loop()
+        close = loop.close
+
+        def close_connections_first():
+            if not loop.is_closed():
+                loop.run_until_complete(engine.dispose())
+            close()
+
+        loop.close = close_connections_first
+        return loop
+
+    def pytest_asyncio_loop_factories():
+        return {"asyncio": make_loop}
+
+
 if CURE == "function-engine":
 
     @pytest_asyncio.fixture(autouse=True)
