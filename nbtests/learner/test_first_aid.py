@@ -40,6 +40,11 @@ def test_lines_are_those_of_the_circumstances() -> None:
     assert "async def dispose_after_each_test():" in answered(kind, "dispose", "pytest")
     assert "(anyio_backend)" in answered(kind, "dispose", "pytest", "anyio-plugin")
     assert "# your program, in async def job(): add" in answered(kind, "dispose", "program")
+    celery = answered(kind, "one-loop", "celery", "program")
+    assert "# your program: add\nrunner = asyncio.Runner()\n" in celery
+    assert "return runner.run(count())" in celery
+    mismatch = answered(BY_ID["fixture-and-test"], "same-loop-scope", "scope-mismatch")
+    assert 'scope="session", loop_scope="session"' in mismatch and "pytestmark" in mismatch
     both = str(cure_lines("engine-in-a-row"))
     assert "runner.run(job())" in both and 'asyncio_default_test_loop_scope = "session"' in both
 
@@ -54,6 +59,9 @@ def test_lines_bring_their_imports_once() -> None:
     ):
         assert text.count(line) == 1, text
     assert "import os" not in answered(kind, "null-pool", "pytest")
+    # What only the cure uses is written out, though the case defines it as found, too.
+    kept = answered(BY_ID["contended-primitive"], "lock-per-loop", "pytest")
+    assert "at the top: add\nimport weakref\n\nby_loop = weakref.WeakKeyDictionary()\n" in kept
 
 
 def test_without_a_kind_it_leads_on() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loopbound.suite.cases import cases
-from loopbound.suite.folding import KEPT, folded, imports_of
+from loopbound.suite.folding import KEPT, defined_in, folded, imports_of
 
 SOURCE = """\
 import os
@@ -77,6 +77,13 @@ def test_the_cases_have_no_choice_left() -> None:
                 left = [line for line in lines if "CURE" in line or "**options" in line]
                 plain = ("CURE = ", "from ")
                 assert [line for line in left if not line.startswith(plain)] == [], (case, name)
+
+
+def test_a_definition_is_known_by_its_name() -> None:
+    source = (
+        "import os\nlimit = 1\n\ndef ask():\n    return limit\n\n@mark\ndef test():\n    ask()\n"
+    )
+    assert defined_in(source) == {"limit": "limit = 1", "ask": "def ask():\n    return limit"}
 
 
 def test_an_import_is_known_by_the_name_that_it_binds() -> None:

@@ -89,27 +89,41 @@ def _of_cure(kind: str, name: str, facts: frozenset[str]) -> str:
 
 
 def _of_change(change: Change) -> Iterator[str]:
-    where = f"# {_WHOSE.get(change.file, 'your tests')}"
-    where += f", in {change.place}" if change.place else ""
+    file = f"# {_WHOSE.get(change.file, 'your tests')}"
+    where = f"{file}, in {change.place}" if change.place else file
+    top = list(_at_the_top(change))
+    if top and change.place:
+        yield f"{file}, at the top: add"
+        yield from (*top, "")
     if change.old:
         yield f"{where}: instead of" if change.new else f"{where}: take out"
         yield from (f"#   {line}" for line in change.old)
     if change.new:
         yield "# write" if change.old else f"{where}: add"
-        for line in change.imports:
-            module = line.split()[1]
-            yield line + (f"  # {_YOURS[module]}" if module in _YOURS else "")
-        yield from ("",) if change.imports else ()
+        yield from (*top, "") if top and not change.place else ()
         yield from change.new
+
+
+def _at_the_top(change: Change) -> Iterator[str]:
+    """The imports and definitions that the new lines of a change need."""
+    for line in change.imports:
+        module = line.split()[1]
+        yield line + (f"  # {_YOURS[module]}" if module in _YOURS else "")
+    for statement in change.own:
+        yield from ("", *statement.splitlines())
 
 
 def _case(kind: str, cure: str, facts: frozenset[str]) -> Case | None:
     """The case that shows a cure, as near to the text's circumstances as there is one."""
-    tests, anyio = bool(facts & {"pytest", "unittest"}), "anyio-plugin" in facts
+    tests = bool(facts & {"pytest", "unittest", "scope-mismatch"})
+    tools = {"anyio": "anyio-plugin", "celery": "celery", "mismatch": "scope-mismatch"}
     fitting = (case for case in cases().values() if case.kind == kind and cure in case.cures)
     return max(
         fitting,
-        key=lambda case: (("anyio" in case.name) == anyio, case.tests == tests),
+        key=lambda case: (
+            all((word in case.name) == (fact in facts) for word, fact in tools.items()),
+            case.tests == tests,
+        ),
         default=None,
     )
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from loopbound.database import ScratchDatabase, scratch_database
 from loopbound.paths import repository
-from loopbound.suite.folding import folded, imports_of
+from loopbound.suite.folding import defined_in, folded, imports_of
 from loopbound.suite.run import UNWANTED
 from loopbound.suite.versions.environments import python_of
 
@@ -100,16 +100,26 @@ class Case:
         found = self.files()
         for name, text in self.files(cure).items():
             before, after = found[name].splitlines(), text.splitlines()
-            bound = imports_of(text) if name.endswith(".py") else {}
-            there = set(re.findall(r"\w+", "\n".join(filter(_no_import, before))))
+            code = text if name.endswith(".py") else ""
+            bound, defined = imports_of(code), defined_in(code)
+            plain = "\n".join(filter(_no_import, before))
+            there = set(re.findall(r"\w+", plain))
+            # Defined as found, too, but only the cure uses it: a reader has to write it.
+            lone = {
+                each: statement
+                for each, statement in defined.items()
+                if statement in plain and not _has(plain.replace(statement, ""), each)
+            }
             matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
             for tag, first, last, start, end in matcher.get_opcodes():
                 old, new = _trimmed(before[first:last]), _trimmed(after[start:end])
                 if tag == "equal" or not (old or new):
                     continue
-                used = set(re.findall(r"\w+", "\n".join(new))) - there
-                needed = sorted(bound[word] for word in used & bound.keys())
-                yield Change(name, _place(after, start), old, new, tuple(needed))
+                own = [lone[each] for each in lone if _has("\n".join(new), each)]
+                words = set(re.findall(r"\w+", "\n".join([*own, *new])))
+                used = {word for word in words & bound.keys() if _new(word, there, own, plain)}
+                needed = sorted(bound[word] for word in used)
+                yield Change(name, _place(after, start), old, new, tuple(needed), tuple(own))
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,7 @@ class Change:
         old: the lines as found; empty where lines are only added.
         new: the lines with the cure.
         imports: statements that the new lines need.
+        own: definitions at the top level that they need.
     """
 
     file: str
@@ -129,6 +140,7 @@ class Change:
     old: tuple[str, ...]
     new: tuple[str, ...]
     imports: tuple[str, ...]
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,6 +171,17 @@ def folder() -> Path:
 def _trimmed(lines: Sequence[str]) -> tuple[str, ...]:
     """Lines as far left as they go, without blank ones at the ends."""
     return tuple(textwrap.dedent("\n".join(lines)).strip("\n").splitlines())
+
+
+def _has(text: str, word: str) -> bool:
+    return re.search(rf"\b{word}\b", text) is not None
+
+
+def _new(word: str, there: set[str], own: Sequence[str], plain: str) -> bool:
+    """Whether a word is not in the code as found, but for definitions that only the cure uses."""
+    for statement in own:
+        plain = plain.replace(statement, "")
+    return word not in there or not _has(plain, word)
 
 
 def _no_import(line: str) -> bool:

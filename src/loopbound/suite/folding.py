@@ -11,7 +11,7 @@ import functools
 import re
 from collections.abc import Iterator
 
-__all__ = ["folded", "imports_of"]
+__all__ = ["defined_in", "folded", "imports_of"]
 
 KEPT = "# of the case"
 """On a line whose choice is the experiment's own, such as a time limit, and no part of a cure."""
@@ -47,6 +47,18 @@ def imports_of(source: str) -> dict[str, str]:
             for alias in node.names:
                 bound[alias.asname or alias.name] = f"from {node.module} import {alias.name}"
     return bound
+
+
+def defined_in(source: str) -> dict[str, str]:
+    """Name → the statement at the top level of the module that defines it, imports left out."""
+    found = {}
+    for node in ast.parse(source).body:
+        text = ast.get_source_segment(source, node) or ""
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.decorator_list:
+            found[node.name] = text
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = text
+    return found
 
 
 def _next_edit(source: str, cure: str | None) -> tuple[int, int, str] | None:

@@ -14,7 +14,8 @@ options = {"null-pool": {"poolclass": NullPool}, "pool_pre_ping": {"pool_pre_pin
 )
 engine = create_async_engine(os.environ["DATABASE_URL"], **options)
 app = Celery("worker", broker="memory://")
-runner = asyncio.Runner()
+if CURE == "one-loop":
+    runner = asyncio.Runner()
 
 
 async def count():
@@ -36,4 +37,4 @@ for _ in range(3):
         sys.exit(done.traceback)
 if CURE == "one-loop":
     runner.run(engine.dispose())
-runner.close()
+    runner.close()
