@@ -563,19 +563,9 @@ class SuiteRules:
                     f" It has a NullPool only if {' or '.join(sorted(engine.pool_settings))} says"
                     " so, which these tests do not name."
                 )
-            if severity == "info":
-                why += GET_AWAY
-            if engine.pings:
-                why += no_ping()
-            yield Finding(
-                "ENGINE_OVER_FUNCTION_LOOPS",
-                severity,
-                engine.module.relative,
-                engine.line,
-                why,
-                self._cure_of_engine(loop),
-                [(test.module.relative, test.func.line, "a test that uses it")],
-                last=engine.node.end_lineno or 0,
+            after = no_ping() if engine.pings else ""
+            yield self._over_loops(
+                engine, severity, why, (test, loop, "a test that uses it"), after
             )
 
     def _one_leaves(self, engine: Engine, test: Test, loop: Loop, disposing: list[Test]) -> Finding:
@@ -587,16 +577,26 @@ class SuiteRules:
             f" ({disposing[0].func.name}, …: {_loop(loop)}). In an order in which it is not the"
             " last of them, the next one meets that connection."
         )
-        if severity == "info":
-            why += GET_AWAY
+        return self._over_loops(engine, severity, why, (test, loop, "the test that leaves it"))
+
+    def _over_loops(
+        self,
+        engine: Engine,
+        severity: str,
+        why: str,
+        user: tuple[Test, Loop, str],
+        after: str = "",
+    ) -> Finding:
+        """An engine whose connections cross, and one test that uses it, with what that one is."""
+        test, loop, what = user
         return Finding(
             "ENGINE_OVER_FUNCTION_LOOPS",
             severity,
             engine.module.relative,
             engine.line,
-            why,
+            why + (GET_AWAY if severity == "info" else "") + after,
             self._cure_of_engine(loop),
-            [(test.module.relative, test.func.line, "the test that leaves it")],
+            [(test.module.relative, test.func.line, what)],
             last=engine.node.end_lineno or 0,
         )
 
