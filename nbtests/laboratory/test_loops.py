@@ -210,17 +210,13 @@ def test_nothing_keeps_a_result_or_an_error_alive():
 
 def test_a_name_dies_with_its_loop_though_the_id_comes_back():
     names, ids = [], []
-    gc.freeze()  # fifty collections look at the loops alone, not at all that is imported here
-    try:
-        for _ in range(50):
-            loop = asyncio.new_event_loop()
-            names.append(name_of(loop))
-            ids.append(id(loop))
-            loop.close()
-            del loop
-            gc.collect()
-    finally:
-        gc.unfreeze()
+    for _ in range(50):
+        loop = asyncio.new_event_loop()
+        names.append(name_of(loop))
+        ids.append(id(loop))
+        loop.close()
+        del loop
+        gc.collect()
     assert len(set(names)) == 50
     assert len(set(ids)) < 50, (
         "the ids did repeat in this run, which is what makes the weak reference necessary"
