@@ -12,11 +12,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from patience import eventually
+from patience import LONG, eventually
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -141,7 +142,7 @@ def cache_folder(name: str = "cache", owner: str | None = None) -> Iterator[Path
         for process in processes(top):
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        eventually(lambda: not processes(top))
+        gone(top)
         shutil.rmtree(top, ignore_errors=True)
 
 
@@ -171,7 +172,14 @@ def keepers(folder: Path) -> list[psutil.Process]:
 
 def gone(folder: Path) -> bool:
     """Whether server and keeper end."""
-    return eventually(lambda: not processes(folder))
+    until = time.monotonic() + LONG
+    while found := processes(folder):
+        if time.monotonic() > until:
+            return False
+        # These are waited for: to look at all processes of the machine again and again costs more
+        # than what the tests do. Now and then it is done, for one that nobody buries.
+        psutil.wait_procs(found, timeout=2)
+    return True
 
 
 def kill9(process: psutil.Process) -> None:
