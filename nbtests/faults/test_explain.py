@@ -531,6 +531,31 @@ def test_a_transaction_that_is_open_already_is_a_race_or_a_second_loop(
     assert answer.kinds == kinds and not answer.sure
 
 
+HANDED_IN = """Traceback (most recent call last):
+  File "/usr/lib/python3.11/asyncio/runners.py", line 118, in run
+  File "/app/db.py", line 11, in numbers
+  File "/lib/sqlalchemy/dialects/postgresql/asyncpg.py", line 909, in _start_transaction
+RuntimeError: Task <Task pending name='Task-4' coro=<build() running at /app/reports.py:17>
+ cb=[_chain_future.<locals>._call_set_state() at asyncio/futures.py:394]> got Future <Future
+ pending cb=[BaseProtocol._on_waiter_completed()]> attached to a different loop
+"""
+
+
+def test_a_task_that_a_thread_handed_in_may_be_on_a_second_loop_awake() -> None:
+    answer = explain(HANDED_IN)
+    assert answer.kinds == ("two-awake-loops", "engine-in-a-row") and not answer.sure
+    alone = explain(HANDED_IN.replace("_chain_future.<locals>._call_set_state", "done"))
+    assert alone.kinds == ("engine-in-a-row",) and alone.sure
+
+
+def test_where_each_thread_waits_is_a_hang() -> None:
+    answer = explain(
+        "test_checkout.py ..Timeout (0:00:30)!\nThread 0x00007f00 (most recent call first):\n"
+        '  File "/usr/lib/python3.11/selectors.py", line 468 in select\n'
+    )
+    assert answer.kinds == ("open-transaction",) and not answer.sure
+
+
 def test_a_notebook_shows_the_same_lines_as_a_table() -> None:
     answer = explain("RuntimeError: … got Future <Future pending> attached to a different loop")
     shown = answer._repr_html_()

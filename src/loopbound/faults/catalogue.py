@@ -516,7 +516,7 @@ KINDS: tuple[Kind, ...] = (
             PER_RUN,
         ),
         {
-            "aclose() of the shared client": "it is closed for good",
+            "aclose() of the shared client": "it is closed for good: on a kept loop, after the last call",
         },
         "10",
     ),
@@ -883,7 +883,9 @@ KINDS: tuple[Kind, ...] = (
         "a retry loop: SQLAlchemy does not retry",
         (
             Cure(
-                "close-it", "close streams, tasks and sessions in the test that opened them", "none"
+                "close-it",
+                "close streams, tasks and sessions where they were opened, on every way out",
+                "none",
             ),
         ),
         {

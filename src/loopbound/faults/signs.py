@@ -107,6 +107,7 @@ MESSAGES: dict[str, tuple[str, ...]] = {
         "idle in transaction",
         "from pytest-timeout",
         "Timeout (>",
+        "Timeout (0:",  # faulthandler's
         "Timeout >",
         "+ Timeout +",
     ),
@@ -334,6 +335,7 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
         "concurrent/futures/thread.py",
         "ThreadPoolExecutor-",
         "run_coroutine_threadsafe",
+        "_chain_future",  # a task that it handed in
         "asgiref/sync",
     ),
     "playwright": (
