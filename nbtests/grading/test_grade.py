@@ -80,10 +80,14 @@ def test_what_the_checks_say_the_grader_says(
     handed.append(Handed(repository() / "solutions" / which.file, "the course"))
     handed.append(Handed(repository() / "exercises" / which.file, "nobody"))
     results = graded(handed, processes)
-    assert (results["the course"].points, results["the course"].of) == (
-        which.points,
-        which.points,
-    ), results["the course"]
+    right = results["the course"]
+    # What went wrong, and not only how many points.
+    assert [
+        (task.task, task.outcome, task.diagnosis, task.says)
+        for task in right.tasks
+        if task.outcome != PASSED
+    ] == []
+    assert (right.points, right.of) == (which.points, which.points), right
     assert {task.outcome for task in results["nobody"].tasks} == {NOT_ATTEMPTED}
     for number, answers in enumerate(picked):
         for task in results[f"learner-{number}"].tasks:
