@@ -21,6 +21,7 @@ from loopbound.checks import CheckFailed, judge, observe
 from loopbound.checks.plain import plain
 from loopbound.checks.verdict import Verdict
 from loopbound.checks.watch import DID_NOT_END, RETURNED, Watch
+from loopbound.grading.grade import Limits
 from loopbound.learner.cells import check, hint, solution
 from loopbound.outcomes import NOT_ATTEMPTED, RAISED, WRONG
 from loopbound.problem import Problem
@@ -329,3 +330,9 @@ def test_a_connection_used_by_two_awake_loops_does_not_end_the_process() -> None
         0,
         ["different loop", "2", ""],
     ), done.stderr
+
+
+def test_a_step_ends_before_the_grader_ends_its_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    # However slow the machine seems: after that there is no diagnosis, but "did not end".
+    monkeypatch.setattr("loopbound.checks.watch.slowness", lambda: 50.0)
+    assert Watch({}).limit < Limits().check / 2 + 1
