@@ -248,6 +248,23 @@ def test_killing_every_client_leaves_no_server(cache):
                          " server_address().url())") == []  # fmt: skip
 
 
+@posix
+def test_what_a_client_left_that_the_keeper_never_saw_is_dropped(cache):
+    client = Client(cache)
+    client.send("server_address()")
+    assert eventually(lambda: keepers(cache))
+    (keeper,) = keepers(cache)
+    keeper.suspend()
+    client.answer()
+    client.scratch()
+    client.kill()
+    keeper.resume()
+    assert gone(cache)
+    with Client(cache) as another:
+        assert another.do("result = sql(\"SELECT datname FROM pg_database WHERE datname LIKE 'loopbound_test%'\","
+                          " server_address().url())") == []  # fmt: skip
+
+
 def test_a_killed_server_comes_back_with_what_was_committed(cache):
     with Client(cache) as learner, Client(cache) as next_one:
         port = learner.start()

@@ -161,9 +161,13 @@ def processes(folder: Path, word: str = "") -> list[psutil.Process]:
 
 
 def postmasters(folder: Path) -> list[psutil.Process]:
-    return [
-        process for process in processes(folder, " -D ") if "pg_ctl" not in process.cmdline()[0]
-    ]
+    found = {}
+    for process in processes(folder, " -D "):
+        with contextlib.suppress(psutil.Error):
+            if "pg_ctl" not in process.cmdline()[0]:
+                found[process.pid] = (process, process.ppid())
+    # One that was forked a moment ago still has its postmaster's command line.
+    return [process for process, parent in found.values() if parent not in found]
 
 
 def keepers(folder: Path) -> list[psutil.Process]:

@@ -44,6 +44,8 @@ def keep(folder: Folder) -> None:
                     alone_since = alone_since or time.monotonic()
                     # A server that was stopped on purpose (or killed) needs no grace.
                     if (process and not running) or time.monotonic() - alone_since >= GRACE_SECONDS:
+                        if running:  # a client may have come and been killed between two looks
+                            _sweep(server, clients)
                         server.stop()
                         return
         time.sleep(POLL_SECONDS)
