@@ -54,6 +54,14 @@ class Console:
             )
         print(text, flush=True)
 
+    def data(self, text: str) -> None:
+        """Print what a program reads, as it is: in UTF-8, also where the console has another
+        encoding.
+        """
+        if sys.stdout is not None:
+            getattr(sys.stdout, "reconfigure", lambda **_: None)(encoding="utf-8")
+            print(text, flush=True)
+
     def wrapped(self, text: str) -> None:
         """Print a paragraph in lines that fit."""
         self.say(textwrap.fill(text, self.columns, break_long_words=False, break_on_hyphens=False))

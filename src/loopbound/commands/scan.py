@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from loopbound.files import replace_text
@@ -59,10 +58,5 @@ def scan_command(
     for file, why in report.unread.items():
         complain(f"loopbound: {file} was left out: {why}")
     text = formatted(report, form, console.columns)
-    if form in ("json", "sarif") and sys.stdout is not None:
-        # For programs: in UTF-8, also where the console has another encoding.
-        getattr(sys.stdout, "reconfigure", lambda **_: None)(encoding="utf-8")
-        print(text)
-    else:
-        console.say(text)
+    (console.data if form in ("json", "sarif") else console.say)(text)
     return 1 if any(each.counts for each in report.findings) else 0

@@ -75,12 +75,7 @@ def stability_command(
         complain(f"loopbound: {error}")
         return 2
     text = formatted(report, form, console.columns)
-    if form == "json" and sys.stdout is not None:
-        # For programs: in UTF-8, also where the console has another encoding.
-        getattr(sys.stdout, "reconfigure", lambda **_: None)(encoding="utf-8")
-        print(text)
-    else:
-        console.say(text)
+    (console.data if form == "json" else console.say)(text)
     return 0 if report.stable else 1
 
 
