@@ -235,6 +235,16 @@ def test_four_at_once_share_one_server(cache):
     clients[3].end()
 
 
+def left_databases(client):
+    query = "SELECT datname FROM pg_database WHERE datname LIKE 'loopbound_test%'"
+    return client.do(f"result = sql({query!r}, server_address().url())")
+
+
+def delete(folder):
+    """Delete a folder in which a server still writes."""
+    assert eventually(lambda: not shutil.rmtree(folder, ignore_errors=True) and not folder.exists())
+
+
 def test_killing_every_client_leaves_no_server(cache):
     clients = [Client(cache) for _ in range(3)]
     for client in clients:
@@ -244,8 +254,7 @@ def test_killing_every_client_leaves_no_server(cache):
         client.kill()
     assert gone(cache)
     with Client(cache) as client:
-        assert client.do("result = sql(\"SELECT datname FROM pg_database WHERE datname LIKE 'loopbound_test%'\","
-                         " server_address().url())") == []  # fmt: skip
+        assert left_databases(client) == []
 
 
 @posix
@@ -261,8 +270,7 @@ def test_what_a_client_left_that_the_keeper_never_saw_is_dropped(cache):
     keeper.resume()
     assert gone(cache)
     with Client(cache) as another:
-        assert another.do("result = sql(\"SELECT datname FROM pg_database WHERE datname LIKE 'loopbound_test%'\","
-                          " server_address().url())") == []  # fmt: skip
+        assert left_databases(another) == []
 
 
 def test_a_killed_server_comes_back_with_what_was_committed(cache):
@@ -320,9 +328,7 @@ def test_a_folder_deleted_in_use_is_made_anew_and_orphans_no_server(cache):
     with Client(cache) as client:
         client.scratch()
         (postmaster,) = postmasters(cache)
-        assert eventually(
-            lambda: not shutil.rmtree(cache, ignore_errors=True) and not cache.exists()
-        )
+        delete(cache)
         client.scratch()
         assert client.do("result = sql('SELECT count(*) FROM users')") == [[3]]
         assert eventually(
@@ -339,9 +345,7 @@ def test_a_server_whose_folder_was_deleted_is_asked_for_nothing(cache):
         client.scratch()
         old = keepers(cache) + postmasters(cache)
         old[0].suspend()  # the old server still answers when the new one is there
-        assert eventually(
-            lambda: not shutil.rmtree(cache, ignore_errors=True) and not cache.exists()
-        )
+        delete(cache)
         client.scratch()
         assert client.do("result = sql('SELECT count(*) FROM users')") == [[3]]
         for process in old:
