@@ -1,4 +1,6 @@
-"""What lesson 10's cells call, so that they can be about clients: which connection serves each one, and loops to try them on."""
+"""What lesson 10's cells call, so that they can be about clients: which connection serves each one,
+and loops to try them on.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ async def of_streams(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter])
 
 
 async def psycopg_pool(dsn: str) -> AsyncConnectionPool:
-    """A pool of psycopg for one or two connections, with the first: a loop that ends while a worker connects would wait."""
+    """A pool of psycopg for one or two connections, with the first: a loop that ends while a worker
+    connects would wait.
+    """
     pool = AsyncConnectionPool(dsn, min_size=1, max_size=2, timeout=1, open=False)
     await pool.open(wait=True)
     return pool
@@ -60,9 +64,13 @@ async def two_at_once(pool: AsyncConnectionPool) -> None:
 
 
 class Kept:
-    """A client as programs keep one at module level: made by its first use, there for all later ones."""
+    """A client as programs keep one at module level: made by its first use, there for all later
+    ones.
+    """
 
-    def __init__(self, make: Callable[[], Any], ask: Callable[[Any], Any], close: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, make: Callable[[], Any], ask: Callable[[Any], Any], close: Callable[[Any], Any]
+    ) -> None:
         self.make, self.ask, self.close = make, ask, close
         self.client: Any = None
         self.connections: set[int] = set()
@@ -97,8 +105,14 @@ def new_loop(name: str) -> NamedLoop:
     return NamedLoop(name, asyncio.SelectorEventLoop)
 
 
-def outcome(loop: NamedLoop, work: Coroutine[Any, Any, Any], say: Callable[[BaseException], str] = symptom_of) -> str:
-    """How some work ends on a loop: "ok", or what `say` makes of its error. What takes longer than half a minute is ended."""
+def outcome(
+    loop: NamedLoop,
+    work: Coroutine[Any, Any, Any],
+    say: Callable[[BaseException], str] = symptom_of,
+) -> str:
+    """How some work ends on a loop: "ok", or what `say` makes of its error. What takes longer than
+    half a minute is ended.
+    """
 
     async def within_limit() -> None:
         async with asyncio.timeout(30):
@@ -106,7 +120,10 @@ def outcome(loop: NamedLoop, work: Coroutine[Any, Any, Any], say: Callable[[Base
 
     try:
         loop.run(within_limit())
-    except (Exception, asyncio.CancelledError) as error:  # cancelled: what it waited for ended with another loop
+    except (
+        Exception,
+        asyncio.CancelledError,
+    ) as error:  # cancelled: what it waited for ended with another loop
         return say(error)
     return "ok"
 
@@ -117,9 +134,13 @@ def message(error: BaseException) -> str:
 
 
 def on_new_loops(
-    count: int, work: Callable[[], Coroutine[Any, Any, Any]], say: Callable[[BaseException], str] = symptom_of
+    count: int,
+    work: Callable[[], Coroutine[Any, Any, Any]],
+    say: Callable[[BaseException], str] = symptom_of,
 ) -> list[str]:
-    """Call `work` on that many loops, one after the other, each closed before the next one begins; their outcomes."""
+    """Call `work` on that many loops, one after the other, each closed before the next one begins;
+    their outcomes.
+    """
     outcomes = []
     for number in range(1, count + 1):
         with new_loop(str(number)) as loop:

@@ -1,4 +1,6 @@
-"""What lesson 11 does with copies, programs and repositories, so that its cells can be about what a measure proves."""
+"""What lesson 11 does with copies, programs and repositories, so that its cells can be about what a
+measure proves.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,24 @@ from loopbound import scratch_database
 from loopbound.problem import Problem
 from loopbound.suite.project import lay_out
 
-__all__ = ["DESK", "commits", "excerpt", "exit_codes", "loopbound", "monitored", "plain", "read", "stability", "workflow_steps"]
+__all__ = [
+    "DESK",
+    "commits",
+    "excerpt",
+    "exit_codes",
+    "loopbound",
+    "monitored",
+    "plain",
+    "read",
+    "stability",
+    "workflow_steps",
+]
 
 HERE = Path(__file__).resolve().parent
 DESK = HERE / "report_desk"
 LIMIT = 1200  # seconds, for a program that ends by itself in a few
-PLUGINS = "pytest_asyncio.plugin,pytest_timeout,loopbound.guard.plugin"  # a suite's, whatever else is installed here
+# A suite's, whatever else is installed here.
+PLUGINS = "pytest_asyncio.plugin,pytest_timeout,loopbound.guard.plugin"
 
 
 def read(name: str) -> str:
@@ -35,8 +49,12 @@ def read(name: str) -> str:
 
 
 def plain(name: str) -> str:
-    """The same without blank lines and those that have Chinese in them: the documents' comments and messages."""
-    return "".join(line for line in read(name).splitlines(keepends=True) if line.isascii() and line.strip())
+    """The same without blank lines and those that have Chinese in them: the documents' comments and
+    messages.
+    """
+    return "".join(
+        line for line in read(name).splitlines(keepends=True) if line.isascii() and line.strip()
+    )
 
 
 @contextmanager
@@ -60,29 +78,47 @@ def stability(*words: str) -> dict[str, Any]:
 
 
 def workflow_steps() -> list[str]:
-    """The commands of the new workflow that are pytest's or loopbound's; the others set the runner up."""
-    lines = re.findall(r"^ +- run: (.*)$", read("guarded/.github/workflows/tests.yml"), re.MULTILINE)
-    return [line.replace("${{ github.run_number }}", "1") for line in lines if line.split()[0] in ("pytest", "loopbound")]
+    """The commands of the new workflow that are pytest's or loopbound's; the others set the runner
+    up.
+    """
+    lines = re.findall(
+        r"^ +- run: (.*)$", read("guarded/.github/workflows/tests.yml"), re.MULTILINE
+    )
+    return [
+        line.replace("${{ github.run_number }}", "1")
+        for line in lines
+        if line.split()[0] in ("pytest", "loopbound")
+    ]
 
 
 def exit_codes(overlay: str) -> list[int]:
     """The exit code of each of these steps on the report desk."""
-    return [done.returncode for done in commands([shlex.split(step) for step in workflow_steps()], overlay)]
+    return [
+        done.returncode
+        for done in commands([shlex.split(step) for step in workflow_steps()], overlay)
+    ]
 
 
-def commands(given: Sequence[Sequence[str]], overlay: str = "") -> list[subprocess.CompletedProcess[str]]:
+def commands(
+    given: Sequence[Sequence[str]], overlay: str = ""
+) -> list[subprocess.CompletedProcess[str]]:
     """Run commands in a copy of the report desk, with a scratch database.
 
     Raises:
         Problem: one ended with an exit code above 1: it could not do its work.
     """
-    with desk(overlay) as folder, scratch_database("lesson-11", schema=read("report_desk/schema.sql")) as db:
+    with (
+        desk(overlay) as folder,
+        scratch_database("lesson-11", schema=read("report_desk/schema.sql")) as db,
+    ):
         variables = {"DATABASE_URL": db.url, "PYTEST_PLUGINS": PLUGINS}
         results = [run([sys.executable, "-m", *words], folder, **variables) for words in given]
     for words, done in zip(given, results):
         if done.returncode not in (0, 1):
             said = (done.stderr or done.stdout).strip().splitlines() or ["It said nothing."]
-            raise Problem(f"{' '.join(words)} ended with exit code {done.returncode}.\nIt says: {said[-1]}")
+            raise Problem(
+                f"{' '.join(words)} ended with exit code {done.returncode}.\nIt says: {said[-1]}"
+            )
     return results
 
 
@@ -91,22 +127,33 @@ def monitored(suite: Mapping[str, str], seconds: int = 600) -> tuple[str, str]:
 
     Args:
         suite: its files, below `tests/`.
-        seconds: what the monitor's own time-out is set to; long for a suite that ends by itself, on a slow machine too.
+        seconds: what the monitor's own time-out is set to; long for a suite that ends by itself,
+            on a slow machine too.
 
     Returns:
         What it told its readers before it ended, "a failure" or "nothing"; and its own last words.
     """
-    with tempfile.TemporaryDirectory(prefix="loopbound-monitor-", ignore_cleanup_errors=True) as made:
+    with tempfile.TemporaryDirectory(
+        prefix="loopbound-monitor-", ignore_cleanup_errors=True
+    ) as made:
         folder = Path(made).resolve()
-        lay_out({"pytest.ini": "[pytest]\n"} | {f"tests/{name}": text for name, text in suite.items()}, None, folder / "backend")
+        lay_out(
+            {"pytest.ini": "[pytest]\n"} | {f"tests/{name}": text for name, text in suite.items()},
+            None,
+            folder / "backend",
+        )
         script = folder / "monitor_test_stability.py"
-        script.write_text(read(f"as-written/{script.name}").replace("timeout=60", f"timeout={seconds}"), encoding="utf-8")
+        script.write_text(
+            read(f"as-written/{script.name}").replace("timeout=60", f"timeout={seconds}"),
+            encoding="utf-8",
+        )
         done = run([sys.executable, script.name], folder)
     return "a failure" if "❌" in done.stdout else "nothing", done.stderr.strip().splitlines()[-1]
 
 
 def commits() -> dict[str, str]:
-    """What becomes of commits of a red suite in a repository whose author has installed the documents' hook.
+    """What becomes of commits of a red suite in a repository whose author has installed the
+    documents' hook.
 
     Returns:
         Who commits, and how → what `commit` says; at the end, the hooks that the clone has.
@@ -115,7 +162,10 @@ def commits() -> dict[str, str]:
         Problem: git is not installed.
     """
     if shutil.which("git") is None:
-        raise Problem("This cell needs git, which was not found. The rest of the lesson does not.\nGet it: https://git-scm.com")
+        raise Problem(
+            "This cell needs git, which was not found. The rest of the lesson does not.\n"
+            "Get it: https://git-scm.com"
+        )
     with tempfile.TemporaryDirectory(prefix="loopbound-team-", ignore_cleanup_errors=True) as made:
         author, clone = Path(made).resolve() / "author", Path(made).resolve() / "clone"
         lay_out({"README.md": "# Report desk\n"}, None, author)
@@ -134,7 +184,9 @@ def commits() -> dict[str, str]:
         git(author.parent, "clone", "--quiet", str(author), str(clone))
         (clone / "README.md").write_text("# Our report desk\n")
         found["a colleague (in a clone)"] = commit(clone)
-        active = [path.name for path in (clone / ".git" / "hooks").glob("*") if path.suffix != ".sample"]
+        active = [
+            path.name for path in (clone / ".git" / "hooks").glob("*") if path.suffix != ".sample"
+        ]
     return found | {"hooks in the clone": " ".join(active) or "none"}
 
 
@@ -150,23 +202,46 @@ def commit(folder: Path, *options: str) -> str:
         return "committed"
     said = re.search(r"\d+ failed", done.stdout + done.stderr)
     if said is None:
-        raise Problem(f"git could not commit.\nIt says: {(done.stderr.strip() or 'nothing.').splitlines()[-1]}")
+        raise Problem(
+            "git could not commit.\n"
+            f"It says: {(done.stderr.strip() or 'nothing.').splitlines()[-1]}"
+        )
     return f"stopped: {said[0]}"
 
 
 def git(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run git in a folder, with none of the reader's own settings."""
     nothing = {f"GIT_CONFIG_{kind}": os.devnull for kind in ("GLOBAL", "SYSTEM")}
-    who = {f"GIT_{role}_{what}": "desk@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    who = {
+        f"GIT_{role}_{what}": "desk@example.org"
+        for role in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
     return run(["git", *words], folder, **nothing, **who, **variables)
 
 
 def run(words: Sequence[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a folder; `pytest` and `loopbound` are those of this environment."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "PYTEST_", "GITHUB_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GIT_", "PYTEST_", "GITHUB_"))
+    }
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
-    own = {"PATH": path, "PYTHONUTF8": "1", "NO_COLOR": "1", "COLUMNS": "100", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    own = {
+        "PATH": path,
+        "PYTHONUTF8": "1",
+        "NO_COLOR": "1",
+        "COLUMNS": "100",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     return subprocess.run(
-        words, cwd=folder, env=kept | own | variables, capture_output=True, encoding="utf-8", errors="replace",
-        stdin=subprocess.DEVNULL, timeout=LIMIT,
+        words,
+        cwd=folder,
+        env=kept | own | variables,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        timeout=LIMIT,
     )
