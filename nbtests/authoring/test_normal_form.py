@@ -84,6 +84,8 @@ def test_what_a_prediction_asks_for_is_folded() -> None:
             code("define", "loops = 2"),
             code("compare", 'guess.compare(2, a="no", b="yes")', outputs=[printed("b\n")]),
             code("after", "print(3)", outputs=[printed("3\n")]),
+            code("more", 'more = predict("Which?", a=1)', outputs=[]),
+            code("both", 'print(1)\nmore.compare(1, a="yes")', outputs=[]),
         )
     )
     notebook = json.loads(text)

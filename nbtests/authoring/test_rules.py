@@ -122,6 +122,10 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
         (_set("run-1", "metadata", {"tags": ["raise-exception"]}), "has the tag 'raise-exception'"),
         (_set("run-1", "metadata", {"loopbound": {"claim": ["A02"]}}), "loopbound.claim"),
     ],
+    "folds_hide_no_experiment": [
+        (_set("run-1", "metadata", {"tags": ["harness"]}), "does not begin with '# Harness"),
+        (_source("run-1", "loops = 1", "run()\nguess.compare(1)"), "after other code"),
+    ],
     "opens_with_title_and_minutes": [
         (_source("opening", "What a loop is", "Loops"), "wanted is '# 01 · What a loop is'"),
         (_source("opening", "**20 minutes**", "**30 minutes**"), "does not say **20 minutes**"),

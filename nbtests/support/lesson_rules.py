@@ -35,6 +35,8 @@ MINUTES_ASIDE = 3  # announced are multiples of five
 
 GLOSSARY = "glossary.md"
 
+HARNESS = "# Harness: may be skipped."
+
 BANNED = re.compile(r"\b(simply|just|obvious|obviously|note that|foo)\b", re.IGNORECASE)
 # In prose a bar is a part of a figure.
 BANNED_NAMES = re.compile(r"\b(foo|bar|baz)\b", re.IGNORECASE)
@@ -162,6 +164,19 @@ def known_tags_only(page: Page) -> Iterator[Finding]:
         for key in cell.get("metadata", {}).get("loopbound", {}):
             if key != "claims":
                 yield page.finding(cell, f"has metadata loopbound.{key}; known is claims")
+
+
+@_of_each_page
+def folds_hide_no_experiment(page: Page) -> Iterator[Finding]:
+    """A cell of the harness says that it is one, and a comparison, which is folded too, begins its
+    cell.
+    """
+    for cell in page.of_kind("code"):
+        harness = "harness" in cell["metadata"].get("tags", ())
+        if harness and not cell["source"].startswith(HARNESS):
+            yield page.finding(cell, f"is tagged harness and does not begin with {HARNESS!r}")
+        if re.search(r"\n\w+\.compare\(", cell["source"]):
+            yield page.finding(cell, "compares a prediction after other code: give it a cell")
 
 
 # Cells with a role

@@ -140,7 +140,9 @@ def _fold(cells: list[dict[str, Any]]) -> None:
         if cell["cell_type"] != "code":
             continue
         compared = {name for name in asked if f"{name}.compare(" in cell["source"]}
-        if compared or "harness" in cell["metadata"].get("tags", ()):
+        if "harness" in cell["metadata"].get("tags", ()) or cell["source"].startswith(
+            tuple(f"{name}.compare(" for name in compared)
+        ):
             cell["metadata"]["jupyter"] = {"source_hidden": True}
         elif asked and cell["outputs"]:
             cell["metadata"]["jupyter"] = {"outputs_hidden": True}
