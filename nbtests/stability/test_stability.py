@@ -233,6 +233,7 @@ def test_what_cannot_be_run_is_said(
     assert main(["stability", *words]) == 2
     complaint = capsys.readouterr().err
     assert said in complaint and complaint.count("\n") <= 3 and "Traceback" not in complaint
+    assert " in .." not in complaint, "a folder is named, not pointed at"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="connections are not seen there")

@@ -342,7 +342,10 @@ class _Child:
                 " --python .venv/bin/python (Windows: .venv\\Scripts\\python.exe)."
             )
         if self._code == 5 or (self._collected and not self._run.tests):
-            return f"pytest finds no tests in {self._suite.folder}."
+            return (
+                f"pytest finds no tests in {self._suite.folder.resolve()}.\n"
+                "Give the project's folder, or that of its tests: loopbound stability PATH."
+            )
         lines = [line.strip() for line in output.splitlines() if line.strip()]
         said = [line for line in lines if _COMPLAINT.match(line)] or lines[-1:]
         text = " ".join(said[:2]) or f"exit code {self._code}"
