@@ -9,11 +9,12 @@ import threading
 from urllib.parse import quote
 
 import pytest
-from database_clients import Client, Refused, cache_folder, eventually, gone
+from database_clients import Client, Refused, cache_folder, eventually, gone, keepers, posix
 from sqlalchemy import URL
 
 from loopbound.database import Address
 from loopbound.database.address import check
+from loopbound.database.sweep import lock_number
 from loopbound.problem import Problem
 
 LEFT = "SELECT datname FROM pg_database WHERE datname ~ '^loopbound_.*_[0-9a-f]{16}$' ORDER BY 1"
@@ -82,14 +83,16 @@ def asking():
         yield client
 
 
+def left_of(watcher: Client) -> list:
+    return [name for (name,) in watcher.do(f"result = sql({LEFT!r}, server_address().url())")]
+
+
 def test_scratch_databases_are_dropped_however_their_owner_ends(served):
     with Client(served) as watcher:
         watcher.start()
 
         def left() -> list:
-            return [
-                name for (name,) in watcher.do(f"result = sql({LEFT!r}, server_address().url())")
-            ]
+            return left_of(watcher)
 
         with Client(served) as closes, Client(served) as ends, Client(served) as dies:
             names = [closes.scratch(), ends.scratch(), dies.scratch()]
@@ -104,6 +107,51 @@ def test_scratch_databases_are_dropped_however_their_owner_ends(served):
             dies.kill()
             # The keeper's work: no client calls scratch_database here.
             assert eventually(lambda: left() == [])
+
+
+@posix
+def test_what_a_client_left_is_dropped_whoever_sees_first_that_it_is_gone(served):
+    with Client(served) as watcher:
+        watcher.start()
+        assert eventually(lambda: keepers(served))
+        (keeper,) = keepers(served)
+        keeper.suspend()
+        try:
+            with Client(served) as dies:
+                name = dies.scratch()
+                dies.kill()
+            # Looking at the living finds the dead one; it drops nothing.
+            watcher.do("from loopbound.database.reach import recorded_scratch; recorded_scratch()")
+            assert left_of(watcher) == [name]
+        finally:
+            keeper.resume()
+        assert eventually(lambda: left_of(watcher) == [])
+
+
+def test_what_a_killed_client_left_is_tried_until_its_lock_is_free(served):
+    with Client(served) as watcher, Client(served) as holds:
+        watcher.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        with Client(served) as dies:
+            name = dies.scratch()
+            # A session of the server may outlive its process for a moment; this one does for long.
+            holds.do("held = psycopg.connect(**server_address().libpq())")
+            number = lock_number(name)
+            holds.send(f"held.execute('SELECT pg_advisory_lock({number})')")
+            assert eventually(
+                lambda: watcher.do(f"result = sql({waiting!r}, server_address().url())") == [[1]]
+            )
+            dies.kill()
+        holds.answer()
+        (folder,) = served.iterdir()
+
+        def stems(ending: str) -> set[str]:
+            return {path.stem for path in (folder / "clients").glob(f"*.{ending}")}
+
+        assert eventually(lambda: stems("json") - stems("lock"))  # the keeper has looked
+        assert left_of(watcher) == [name]
+        holds.do("held.close()")
+        assert eventually(lambda: left_of(watcher) == [] and stems("json") == stems("lock"))
 
 
 def test_what_the_server_refuses_to_drop_is_tried_again(served):

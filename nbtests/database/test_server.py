@@ -28,12 +28,12 @@ from database_clients import (
     kill9,
     ordinary_python,
     ordinary_user,
+    posix,
     postmasters,
     processes,
 )
 from patience import LONG
 
-posix = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 root_only = pytest.mark.skipif(not ROOT, reason="what root alone has to take care of")
 
 

@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 from patience import LONG, eventually
 
+posix = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 # Runs what it is sent line by line and answers with the value of `result`.

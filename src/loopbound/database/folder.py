@@ -8,7 +8,8 @@
         lock             held while a process starts, stops, joins or leaves
         keeper.lock      held by the keeper for as long as it lives
         clients/         for each client <pid>-<nonce>.lock, which it holds, and .json
-                         with its scratch databases
+                         with its scratch databases; a .json alone was left by a client that was
+                         killed, and stays until the keeper has dropped what it lists
         server.log  keeper.log  keeper.pid
 
 Whether a client lives is asked of the operating system: it holds a lock on its file, and the lock
@@ -97,7 +98,7 @@ class Folder:
         stem, lock = self._mine
         self._mine = None
         lock.release()
-        self._forget(stem)
+        self.forget(stem)
 
     @property
     def registered(self) -> bool:
@@ -121,30 +122,47 @@ class Folder:
         self._mine = None
 
     def living(self) -> dict[str, list[str]]:
-        """Clients and their scratch databases; forgets the ones whose process is gone."""
+        """Clients and their scratch databases; the ones whose process is gone are `left_behind`."""
         found = {}
         for path in sorted(self.clients.glob("*.lock")):
             stem = path.stem
             # Never try the own lock: closing any handle of a file gives up all locks that the
             # process has on it.
             if not (self._mine and stem == self._mine[0]) and _free(path):
-                self._forget(stem)
-                continue
-            try:
-                found[stem] = json.loads(
-                    (self.clients / f"{stem}.json").read_text(encoding="utf-8")
-                )["scratch"]
-            except (OSError, ValueError, KeyError):
-                found[stem] = []
+                self._remove(stem, "partial", "lock")
+            else:
+                found[stem] = self._recorded(stem)
         return found
+
+    def left_behind(self) -> dict[str, list[str]]:
+        """Clients that ended without a word, as `living` last saw it, and their scratch
+        databases.
+        """
+        stems = sorted(path.stem for path in self.clients.glob("*.json"))
+        return {
+            stem: self._recorded(stem)
+            for stem in stems
+            if not (self.clients / f"{stem}.lock").exists()
+        }
 
     def others(self) -> list[str]:
         """Living clients apart from this process."""
         mine = self._mine[0] if self._mine else None
         return [stem for stem in self.living() if stem != mine]
 
-    def _forget(self, stem: str) -> None:
-        for suffix in ("json", "partial", "lock"):
+    def forget(self, stem: str) -> None:
+        """Delete all that is written down about a client."""
+        self._remove(stem, "json", "partial", "lock")
+
+    def _recorded(self, stem: str) -> list[str]:
+        try:
+            text = (self.clients / f"{stem}.json").read_text(encoding="utf-8")
+            return list(json.loads(text)["scratch"])
+        except (OSError, ValueError, KeyError):
+            return []
+
+    def _remove(self, stem: str, *suffixes: str) -> None:
+        for suffix in suffixes:
             with contextlib.suppress(OSError):
                 (self.clients / f"{stem}.{suffix}").unlink(missing_ok=True)
 

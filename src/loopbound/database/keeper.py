@@ -25,7 +25,6 @@ GRACE_SECONDS = 5.0
 def keep(folder: Folder) -> None:
     """Watch until no client is left, then stop the server."""
     server = Server(folder)
-    known: set[str] = set()
     process: psutil.Process | None = None
     alone_since: float | None = None
     watched = _identity(folder.clients)
@@ -35,17 +34,14 @@ def keep(folder: Folder) -> None:
         with folder.locked(wait=False) as held:
             if held:
                 clients = folder.living()
-                if running and known - clients.keys():
-                    _sweep(server, clients)
-                known = set(clients)
+                if running:
+                    _tidy_up(server, clients)
                 if clients:
                     alone_since = None
                 else:
                     alone_since = alone_since or time.monotonic()
                     # A server that was stopped on purpose (or killed) needs no grace.
                     if (process and not running) or time.monotonic() - alone_since >= GRACE_SECONDS:
-                        if running:  # a client may have come and been killed between two looks
-                            _sweep(server, clients)
                         server.stop()
                         return
         time.sleep(POLL_SECONDS)
@@ -63,13 +59,24 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _sweep(server: Server, clients: dict[str, list[str]]) -> None:
+def _tidy_up(server: Server, clients: dict[str, list[str]]) -> None:
+    """Drop what clients left behind, and forget each whose databases are gone.
+
+    Whose are still there is tried again: the server may not have seen yet that the client's
+    session has ended, and its lock then says that they have an owner.
+    """
+    left = server.folder.left_behind()
+    if not left:
+        return
     spared = [name for names in clients.values() for name in names]
     with (
         contextlib.suppress(psycopg.Error),
         psycopg.connect(**server.address().libpq(), autocommit=True) as connection,
     ):
-        sweep(connection, spared)
+        remaining = sweep(connection, spared)
+        for stem, names in left.items():
+            if remaining.isdisjoint(names):
+                server.folder.forget(stem)
 
 
 def main() -> None:

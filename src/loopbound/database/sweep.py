@@ -52,8 +52,12 @@ def drop(connection: psycopg.Connection, name: str) -> None:
     )
 
 
-def sweep(connection: psycopg.Connection, spared: Collection[str]) -> None:
-    """Drop the scratch databases of this role whose owner is gone, apart from those in `spared`."""
+def sweep(connection: psycopg.Connection, spared: Collection[str]) -> set[str]:
+    """Drop the scratch databases of this role whose owner is gone, apart from those in `spared`.
+
+    Returns:
+        the ones not in `spared` that are still there: they have an owner, or the server refused.
+    """
     # Databases first, locks second: what exists in the first answer was locked before it existed.
     rows = connection.execute(
         "SELECT datname FROM pg_database WHERE datname LIKE 'loopbound\\_%' AND datdba = (SELECT"
@@ -61,13 +65,15 @@ def sweep(connection: psycopg.Connection, spared: Collection[str]) -> None:
     ).fetchall()
     names = {name for (name,) in rows if NAME.fullmatch(name)} - set(spared)
     if not names:
-        return
+        return names
     held = held_locks(connection)
     for name in sorted(names):
         if lock_number(name) not in held:
             try:
                 drop(connection, name)
+                names.remove(name)
             except psycopg.Error:
                 if connection.closed:
                     raise
                 # Another process swept it at the same moment, or will.
+    return names
