@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import psutil
@@ -132,6 +133,23 @@ def test_a_blocked_truncate_with_its_evidence(hung: dict[str, SuiteRun]) -> None
         ["test_hangs.py::test_stream"],
         {},
     )
+
+
+def test_nothing_is_collected_while_one_looks_at_a_hang() -> None:
+    # A collection could free what the suite waits for, and it would go on meanwhile.
+    collects = """
+        import gc, os, threading, time
+
+        def test_a():
+            waits = threading.get_ident()
+            told = lambda phase, info: threading.get_ident() == waits or os.write(2, b"in another thread")
+            gc.callbacks.append(told)
+            gc.set_threshold(1)
+            time.sleep(98.5)
+    """
+    run = run_suite({"test_hangs.py": textwrap.dedent(collects)}, options=["-s"], limit=limit())
+    assert run.hung and "in test_a" in run.stacks
+    assert "in another thread" not in run.output
 
 
 def test_a_teardown_that_hangs(hung: dict[str, SuiteRun]) -> None:
