@@ -302,7 +302,7 @@ def test_lessons_draw_every_way_through_the_tree_and_have_no_tree_of_their_own()
         page = read_notebook(repository() / "notebooks" / lesson(name).file)
         for cell in page.cells:
             if cell["cell_type"] == "code" and "decision_tree(" in cell["source"]:
-                assert "decision_tree(tree.drawn(" in cell["source"]
+                assert "tree.drawn(" in cell["source"]
                 told += "".join(output["data"]["text/plain"] for output in cell["outputs"])
                 trees += 1
     assert trees == 3

@@ -39,12 +39,6 @@ def names_of(code: str) -> dict[str, Any]:
     return names
 
 
-@pytest.fixture(autouse=True)
-def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What is said once in a process would be said in the first test alone.
-    monkeypatch.setattr(progress, "_said", set())
-
-
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The progress file that this test's processes use."""
