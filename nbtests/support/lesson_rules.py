@@ -48,7 +48,6 @@ STILL_WHOLE: frozenset[str] = frozenset(
         "05",
         "06",
         "07",
-        "08",
         "09",
         "10",
         "11",
