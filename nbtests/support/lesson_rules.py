@@ -47,7 +47,6 @@ STILL_WHOLE: frozenset[str] = frozenset(
         "04",
         "05",
         "06",
-        "07",
         "09",
         "10",
         "11",
