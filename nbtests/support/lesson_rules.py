@@ -40,8 +40,6 @@ COLUMNS = 100
 # ask for them yet.
 STILL_WHOLE: frozenset[str] = frozenset(
     {
-        "00",
-        "01",
         "02",
         "03",
         "04",

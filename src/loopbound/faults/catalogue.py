@@ -604,7 +604,7 @@ KINDS: tuple[Kind, ...] = (
         {
             "session-loop": "a foreign loop runs, with every scope of the tests",
         },
-        "01",
+        "01d",
     ),
     Kind(
         "no-current-loop",
@@ -621,7 +621,7 @@ KINDS: tuple[Kind, ...] = (
         {
             "set_event_loop_policy": "deprecated from Python 3.14, removed in 3.16",
         },
-        "01",
+        "01d",
     ),
     # -- bound to the task --------------------------------------------------------------------------
     Kind(
@@ -719,7 +719,7 @@ KINDS: tuple[Kind, ...] = (
             ),
         ),
         {},
-        "02",
+        "01d",
     ),
     # -- the engine ---------------------------------------------------------------------------------
     Kind(
