@@ -45,7 +45,6 @@ STILL_WHOLE: frozenset[str] = frozenset(
         "04",
         "05",
         "06",
-        "09",
         "10",
         "11",
     }
