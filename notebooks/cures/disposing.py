@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
@@ -63,6 +63,12 @@ def attempt(db: ScratchDatabase, way: Way) -> tuple[list[str], list[str]]:
     logged = [word for word in words if any(word in e.text for e in log.events if e.kind == "logged")]
     row = [answer, " ".join(logged) or "nothing", *(" → ".join(map(str, n)) for n in zip(*counts, strict=True))]
     return row, list(log.asides)
+
+
+def marked(rows: Mapping[str, list[str]]) -> dict[str, list[tuple[str, str]]]:
+    """Rows of `attempt` as those of a verdict table: good is what leaves nothing."""
+    good = {word: ("good", word) for word in ("ok", "nothing", "0 → 0 → 0")}
+    return {way: [good.get(word, ("partly", word)) for word in row] for way, row in rows.items()}
 
 
 def closed(run: SuiteRun) -> str:
