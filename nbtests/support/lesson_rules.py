@@ -42,8 +42,6 @@ STILL_WHOLE: frozenset[str] = frozenset(
     {
         "02",
         "03",
-        "04",
-        "05",
         "06",
         "07",
         "08",
