@@ -40,8 +40,6 @@ COLUMNS = 100
 # ask for them yet.
 STILL_WHOLE: frozenset[str] = frozenset(
     {
-        "02",
-        "03",
         "06",
         "07",
         "08",
@@ -234,8 +232,8 @@ def core_takes_two_evenings(course: Course) -> Iterator[Finding]:
 
 @rule
 def deeper_and_core_are_linked(course: Course) -> Iterator[Finding]:
-    """A deeper notebook says in its opening that it is deeper than which lesson of the core, with a
-    link; that lesson's last Markdown cell links it.
+    """A deeper notebook says in its opening that it is deeper than which lesson, with a link; that
+    lesson's last Markdown cell links it.
     """
     pages = {page.file: page for page in course.pages}
     for each in (each for each in course.lessons if each.deeper and each.file in pages):
@@ -244,8 +242,7 @@ def deeper_and_core_are_linked(course: Course) -> Iterator[Finding]:
         core = [
             other.file
             for other in course.lessons
-            if not other.deeper
-            and (not own or other.number == own)
+            if (other.number == own if own else not other.deeper)
             and f"]({other.file})" in opening["source"]
         ]
         if "deeper" not in opening["source"].lower():
