@@ -40,8 +40,6 @@ COLUMNS = 100
 # ask for them yet.
 STILL_WHOLE: frozenset[str] = frozenset(
     {
-        "04",
-        "05",
         "06",
         "10",
         "11",
