@@ -40,7 +40,6 @@ COLUMNS = 100
 # ask for them yet.
 STILL_WHOLE: frozenset[str] = frozenset(
     {
-        "06",
         "10",
         "11",
     }
