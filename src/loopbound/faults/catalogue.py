@@ -299,7 +299,7 @@ KINDS: tuple[Kind, ...] = (
             ),
         ),
         {"event_loop with scope=session": "since 1.0 nothing calls it"},
-        "08",
+        "08d",
     ),
     Kind(
         "sync-test-async-fixture",
@@ -621,7 +621,7 @@ KINDS: tuple[Kind, ...] = (
         {
             "set_event_loop_policy": "deprecated from Python 3.14, removed in 3.16",
         },
-        "01",
+        "01d",
     ),
     # -- bound to the task --------------------------------------------------------------------------
     Kind(
@@ -719,7 +719,7 @@ KINDS: tuple[Kind, ...] = (
             ),
         ),
         {},
-        "02",
+        "01d",
     ),
     # -- the engine ---------------------------------------------------------------------------------
     Kind(
