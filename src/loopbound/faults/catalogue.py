@@ -604,7 +604,7 @@ KINDS: tuple[Kind, ...] = (
         {
             "session-loop": "a foreign loop runs, with every scope of the tests",
         },
-        "01d",
+        "01",
     ),
     Kind(
         "no-current-loop",
