@@ -40,9 +40,6 @@ COLUMNS = 100
 # ask for them yet.
 STILL_WHOLE: frozenset[str] = frozenset(
     {
-        "07",
-        "08",
-        "09",
         "10",
         "11",
     }
