@@ -41,7 +41,6 @@ COLUMNS = 100
 STILL_WHOLE: frozenset[str] = frozenset(
     {
         "10",
-        "11",
     }
 )
 
