@@ -83,6 +83,7 @@ def test_what_a_prediction_asks_for_is_folded() -> None:
             ),
             code("run", "print(2)", outputs=[printed("2\n")]),
             code("define", "loops = 2"),
+            code("draw", "draw()", tags=("harness",), outputs=[printed("2\n")]),
             code("compare", 'guess.compare(2, a="no", b="yes")', outputs=[printed("b\n")]),
             code("after", "print(3)", outputs=[printed("3\n")]),
             code("more", 'more = predict("Which?", a=1)', outputs=[]),
@@ -96,6 +97,7 @@ def test_what_a_prediction_asks_for_is_folded() -> None:
     } == {
         "setup": {"source_hidden": True},
         "run": {"outputs_hidden": True},
+        "draw": {"outputs_hidden": True, "source_hidden": True},
         "compare": {"source_hidden": True},
     }
     # JupyterLab shows the first line of a folded output; no run has this note to compare.

@@ -324,6 +324,9 @@ TO_THE_TOP = """async () => {
   document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) *').forEach((item) => { if (item.scrollTop) item.scrollTop = 0; });
   await frame(); await frame();
 }"""
+# What the page shows of folded outputs.
+FIRST_LINES = """() => [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputPlaceholder')].map(
+  (item) => item.innerText.trim())"""
 # The places of cells whose outputs are closed, and how many comparisons show the right option.
 PREDICTIONS = """() => {
   const panel = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden)');
@@ -364,6 +367,7 @@ def test_a_lesson_runs_in_the_browser(lesson: Notebook, desk: Desk, pictures: Pa
     desk.open(lesson.file)
     # What would give the answer to a prediction away is closed until its cell runs.
     _check_figures(desk.page, _figures(committed, hidden=False))
+    assert set(desk.page.evaluate(FIRST_LINES)) <= {"First answer the question above."}
     desk.nobody_interrupts()
 
     executed = desk.run_all()

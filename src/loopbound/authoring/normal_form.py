@@ -147,13 +147,15 @@ def _fold(cells: list[dict[str, Any]]) -> None:
         if cell["cell_type"] != "code":
             continue
         compared = {name for name in asked if f"{name}.compare(" in cell["source"]}
-        if "harness" in cell["metadata"].get("tags", ()) or cell["source"].startswith(
-            tuple(f"{name}.compare(" for name in compared)
-        ):
-            cell["metadata"]["jupyter"] = {"source_hidden": True}
-        elif asked and cell["outputs"]:
-            cell["metadata"]["jupyter"] = {"outputs_hidden": True}
+        hidden = {}
+        compares = cell["source"].startswith(tuple(f"{name}.compare(" for name in compared))
+        if compares or "harness" in cell["metadata"].get("tags", ()):
+            hidden["source_hidden"] = True
+        if asked and cell["outputs"] and not compares:
+            hidden["outputs_hidden"] = True
             cell["outputs"].insert(0, copy.deepcopy(_CLOSED))
+        if hidden:
+            cell["metadata"]["jupyter"] = hidden
         asked = (asked - compared) | set(_PREDICTION.findall(cell["source"]))
 
 
