@@ -237,6 +237,12 @@ def test_tasks_are_counted_over_all_outputs_of_a_cell() -> None:
     assert (first["text"], second["evalue"]) == (["Task-1 and Task-2\n"], "Task-2 got a future")
 
 
+def test_what_only_a_run_page_keeps_is_left_out() -> None:
+    markdown = "**Which?**\n\n<style>\nb {}\n</style>\n<script>\nrun()\n</script>"
+    (output,) = stable_outputs([shown({"text/markdown": markdown})])
+    assert output["data"]["text/markdown"] == "**Which?**"
+
+
 def test_pictures_in_outputs_are_left_alone() -> None:
     html = '<img alt="at 0x7f12ab34cd" src="data:image/svg+xml,0x7f12ab34cd">'
     (output,) = json.loads(text_of(code("figure", "draw()", outputs=[shown({"text/html": html})])))[

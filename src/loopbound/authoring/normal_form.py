@@ -180,7 +180,8 @@ def _identity(cell: dict[str, Any], taken: set[str]) -> str:
 def stable_outputs(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A code cell's outputs as they are committed: streams merged, counts removed, texts stable.
 
-    The note of a folded output is no output of the cell, and left out; so are styles.
+    The note of a folded output is no output of the cell, and left out; so are styles and
+    scripts in Markdown.
     """
     tasks: dict[str, str] = {}
     merged: list[dict[str, Any]] = []
@@ -215,9 +216,10 @@ def stable_outputs(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _stable_data(kind: str, value: Any, tasks: dict[str, str]) -> Any:
     if not isinstance(value, str) or not kind.startswith("text/"):
         return value
-    # A prediction's style works only in what JupyterLab has run itself, and other pages print it.
+    # A prediction's style and script work only in what JupyterLab has run itself, and other pages
+    # print them.
     if kind == "text/markdown":
-        value = re.sub(r"\n*<style>.*?</style>", "", value, flags=re.DOTALL)
+        value = re.sub(r"\n*<(style|script)>.*?</\1>", "", value, flags=re.DOTALL)
     # A picture inside HTML is encoded: what looks like an address there is none.
     pieces = re.split(r"(data:[^\"'\s]+)", value) if kind == "text/html" else [value]
     return "".join(piece if piece.startswith("data:") else stable(piece, tasks) for piece in pieces)
