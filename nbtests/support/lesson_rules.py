@@ -46,7 +46,6 @@ STILL_WHOLE: frozenset[str] = frozenset(
         "07",
         "08",
         "09",
-        "10",
         "11",
     }
 )

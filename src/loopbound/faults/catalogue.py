@@ -722,7 +722,7 @@ KINDS: tuple[Kind, ...] = (
             ),
         ),
         {"session-loop": "one loop, and still several tasks"},
-        "10",
+        "10d",
     ),
     # -- primitives ---------------------------------------------------------------------------------
     Kind(
