@@ -350,7 +350,7 @@ KINDS: tuple[Kind, ...] = (
             ),
         ),
         {"event_loop with scope=session": "since 1.0 nothing calls it"},
-        "08",
+        "08d",
     ),
     Kind(
         "sync-test-async-fixture",
@@ -669,7 +669,7 @@ KINDS: tuple[Kind, ...] = (
         {
             "session-loop": "a foreign loop runs, with every scope of the tests",
         },
-        "01d",
+        "01",
     ),
     Kind(
         "no-current-loop",
