@@ -36,6 +36,7 @@ KINDS = {
         "checks/capstone",
         "suite/versions",
         "faults/cases",
+        "faults/older",
         "commands/incident",
         "suite/pool_model",
         "suite/hang",

@@ -109,7 +109,7 @@ def test_every_cell_of_the_catalogue_is_a_run() -> None:
         if kind.id in ELSEWHERE:
             assert mine == []
             continue
-        assert {cure for case in mine for cure in case.cures} == {
+        assert {cure for case in mine for cure in (*case.cures, *case.older)} == {
             cure.name for cure in kind.cures
         }, kind.id
         assert {each for case in mine for each in case.not_cures} == set(kind.not_cures), kind.id
@@ -192,6 +192,9 @@ def test_the_tree_leads_to_the_cheapest_cure_that_works(case: Case, runs: Runs) 
             leaf, ruled_out = follow(path)
             kind = BY_ID[case.kind]
             assert leaf.kind == case.kind or (leaf.kind == "any-client" and case.kind in CLIENTS)
+            if "pytest-asyncio 0.22 or older" in path:
+                assert leaf.cure == "event-loop-fixture"  # test_older.py runs it
+                continue
             if case.client and leaf.cure not in case.cures:
                 assert "a thread with a loop of its own" in path  # one client stands for all there
                 continue
@@ -285,25 +288,36 @@ def test_a_part_of_the_tree_is_drawn_by_its_answers() -> None:
     assert drawn(only=["no such answer"]) == drawn()
 
 
-def said_of(path: tuple[str, ...]) -> str:
-    """A way through the tree as the figure's alternative text has it."""
+def said_of(path: tuple[str, ...]) -> tuple[str, ...]:
+    """A way through the tree as the figure's text has it: a line for each answer."""
     at: Question | Leaf = ROOT
-    words = ""
+    words = []
     for answer in path:
         assert isinstance(at, Question)
-        words += f"{at.ask} {answer}: "
         at = at.answers[answer]
-    return f"{words}{drawn(at)}"
+        words.append(f"{answer}: {at.ask if isinstance(at, Question) else drawn(at)}")
+    return tuple(words)
+
+
+def ways_in(text: str) -> Iterator[tuple[str, ...]]:
+    """The ways that nested lines tell."""
+    way: list[str] = []
+    for line in text.splitlines():
+        inner = line.lstrip()
+        if inner.startswith("- "):
+            way[(len(line) - len(inner)) // 2 :] = [inner[2:]]
+            yield tuple(way)
 
 
 def test_lessons_draw_every_way_through_the_tree_and_have_no_tree_of_their_own() -> None:
-    told, trees = "", 0
-    for name in ("09", "10"):
+    told, trees = set[tuple[str, ...]](), 0
+    for name in ("09", "10", "10d"):
         page = read_notebook(repository() / "notebooks" / lesson(name).file)
         for cell in page.cells:
             if cell["cell_type"] == "code" and "decision_tree(" in cell["source"]:
                 assert "tree.drawn(" in cell["source"]
-                told += "".join(output["data"]["text/plain"] for output in cell["outputs"])
+                for output in cell["outputs"]:
+                    told |= set(ways_in(output["data"]["text/plain"]))
                 trees += 1
     assert trees == 3
     assert [path for path in paths() if said_of(path) not in told] == []

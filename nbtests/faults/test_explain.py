@@ -17,6 +17,7 @@ import pytest
 from loopbound.commands.explain import explain_command
 from loopbound.faults.catalogue import BY_ID, KINDS
 from loopbound.faults.explain import explain
+from loopbound.faults.index import index
 from loopbound.faults.reading import WHOLE, taken
 from loopbound.faults.signs import FOLLOWERS, GLOBAL, LIBRARIES, MESSAGES, SITUATIONS
 from loopbound.problem import Problem
@@ -174,6 +175,22 @@ def test_what_pytest_quotes_of_a_source_is_no_message() -> None:
     assert "greenlet" not in str(explain(LONG))
 
 
+def test_a_message_is_counted_once() -> None:
+    """Though several phrases find it."""
+    whole = "RuntimeError: Task <Task pending coro=<ask() running at /srv/t.py:3>> got Future <Future pending> attached to a different loop\n"
+    assert "attached to a different loop (2)" in str(explain(whole * 2))
+
+
+def test_the_plugin_that_is_missing_is_the_cure() -> None:
+    failed = (
+        "FAILED test_it.py::test_one - Failed: async def functions are not natively supported\n"
+    )
+    session = "=== test session starts ===\nplugins: {}\ncollected 1 item\n" + failed
+    assert "install-plugin" in str(explain(session.format("cov-7.0")))
+    assert "install-plugin" not in str(explain(session.format("asyncio-1.5.0, cov-7.0")))
+    assert "install-plugin" not in str(explain(failed))  # nothing is known of the plugins
+
+
 def test_a_cut_off_message_is_still_known() -> None:
     cut = "E   RuntimeError: Task <Task pending name='Task-5' coro=<test_two() running at /srv/t.py:3> got Future <Future pending cb=[BaseProtocol._on_waiter_completed()]> attached to a different lo"
     assert explain(cut).kinds[0] == "engine-in-a-row"
@@ -273,13 +290,131 @@ LIBRARY = "/srv/.venv/lib/python3.12/site-packages/"
             "any-client",
             True,
         ),
+        # uvloop says of a transport that the server has closed what it says after its loop's end.
         (
             tried(
                 LIBRARY + "coolmq/client.py:send",
                 last="RuntimeError: unable to perform operation on <TCPTransport closed=True reading=False 0x7>; the handler is closed",
             ),
+            "lost-connection",
+            False,
+        ),
+        (
+            tried(
+                LIBRARY + "asyncpg/connection.py:fetchval",
+                last="asyncpg.exceptions.ConnectionDoesNotExistError: connection was closed in the middle of operation",
+            ),
+            "lost-connection",
+            False,
+        ),
+        # Before Python 3.10 a lock is bound when it is made; a framework below it is no client.
+        (
+            tried(
+                LIBRARY + "coolweb/app.py:handle",
+                "/srv/app/views.py:show",
+                "/usr/lib/python3.8/asyncio/locks.py:acquire",
+                last="RuntimeError: Task <Task pending coro=<handle() running at /srv/.venv/lib/python3.8/site-packages/coolweb/app.py:6>> got Future <Future pending> attached to a different loop",
+            ),
+            "contended-primitive",
+            True,
+        ),
+        # No driver has added its callback to this future.
+        (
+            "RuntimeError: Task <Task pending name='Task-8' coro=<send() running at /srv/app.py:7>> got Future <Future pending> attached to a different loop",
+            "contended-primitive",
+            False,
+        ),
+        (
+            "RuntimeError: Task <Task pending coro=<stop() running at /srv/app.py:7>> got Future <Task pending coro=<work() running at /srv/bot.py:3>> attached to a different loop",
             "any-client",
             False,
+        ),
+        # SQLAlchemy before 2.0.2 closes a collected connection as if it were in its greenlet.
+        (
+            "Exception during reset or similar\n"
+            + tried(
+                LIBRARY + "sqlalchemy/pool/base.py:_finalize_fairy",
+                LIBRARY + "sqlalchemy/util/_concurrency_py3k.py:await_only",
+                last="sqlalchemy.exc.MissingGreenlet: greenlet_spawn has not been called; can't call await_only() here.",
+            ),
+            "left-open",
+            True,
+        ),
+        # pytest before 9 named the loop's fixture without quotes.
+        (
+            "ScopeMismatch: You tried to access the function scoped fixture event_loop with a session scoped request object.",
+            "fixture-and-test",
+            True,
+        ),
+        (
+            "RuntimeError: <pymongo._asyncio_lock.Condition object at 0x7 [locked]> is bound to a different event loop",
+            "mongo-client",
+            True,
+        ),
+        # A library of asyncio's, under trio.
+        (
+            tried(
+                LIBRARY + "trio/_core/_run.py:run",
+                LIBRARY + "aiohttp/client.py:_request",
+                last="RuntimeError: Timeout context manager should be used inside a task",
+            ),
+            "loop-type",
+            True,
+        ),
+        # An error that was handled while another one came.
+        (
+            "Task exception was never retrieved\nfuture: <Task finished coro=<AsyncClient.aclose() done, defined at "
+            + LIBRARY
+            + "httpx/_client.py:2011> exception=RuntimeError('Event loop is closed')>\n"
+            + tried(LIBRARY + "coolsdk/loops.py:run", last="RuntimeError: no running event loop\n")
+            + "\nDuring handling of the above exception, another exception occurred:\n\n"
+            + tried(LIBRARY + "httpx/_client.py:aclose", last=""),
+            "left-open",
+            False,
+        ),
+        # What asyncio called, where the end is cut off.
+        (
+            tried(
+                LIBRARY + "httpcore/_async/http11.py:aclose",
+                "/usr/lib/python3.10/asyncio/base_events.py:call_soon",
+                last='    self._check_closed()\n  File "/usr/local/li',
+            ),
+            "httpx-client",
+            True,
+        ),
+        # Without pytest-asyncio: its own fixtures are missing, a test's coroutine is left.
+        (
+            "E       fixture 'event_loop' not found\n>       available fixtures: cache, capfd, tmp_path\n>       use 'pytest --fixtures [testpath]' for help on them.",
+            "async-not-handled",
+            True,
+        ),
+        (
+            "E       fixture 'event_loop' not found\n>       available fixtures: cache, event_loop_policy, unused_tcp_port\n>       use 'pytest --fixtures [testpath]' for help on them.",
+            "event-loop-override",
+            True,
+        ),
+        (
+            "test_it.py:7: RuntimeWarning: coroutine 'test_time' was never awaited",
+            "async-not-handled",
+            True,
+        ),
+        (
+            "pytest.PytestRemovedIn9Warning: 'test_one' requested an async fixture 'api', with no plugin or hook that handled it.",
+            "async-not-handled",
+            True,
+        ),
+        # A log that a console has broken, its own words before each line.
+        (
+            "".join(
+                f"2025-04-25 22:16:09.515 [warning] [server stderr]      {part}\n"
+                for part in (
+                    "Psycopg cannot use the",
+                    "'ProactorEventLoop' to run",
+                    "in async mode.",
+                )
+            ),
+            "loop-type",
+            True,
         ),
         # Who makes the loops is seen by the frames around.
         (
@@ -475,6 +610,7 @@ def test_every_word_of_a_sign_is_a_fact_that_can_be_seen() -> None:
         "first-test",
         "later-test",
         "program",
+        "no-asyncio-plugin",
     }
     known |= {f"text:{name}" for name in MESSAGES} | {f"by:{name}" for name in LIBRARIES}
     known |= {f"header:scopes-{word}" for word in ("unset", "equal", "differ")}
@@ -562,3 +698,13 @@ def test_a_notebook_shows_the_same_lines_as_a_table() -> None:
     assert shown.count("<tr>") == len(answer.lines) > 5
     assert "&lt;" not in str(answer) and "<b>kind:</b>" in shown
     assert explain("")._repr_html_().startswith("<pre>There is no text.")
+
+
+def test_the_index_names_what_a_message_is_beside_a_thread() -> None:
+    kinds = {phrase: kinds for said, kinds in index() for phrase in said}
+    assert kinds["attached to a different loop"] == (
+        "engine-in-a-row",
+        "fixture-and-test",
+        "two-awake-loops",
+    )
+    assert kinds["decryption failed or bad record mac"] == ("fork",)

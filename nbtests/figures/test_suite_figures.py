@@ -148,13 +148,22 @@ def test_a_cost_outside_its_own_range_is_refused(row):
         cost_bars({"dispose": row})
 
 
-def test_each_path_of_a_tree_is_told_as_a_sentence():
+def test_each_path_of_a_tree_is_told_in_nested_lines():
     figure = decision_tree(TREE, "Which cure?")
-    assert figure.alt.startswith("Which cure? ")
-    assert (
-        "Is it a test suite? yes: May all the tests share one loop? no: Can the engine be replaced?"
-        " yes: An engine for each test." in figure.alt
+    assert figure.alt == "Which cure? Is it a test suite?"
+    told = repr(figure).splitlines()
+    assert rank(
+        told,
+        "- yes: May all the tests share one loop?",
+        "  - no: Can the engine be replaced?",
+        "    - yes: An engine for each test.",
     )
+    folded = figure._repr_mimebundle_()["text/html"].partition("<details>")[2]
+    lists = ET.fromstring(f"<details>{folded}")
+    assert [item.text for item in lists.findall("ul/li/ul/li/ul/li")][:1] == [
+        "yes: An engine for each test."
+    ]
+    assert len(list(lists.iter("li"))) == len(told) - 1
     assert "Make the engine in the lifespan." in words(figure)
 
 

@@ -87,7 +87,7 @@ def test_the_table_has_every_message_with_a_kind_and_a_lesson() -> None:
 @pytest.mark.parametrize(
     ("phrase", "kinds"),
     [
-        ("attached to a different loop", "engine-in-a-row fixture-and-test"),
+        ("attached to a different loop", "engine-in-a-row fixture-and-test two-awake-loops"),
         ("cannot be called from a running event loop", "loop-already-runs"),
         ("requested an async fixture", "async-not-handled"),
         ("Exception terminating connection", "engine-in-a-row"),

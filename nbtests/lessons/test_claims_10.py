@@ -1,4 +1,4 @@
-"""What lesson 10 says about the incident documents' claims, executed; and what it shows besides: six
+"""What lessons 10 and 10d say about the incident documents' claims, executed; and what it shows besides: six
 clients on several loops, the cures, programs without pytest.
 """
 
@@ -194,7 +194,7 @@ def test_one_connection_for_two_tasks_and_one_group_for_two_tasks(repository: Pa
     """The look-alike and what is bound to the task, by the lesson's own cells: one loop in all."""
     cells = {
         cell["id"]: cell["source"]
-        for cell in read_notebook(repository / "notebooks" / lesson("10").file).cells
+        for cell in read_notebook(repository / "notebooks" / lesson("10d").file).cells
     }
     said: list[str] = []
     with tasks_database() as db:

@@ -96,8 +96,12 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "loop-type",
         "a driver that needs another type of loop",
-        "psycopg needs a selector loop, and Windows makes a proactor loop by default; nest_asyncio cannot patch uvloop",
-        (Sign("loop-type", sure=True),),
+        "psycopg needs a selector loop, and Windows makes a proactor loop by default; nest_asyncio cannot patch uvloop; trio's loop is none of asyncio's",
+        (
+            Sign("loop-type", sure=True),
+            Sign("timeout-outside-task trio", sure=True),
+            Sign("no-running-loop trio", sure=True),
+        ),
         "the driver refuses the loop at its first use, also with one loop in all",
         "the line that starts the loop",
         "a loop that was closed or crossed",
@@ -107,10 +111,45 @@ KINDS: tuple[Kind, ...] = (
                 "asyncio.run(main(), loop_factory=asyncio.SelectorEventLoop), or in pytest-asyncio a loop factory",
                 "no subprocesses on that loop under Windows",
                 needs=("python>=3.12",),
+                where="!trio",
+            ),
+            Cure(
+                "asyncio-itself",
+                'run the library under asyncio: asyncio.run, or anyio.run(main, backend="asyncio")',
+                "none of trio's own",
+                where="trio",
             ),
         ),
         {},
         "08",
+        other=True,
+    ),
+    Kind(
+        "lost-connection",
+        "a connection that the server, or a proxy between, has closed",
+        "a connection waits in the pool; a restart or a limit for idle ones ends it, and its next user finds it closed",
+        (
+            Sign("lost-connection by:asyncpg !text:different-loop !text:loop-closed"),
+            Sign("lost-connection !text:different-loop !text:loop-closed"),
+            Sign("closed-in-operation by:asyncpg !threads !prefork !text:different-loop"),
+        ),
+        "it comes after a pause or a restart of the server, with one loop in all",
+        "the server's log, its limit for idle connections, and how old the connection was",
+        "a closed loop: uvloop says the same of a transport whose loop was closed",
+        (
+            Cure(
+                "pre-ping",
+                "create_async_engine(url, pool_pre_ping=True): it replaces closed ones",
+                "a ping for each checkout",
+            ),
+            Cure(
+                "null-pool",
+                "create_async_engine(url, poolclass=NullPool)",
+                "a connection for each checkout",
+            ),
+        ),
+        {},
+        "04",
         other=True,
     ),
     Kind(
@@ -136,21 +175,33 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "async-not-handled",
         "an async fixture or test that no plugin runs",
-        "in strict mode pytest-asyncio runs only tests with its mark and fixtures of pytest_asyncio.fixture",
-        (Sign("async-not-handled pytest", sure=True), Sign("async-not-handled never-awaited")),
-        "the test got a coroutine or a generator where it wanted a value",
-        "asyncio_mode in the configuration that pytest's header names",
+        "pytest runs no async code itself; in strict mode pytest-asyncio runs only tests with its mark and fixtures of pytest_asyncio.fixture",
+        (
+            Sign("async-not-handled pytest", sure=True),
+            Sign("async-not-handled never-awaited"),
+            Sign("never-awaited test-coroutine", sure=True),
+            Sign("no-event-loop-fixture no-asyncio-plugin", sure=True),
+        ),
+        "the test got a coroutine or a generator where it wanted a value, or did not run at all",
+        "asyncio_mode in the configuration that pytest's header names, and the plugins there",
         "a fixture on another loop",
         (
             Cure(
                 "auto-mode",
                 "asyncio_mode = auto",
                 "every async test is pytest-asyncio's; not beside anyio's plugin",
+                where="!no-asyncio-plugin",
             ),
             Cure(
                 "mark-them",
                 "@pytest_asyncio.fixture for each async fixture, @pytest.mark.asyncio for each test",
                 "a line each",
+                where="!no-asyncio-plugin",
+            ),
+            Cure(
+                "install-plugin",
+                "install pytest-asyncio where pytest runs",
+                "none",
             ),
         ),
         {"session-loop": "in strict mode no plugin takes the fixture up"},
@@ -162,9 +213,9 @@ KINDS: tuple[Kind, ...] = (
         "database work outside SQLAlchemy's greenlet",
         "a lazy load, or a sync call of the engine, needs await where no await can stand",
         (
-            Sign("greenlet dispose", sure=True),
-            Sign("greenlet closing-failed", sure=True),
-            Sign("greenlet", sure=True),
+            Sign("greenlet dispose !finalizer", sure=True),
+            Sign("greenlet closing-failed !finalizer", sure=True),
+            Sign("greenlet !finalizer", sure=True),
         ),
         "an attribute is loaded later, or sync code calls the engine",
         "the line of yours: a relationship that was not loaded, or engine.sync_engine.dispose() in a sync fixture",
@@ -233,7 +284,7 @@ KINDS: tuple[Kind, ...] = (
             Cure(
                 "session-per-task",
                 "a session for each task: async with Session() as session inside the task",
-                "a connection a task",
+                "a connection for each task at work, so the pool must have as many; and a transaction each: no task sees what another has not committed",
             ),
         ),
         {
@@ -314,7 +365,12 @@ KINDS: tuple[Kind, ...] = (
         "fixture and test on different loops",
         (
             SESSION_LOOP,
-            Cure("async-test", "write async def for the sync tests that ask for it", "none"),
+            Cure(
+                "async-test",
+                "write async def for the sync tests that ask for it",
+                "none",
+                holds="the engine itself is cured too, by explicit-loop for instance",
+            ),
             NULL_POOL,
         ),
         {
@@ -423,9 +479,17 @@ KINDS: tuple[Kind, ...] = (
                 needs=("pytest-asyncio>=0.24",),
             ),
             Cure(
+                "event-loop-fixture",
+                'conftest.py defines event_loop with scope="session"',
+                "tests share one loop; from pytest-asyncio 0.23 on wider fixtures have loops of their own",
+                needs=("pytest-asyncio<0.23",),
+                where="!unittest !anyio-plugin",
+            ),
+            Cure(
                 "null-pool",
                 "NullPool, if no session or connection itself is handed from fixture to test",
                 "a connection for each checkout",
+                where="!scope-mismatch",
             ),
         ),
         {
@@ -438,12 +502,13 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "mongo-client",
         "PyMongo's async client on a second loop",
-        "AsyncMongoClient remembers the loop of its first use, and checks each later one",
+        "AsyncMongoClient remembers the loop of its first use, and checks each later one (from PyMongo 4.12 on)",
         (
             Sign("mongo-loop", sure=True),
             Sign("loop-closed by:mongo !at-exit !too-late", sure=True),
             Sign("loop-closed by:mongo"),
             Sign("different-loop by:mongo", sure=True),
+            Sign("bound-elsewhere by:mongo", sure=True),
         ),
         "the client lives at module level, and loops come and go under it",
         "where the client is made",
@@ -648,6 +713,7 @@ KINDS: tuple[Kind, ...] = (
                 "async_scoped_session with a scopefunc of the test, not current_task",
                 "none",
                 where="sqlalchemy",
+                holds="one loop serves the fixtures and the tests",
             ),
             Cure(
                 "anyio-plugin",
@@ -656,7 +722,7 @@ KINDS: tuple[Kind, ...] = (
             ),
         ),
         {"session-loop": "one loop, and still several tasks"},
-        "10",
+        "10d",
     ),
     # -- primitives ---------------------------------------------------------------------------------
     Kind(
@@ -665,6 +731,8 @@ KINDS: tuple[Kind, ...] = (
         "a primitive binds to the loop of the first one that has to wait; who never waits binds nothing",
         (
             Sign("bound-elsewhere primitive", sure=True),
+            Sign("different-loop primitive-frames !by-any !sqlalchemy", sure=True),
+            Sign("different-loop plain-future !by-any !sqlalchemy !streams-frames"),
             Sign("bound-elsewhere by:sse_starlette", sure=True),
             Sign("bound-elsewhere !by-any", sure=True),
             Sign("bound-elsewhere"),
@@ -831,7 +899,7 @@ KINDS: tuple[Kind, ...] = (
                 "forget",
                 "engine.dispose(close=False) where that loop has gone: the old connections are left alone",
                 "sockets stay until they are collected",
-                needs=("sqlalchemy>=1.4.33",),
+                needs=("sqlalchemy>=2.0",),
             ),
         ),
         {"a second dispose": "the connections belong to the first loop for ever"},
@@ -843,6 +911,7 @@ KINDS: tuple[Kind, ...] = (
         "it is not closed while its loop runs; the garbage collector, or the next user, finds the loop closed",
         (
             Sign("loop-closed at-exit", sure=True),
+            Sign("greenlet finalizer", sure=True),  # SQLAlchemy before 2.0.2 closes it there
             Sign("loop-closed too-late by-any"),
             Sign("loop-closed collected", sure=True),
             Sign("collected sqlalchemy"),
@@ -868,8 +937,8 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "open-transaction",
-        "a transaction that outlives its loop",
-        "a stream, task or session holds a lock; its loop closes, the server waits on, and the next TRUNCATE or DROP waits for that lock",
+        "an open transaction that holds a lock",
+        "a stream, task or session leaves it open, on its loop or after its loop; the next TRUNCATE, DROP or UPDATE of its rows waits",
         (
             Sign("lock-timeout", sure=True),
             Sign("waits idle-transaction", sure=True),
@@ -906,6 +975,8 @@ KINDS: tuple[Kind, ...] = (
             Sign("bound-elsewhere other-client"),
             Sign("different-loop streams-frames pytest !by-any"),
             Sign("different-loop streams-frames !by-any"),
+            Sign("different-loop plain-future !by-any !sqlalchemy"),
+            Sign("different-loop task-future !by-any !sqlalchemy"),
             Sign("different-loop !by-any"),
             Sign("loop-closed !by-any !at-exit"),
         ),

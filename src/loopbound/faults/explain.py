@@ -11,7 +11,7 @@ from html import escape
 
 from loopbound.faults.catalogue import KINDS
 from loopbound.faults.cures import cures_that_hold, fits
-from loopbound.faults.installed import meets, versions_here, versions_of
+from loopbound.faults.installed import meets, need_of, versions_here, versions_of
 from loopbound.faults.model import Cure, Kind
 from loopbound.faults.reading import Block, Reading, read, text_of
 from loopbound.faults.signs import LIBRARY_WORDS
@@ -241,12 +241,12 @@ def _seen(reading: Reading) -> str:
 def _cure(cure: Cure, versions: Mapping[str, str]) -> str:
     parts = []
     for need in cure.needs:
-        name, _, least = need.partition(">=")
+        name, sign, bound = need_of(need)
         state = meets(need, versions)
         parts.append(
             f"{name} {versions[name]}{'' if 'text' in versions[name] else ' is here'}"
             if state
-            else f"needs {name} {least} or later"
+            else f"needs {name} {f'before {bound}' if sign == '<' else f'{bound} or later'}"
             + (f", this is {versions[name]}" if state is False else "")
         )
     given = f" [{'; '.join(parts)}]" if parts else ""

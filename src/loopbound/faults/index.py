@@ -1,4 +1,4 @@
-"""The index of messages: which kind of fault each one speaks for, by itself."""
+"""The index of messages: which kinds of fault each one speaks for."""
 
 from __future__ import annotations
 
@@ -22,12 +22,28 @@ def index() -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
 
 
 def _kinds_of(name: str, phrase: str) -> tuple[str, ...]:
-    """The kinds that a message speaks for: alone, in a test, or else beside other signs."""
+    """The kinds that a message speaks for: alone or in a test, and in a thread; or else beside
+    other signs.
+    """
     said = phrase.replace("…", " ")
-    for text in (said, f"{said}\n=== short test summary info ==="):
-        for block in read(text).blocks[:1]:
-            if found := find(block):
-                return tuple(each.kind.id for each in found[: 1 if found[0].sure else 2])
+    alone, tested, threaded = (
+        _found(text)
+        for text in (
+            said,
+            f"{said}\n=== short test summary info ===",
+            f"asyncpg/ threading.py {said}",
+        )
+    )
+    if kinds := dict.fromkeys([*(alone or tested), *threaded[:1]]):
+        return tuple(kinds)
     return tuple(
         kind.id for kind in KINDS if any(name in sign.facts.split() for sign in kind.signs)
     )[:2]
+
+
+def _found(text: str) -> list[str]:
+    """The ids of the kinds that a text speaks for: one that is sure, or two."""
+    for block in read(text).blocks[:1]:
+        if found := find(block):
+            return [each.kind.id for each in found[: 1 if found[0].sure else 2]]
+    return []

@@ -78,13 +78,22 @@ def versions_of(python: str) -> dict[str, str]:
         ) from None
 
 
+def need_of(needs: str) -> tuple[str, str, str]:
+    """The package of a need, ``">="`` or ``"<"``, and the version: of ``"pytest-asyncio<1.0"``, say."""
+    sign = "<" if "<" in needs else ">="
+    name, _, version = needs.partition(sign)
+    return name, sign, version
+
+
 def meets(needs: str, versions: Mapping[str, str]) -> bool | None:
     """Whether versions fulfil a need such as ``"pytest-asyncio>=1.3"``; None where the package's
     version is not known.
     """
-    name, _, least = needs.partition(">=")
+    name, sign, bound = need_of(needs)
     version = versions.get(name)
-    return None if version is None else _numbers(version) >= _numbers(least)
+    if version is None:
+        return None
+    return (_numbers(version) < _numbers(bound)) == (sign == "<")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

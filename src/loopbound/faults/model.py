@@ -13,7 +13,7 @@ class Cure:
         name: by which the cases and the tree know it, such as ``"session-loop"``.
         do: what to do, a clause.
         price: what it costs.
-        needs: versions without which it does not hold, such as ``"pytest-asyncio>=1.3"``.
+        needs: versions without which it does not hold: ``"pytest-asyncio>=1.3"``, or ``"…<1.0"``.
         where: facts of a text (see `loopbound.faults.signs`) that have to be there, or with a
             leading ``!`` not; empty: everywhere.
         holds: under which circumstances it holds, in words.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import bisect
 import html
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from loopbound.faults.signs import (
     CLIENTS,
+    CUT_OFF,
     FOLLOWERS,
     FRAMEWORKS,
     GLOBAL,
@@ -48,7 +50,7 @@ _ANSI = re.compile(
 )
 _STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
 _GUTTER = re.compile(
-    rf"(?:[\w.-]{{1,60}}\s*\|\s(?=.)|{_STAMP}\s+(?:std(?:out|err) [FP] )?"
+    rf"(?:[\w.-]{{1,60}}\s*\|\s(?=.)|{_STAMP}\s+(?:std(?:out|err) [FP] |(?:\[[a-z][a-z ]{{1,30}}\] )*)"
     r"|[A-Z][a-z]{2}\s+\d+ \d\d:\d\d:\d\d \S{1,60} \S{1,60}?\[\d+\]: |\[gw\d+\] (?!\[)"
     r"|(?:> ?){1,4}(?=File |Traceback|E  | )|E   ?|\s*(?:\+\s*)?\|\s(?=\s*\S)|│\s?)"
 )
@@ -69,6 +71,9 @@ _RECORD = re.compile(
 _CHAIN = re.compile(
     r"The above exception was the direct cause|During handling of the above exception"
 )
+_FIXTURES = re.compile(
+    r"availablefixtures:.{1,9000}?use'pytest--fixtures"
+)  # in a text without blanks
 _SUMMARY = re.compile(r"(?:FAILED|ERROR) \S+\.py\S*(?: - |$)")
 _FRAME = re.compile(
     r"""File "(?P<a>[^"\n]{1,400})", line (?P<al>\d+)(?:, in (?P<af>[^\s(]+))?"""
@@ -169,6 +174,7 @@ def _table(phrases: dict[str, tuple[str, ...]]) -> list[tuple[str, str, re.Patte
 
 _PROGRAM = {"celery", "lambda", "server", "asyncio-run", "jupyter", "prefork"}
 _MESSAGES, _LIBRARIES, _SITUATIONS = _table(MESSAGES), _table(LIBRARIES), _table(SITUATIONS)
+_CUT_OFF = _table(CUT_OFF)
 
 
 def taken(stream: BinaryIO) -> tuple[bytes, int]:
@@ -218,13 +224,23 @@ def read(text: str, left_out: int = 0) -> Reading:
     if not any(line.strip() for line in lines):
         return Reading([], {}, {}, [], empty=True)
     flat, starts = _flat(lines)
-    found = [
-        (line, name, match.start(), match.end(), phrase)
-        for name, begin, pattern, phrase in _MESSAGES
-        if begin in flat
-        for match in pattern.finditer(flat)
-        if (line := bisect.bisect_right(starts, match.start()) - 1) not in quoted
-    ]
+    found = next(
+        (
+            some
+            for table in (_MESSAGES, _CUT_OFF)
+            if (
+                some := [
+                    (line, name, match.start(), match.end(), phrase)
+                    for name, begin, pattern, phrase in table
+                    if begin in flat
+                    for match in pattern.finditer(flat)
+                    if (line := bisect.bisect_right(starts, match.start()) - 1) not in quoted
+                    and not (name == "no-running-loop" and _handled(lines, line))
+                ]
+            )
+        ),
+        [],
+    )
     edges = _edges(lines)
     frames = _frames(lines)
     blocks: dict[int, Block] = {}
@@ -237,8 +253,9 @@ def read(text: str, left_out: int = 0) -> Reading:
             _see(block, flat, starts)
         # Once for each message: a text of a million of them is read in seconds, too.
         if not block.speaker and name not in block.messages:
-            block.speaker, block.said_by = _speaker(flat, starts[block.first], start, end)
             block.met = _met(block, lines, frames, line)
+            below = starts[block.met.at] if block.met and block.met.at < line else 0
+            block.speaker, block.said_by = _speaker(flat, starts[block.first], start, end, below)
         block.messages.add(name)
     seen = {name for block in blocks.values() for name in block.messages}
     everywhere = {
@@ -246,6 +263,11 @@ def read(text: str, left_out: int = 0) -> Reading:
         for name, begin, pattern, _ in _SITUATIONS
         if name in GLOBAL and begin in flat and pattern.search(flat)
     } | _header(lines)
+    # Each version of pytest-asyncio has this fixture, and each one since 0.17 this option.
+    available = _FIXTURES.search(flat)
+    lacks_fixture = available is not None and "unused_tcp_port" not in available[0]
+    if lacks_fixture or "Unknownconfigoption:asyncio_mode" in flat:
+        everywhere.add("no-asyncio-plugin")
     for block in blocks.values():
         block.facts |= block.messages | everywhere | {f"text:{name}" for name in seen}
         if not block.facts & {"pytest", "unittest"} and block.facts & _PROGRAM:
@@ -255,12 +277,12 @@ def read(text: str, left_out: int = 0) -> Reading:
             if block.speaker in CLIENTS or block.speaker not in LIBRARIES:
                 block.facts.add("other-client")
     ordered = [blocks[index] for index in sorted(blocks)]
-    counts: dict[str, int] = {}
+    # One message may hold several of its phrases: the first one says how often it came.
     phrases: dict[str, str] = {}
     for _, name, _, _, phrase in found:
-        counts[name] = counts.get(name, 0) + 1
         phrases.setdefault(name, phrase)
-    counts = {phrases[name]: count for name, count in counts.items()}
+    said = Counter(phrase for _, _, _, _, phrase in found)
+    counts = {phrase: said[phrase] for phrase in phrases.values()}
     others = _others(lines, edges, set(blocks))
     return Reading(_leading(ordered), counts, _versions(lines), others, left_out)
 
@@ -336,6 +358,12 @@ def _edges(lines: list[str]) -> list[int]:
     return edges
 
 
+def _handled(lines: list[str], number: int) -> bool:
+    """Whether an error's last line is followed by another one, raised while it was handled."""
+    following = (line for line in lines[number + 1 : number + 4] if line.strip())
+    return next(following, "").lstrip().startswith("During handling of the above exception")
+
+
 def _frames(lines: list[str]) -> list[Frame]:
     found = []
     for number, line in enumerate(lines):
@@ -359,8 +387,10 @@ def _see(block: Block, flat: str, starts: list[int]) -> None:
     }
 
 
-def _speaker(flat: str, begin: int, start: int, end: int) -> tuple[str, str]:
-    """The library that speaks last before a message ends, and by what it was known."""
+def _speaker(flat: str, begin: int, start: int, end: int, below: int) -> tuple[str, str]:
+    """The library that speaks last before a message ends, and by what it was known; of those that
+    are not known here, one that the reader's deepest line, at `below`, has called.
+    """
     best, best_at, by = "", -1, ""
     # A message names its future first and its words after; a class may follow in the same line.
     part = flat[begin : end + 200]
@@ -369,7 +399,11 @@ def _speaker(flat: str, begin: int, start: int, end: int) -> tuple[str, str]:
         if at > best_at and pattern.match(part, at):
             best, best_at, by = name, at, first
     if not best:
-        packages = [name for name in _PACKAGE.findall(flat, begin, start) if name not in FRAMEWORKS]
+        packages = [
+            name
+            for name in _PACKAGE.findall(flat, max(begin, below), start)
+            if name not in FRAMEWORKS
+        ]
         return (packages[-1], f"{packages[-1]}/") if packages else ("", "")
     callback = "Protocol._on_waiter_completed"
     return best, callback if best == "asyncpg" and callback in part else by
@@ -425,6 +459,10 @@ def _header(lines: list[str]) -> set[str]:
                 else "header:scopes-differ"
             )
             break
+    header = [line for line in lines if line.startswith(("plugins: ", "collected ", "collecting "))]
+    whole = bool(header) and any("test session starts" in line for line in lines)
+    if whole and not any(name in line for name in ("asyncio-", "anyio-") for line in header):
+        facts.add("no-asyncio-plugin")
     for line in lines:
         verbose, short = _VERBOSE.match(line), _PROGRESS.match(line)
         letter = verbose[1][0] if verbose else short["letters"].lstrip("sx")[:1] if short else ""

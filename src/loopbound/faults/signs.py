@@ -20,10 +20,7 @@ MESSAGES: dict[str, tuple[str, ...]] = {
         "is bound to a different loop",
         "bound to a different event loop",
     ),
-    "loop-closed": (
-        "Event loop is closed",
-        "unable to perform operation on <TCPTransport closed=True",  # uvloop says it so
-    ),
+    "loop-closed": ("Event loop is closed",),
     "operation-in-progress": (
         "another operation is in progress",
         "cannot switch to state…another operation",
@@ -44,6 +41,7 @@ MESSAGES: dict[str, tuple[str, ...]] = {
     # -- pytest and its plugins
     "scope-mismatch": (
         "ScopeMismatch…'event_loop'",
+        "ScopeMismatch…fixture event_loop with",
         "ScopeMismatch…_scoped_runner",
         "ScopeMismatch…_scoped_event_loop",
         "ScopeMismatch…fixture 'loop'",
@@ -117,6 +115,11 @@ MESSAGES: dict[str, tuple[str, ...]] = {
         "concurrent operations are not permitted",
         "IllegalStateChangeError",
         "called while another coroutine is already waiting for incoming data",
+        "method '…()' is already in progress",
+    ),
+    "lost-connection": (
+        "connection is closed",
+        "unable to perform operation on <…Transport closed=True",  # uvloop says it so
     ),
     "pool-exhausted": (
         "QueuePool limit of size",
@@ -146,6 +149,12 @@ MESSAGES: dict[str, tuple[str, ...]] = {
 }
 """Each message, by the name of its fact."""
 
+CUT_OFF: dict[str, tuple[str, ...]] = {
+    "loop-closed": ("self._check_closed()",),
+    "bound-elsewhere": ("self._get_loop()",),
+}
+"""Calls of asyncio that raise them: all that is left of a message where its end was cut off."""
+
 FOLLOWERS = frozenset(
     {
         "operation-in-progress",
@@ -160,6 +169,7 @@ FOLLOWERS = frozenset(
         "async-not-handled",
         "policy",
         "wire-garbled",
+        "lost-connection",
     }
 )
 """Messages that another one often brings along: beside a leading message they explain nothing."""
@@ -181,7 +191,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         "redis.exceptions",
         "channels_redis",
     ),
-    "mongo": ("pymongo/", "AsyncMongoClient", "motor/", "pymongo.errors", "motor_asyncio"),
+    "mongo": ("pymongo/", "AsyncMongoClient", "motor/", "pymongo.", "motor_asyncio"),
     "psycopg_pool": ("psycopg_pool/", "psycopg_pool."),
     "psycopg": (
         "psycopg/",
@@ -228,7 +238,7 @@ CLIENTS = ("aiomysql", "aiosqlite", "psycopg", "litellm", "cloud_sql", "temporal
 
 _NAMES = (
     "_pytest pytest pluggy pytest_asyncio xdist execnet anyio starlette fastapi litestar uvicorn"
-    " hypercorn gunicorn celery billiard kombu dramatiq asgiref django flask quart werkzeug uvloop"
+    " sanic hypercorn gunicorn celery billiard kombu dramatiq asgiref django flask quart werkzeug uvloop"
     " greenlet sqlalchemy sqlmodel alembic tenacity backoff nest_asyncio ipykernel IPython tornado"
     " click typer streamlit opentelemetry sentry_sdk newrelic ddtrace playwright"
 )
@@ -284,6 +294,9 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
         "FAILED test_",
         "ERROR tests",
         "ERROR test_",
+        "pytest.Pytest",
+        "requested an async fixture",
+        "async def functions are not natively supported",
     ),
     "unittest": ("unittest/case.py", "unittest/async_case.py", "IsolatedAsyncioTestCase"),
     "anyio-plugin": (
@@ -345,6 +358,7 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
         "playwright/_impl",
     ),
     "nest": ("nest_asyncio",),
+    "test-coroutine": ("coroutine 'test_",),
     "alembic": ("alembic/", "env.py"),
     "teardown": ("ERROR at teardown",),
     "setup": ("ERROR at setup",),
@@ -373,6 +387,13 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
     "idle-transaction": ("idle in transaction",),
     "scoped-session": ("ext/asyncio/scoping.py", "async_scoped_session"),
     "sa-queue": ("sqlalchemy/util/queue.py",),
+    # Before Python 3.10 a primitive binds when it is made, and its future meets the other loop.
+    "primitive-frames": ("asyncio/locks.py", "asyncio/queues.py"),
+    # A driver that made it would have added its callback.
+    "plain-future": ("> got Future <Future pending> attached",),
+    "finalizer": ("in _finalize_fairy",),
+    "task-future": ("got Future <Task pending",),  # a task of another loop is awaited
+    "trio": ("trio/_core", "trio.run("),
     "primitive": (
         "asyncio.locks.",
         "<Queue at",

@@ -61,6 +61,29 @@ def _tests(kind: str, other: Question | Leaf) -> Question:
     )
 
 
+def _wide_fixture(other: Question | Leaf, then_0_23: Leaf | None = None) -> Question:
+    """The same for a fixture that is wider than its tests: since 0.23 it has a loop of its own,
+    and since 0.24 that loop can be named.
+    """
+    asked = _tests("fixture-and-test", other)
+    (newest, then), _ = asked.answers.items()
+    between, oldest = "pytest-asyncio 0.24 to 1.2", "pytest-asyncio 0.22 or older"
+    return Question(
+        asked.ask,
+        {
+            newest: then,
+            between: other,
+            **({"pytest-asyncio 0.23": then_0_23} if then_0_23 else {}),
+            oldest: Leaf("fixture-and-test", "event-loop-fixture"),
+        },
+        {
+            between: ("session-loop",),
+            "pytest-asyncio 0.23": ("session-loop", "same-loop-scope"),
+            oldest: ("session-loop", "same-loop-scope"),
+        },
+    )
+
+
 _OF_EACH_TEST: dict[str, Question | Leaf] = {
     "its connections": Leaf("engine-in-a-row", "dispose", ("pytest",)),
     "its engine": Leaf("engine-in-a-row", "function-engine"),
@@ -109,8 +132,7 @@ _ENGINE = Question(
             },
             {"an older pytest-asyncio, or unittest": ("session-loop", "explicit-loop")},
         ),
-        "a wider async fixture": _tests(
-            "fixture-and-test",
+        "a wider async fixture": _wide_fixture(
             Question(
                 "May a wider scope be named at the fixture and at its tests?",
                 {
@@ -119,6 +141,7 @@ _ENGINE = Question(
                 },
                 {"no": ("same-loop-scope",)},
             ),
+            Leaf("fixture-and-test", "null-pool"),
         ),
         "a sync test that asks for an async fixture": _tests(
             "sync-test-async-fixture",
@@ -261,11 +284,14 @@ ROOT = Question(
         "nothing: pytest refuses a fixture": Question(
             "What does it say?",
             {
-                "ScopeMismatch, with a loop or runner": _tests(
-                    "fixture-and-test", Leaf("fixture-and-test", "same-loop-scope")
+                "ScopeMismatch, with a loop or runner": _wide_fixture(
+                    Leaf("fixture-and-test", "same-loop-scope")
                 ),
                 "ScopeMismatch, between two fixtures": Leaf("scope-mismatch-other", "equal-scopes"),
                 "fixture 'event_loop' not found": Leaf("event-loop-override", "delete-override"),
+                "async def is not supported, no plugin in the header": Leaf(
+                    "async-not-handled", "install-plugin"
+                ),
                 "an async fixture that no plugin handles": Question(
                     "May all async tests be pytest-asyncio's?",
                     {
@@ -302,6 +328,7 @@ ROOT = Question(
                 "concurrent operations, or another operation": Leaf(
                     "concurrent-tasks", "session-per-task"
                 ),
+                "connection is closed": Leaf("lost-connection", "pre-ping"),
                 "QueuePool limit": Leaf("pool-exhausted", "close-sessions"),
                 "greenlet_spawn has not been called": Leaf("missing-greenlet", "load-early"),
                 "was never awaited": Leaf("never-awaited", "await-it"),

@@ -52,10 +52,14 @@ class Figure:
         The SVG document, deterministic for the same input.
     alt
         What the picture says, in words, for those who do not see it.
+    outline
+        What is too long for one sentence: lines, each with its depth. A screen reader walks them
+        as a list.
     """
 
     svg: str
     alt: str
+    outline: tuple[tuple[int, str], ...] = ()
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         # JupyterLab draws image/svg+xml as an <img> without alt text, and refuses it in a
@@ -68,13 +72,27 @@ class Figure:
             "text/html": (
                 "<!-- figure -->\n"
                 f'<img alt="{html.escape(self.alt)}" style="max-width: 100%; border-radius: 6px" '
-                f'src="data:image/svg+xml,{data.replace(chr(38), "%26")}">'
+                f'src="data:image/svg+xml,{data.replace(chr(38), "%26")}">' + _list(self.outline)
             ),
-            "text/plain": f"Figure: {self.alt}",
+            "text/plain": repr(self),
         }
 
     def __repr__(self) -> str:
-        return f"Figure: {self.alt}"
+        lines = (f"{'  ' * depth}- {text}" for depth, text in self.outline)
+        return "\n".join([f"Figure: {self.alt}", *lines])
+
+
+def _list(outline: tuple[tuple[int, str], ...]) -> str:
+    """Lines as nested lists, folded below the picture."""
+    if not outline:
+        return ""
+    parts, open_lists = ["\n<details><summary>The same as text</summary>"], 0
+    for depth, text in outline:
+        deeper = depth + 1 > open_lists
+        parts += ["\n<ul>"] if deeper else ["</li>", "</ul></li>" * (open_lists - depth - 1)]
+        parts.append(f"\n<li>{html.escape(text)}")
+        open_lists = depth + 1
+    return "".join(parts) + "</li></ul>" * open_lists + "</details>"
 
 
 @contextmanager
@@ -95,7 +113,7 @@ def canvas(width: float, height: float) -> Iterator[tuple[Canvas, Axes]]:
         yield figure, axes
 
 
-def finish(figure: Canvas, alt: str) -> Figure:
+def finish(figure: Canvas, alt: str, outline: tuple[tuple[int, str], ...] = ()) -> Figure:
     """Write the canvas as an SVG document that carries `alt` as its title."""
     file = io.StringIO()
     with matplotlib.rc_context(_SETTINGS):
@@ -113,7 +131,7 @@ def finish(figure: Canvas, alt: str) -> Figure:
     svg = re.sub(
         r"(<svg\b[^>]*)>", rf'\1 role="img">\n {title.replace(chr(92), chr(92) * 2)}', svg, count=1
     )
-    return Figure(svg, alt)
+    return Figure(svg, alt, outline)
 
 
 def colours_of(loops: list[str]) -> dict[str, str]:

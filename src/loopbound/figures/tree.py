@@ -65,7 +65,12 @@ def decision_tree(root: Tree, title: str = "") -> Figure:
             _draw(axes, tree, question_width, leaf_at, leaf_width, gap)
         else:
             _box(axes, _LEFT, _TOP, WIDTH - 2 * _LEFT, with_boxes.bottom - _TOP, tree, leaf=True)
-        return finish(figure, f"{ended(title or 'Decision tree')} {' '.join(_in_words(root, ''))}")
+        asks = root if isinstance(root, str) else root[0]
+        return finish(
+            figure,
+            f"{ended(title or 'Decision tree')} {ended(asks)}",
+            tuple(_in_words(root, 0)),
+        )
 
 
 def _questions(
@@ -225,11 +230,9 @@ def _draw(
         _draw(axes, child, width, leaf_at, leaf_width, gap)
 
 
-def _in_words(node: Tree, path: str) -> Iterator[str]:
-    """One sentence a path."""
-    if isinstance(node, str):
-        yield f"{path}{ended(node)}"
-        return
-    question, branches = node
-    for answer, subtree in branches.items():
-        yield from _in_words(subtree, f"{path}{question} {answer}: ")
+def _in_words(node: Tree, depth: int) -> Iterator[tuple[int, str]]:
+    """A line for each answer: the question that it leads to, or the recommendation."""
+    if not isinstance(node, str):
+        for answer, subtree in node[1].items():
+            yield depth, f"{answer}: {subtree if isinstance(subtree, str) else subtree[0]}"
+            yield from _in_words(subtree, depth + 1)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loopbound.faults.cures import cures_that_hold
-from loopbound.faults.installed import meets
+from loopbound.faults.installed import meets, need_of
 from loopbound.faults.model import Cure
 from loopbound.guard.watcher import Crossing
 
@@ -100,7 +100,7 @@ def cure_line(cure: Cure, versions: Mapping[str, str], settings: Settings) -> st
         ]
         line += f" in {settings.file or 'pytest.ini'} (now: {', '.join(now)})"
     for need in cure.needs:
-        package = need.partition(">=")[0]
+        package = need_of(need)[0]
         here = versions.get(package)
         if meets(need, versions):
             line += f" [{package} {here} is here]"

@@ -117,7 +117,11 @@ def _case(kind: str, cure: str, facts: frozenset[str]) -> Case | None:
     """The case that shows a cure, as near to the text's circumstances as there is one."""
     tests = bool(facts & {"pytest", "unittest", "scope-mismatch"})
     tools = {"anyio": "anyio-plugin", "celery": "celery", "mismatch": "scope-mismatch"}
-    fitting = (case for case in cases().values() if case.kind == kind and cure in case.cures)
+    fitting = (
+        case
+        for case in cases().values()
+        if case.kind == kind and cure in (*case.cures, *case.older)
+    )
     return max(
         fitting,
         key=lambda case: (

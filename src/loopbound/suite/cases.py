@@ -52,6 +52,8 @@ class Case:
         course: it runs in the course's own environment.
         ways: answers to the tree's first questions, each a way as far as its owner knows it.
         like: public reports and earlier cases that it stands for.
+        needs: versions with which it fails as found, or can be written at all.
+        older: names of cures that hold only on older versions.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Case:
     course: bool
     ways: tuple[tuple[str, ...], ...]
     like: tuple[str, ...]
+    needs: tuple[str, ...]
+    older: tuple[str, ...]
 
     @property
     def database(self) -> bool:
@@ -227,15 +231,18 @@ def cases() -> dict[str, Case]:
                 said.get("course", False),
                 tuple(map(tuple, said["ways"])),
                 tuple(said.get("like", ())),
+                tuple(said.get("needs", ())),
+                tuple(said.get("older", ())),
             )
     return found
 
 
-def run_cases(jobs: Iterable[tuple[str, str, bool]]) -> list[CaseRun]:
+def run_cases(jobs: Iterable[tuple[str, str, bool]], python: Path | None = None) -> list[CaseRun]:
     """Run cases, two at a time; results in the order of the jobs.
 
     Args:
         jobs: for each its case, the cure ("" for none), and whether its tests run in reverse.
+        python: the interpreter of an environment with other versions; the cases' own by default.
 
     Raises:
         NoNetwork: the packages of their environment cannot be fetched.
@@ -261,12 +268,13 @@ def run_cases(jobs: Iterable[tuple[str, str, bool]]) -> list[CaseRun]:
             for number, (case, cure, reverse) in enumerate(wanted)
         ]
         codes: dict[str, int | str] = {}
-        for python, own in (
-            (sys.executable, [job for job in given if job["course"]]),
-            ("", [job for job in given if not job["course"]]),
+        for given_python, own in (
+            (Path(sys.executable), [job for job in given if job["course"]]),
+            (python, [job for job in given if not job["course"]]),
         ):
             if own:
-                codes |= _run(python or str(python_of(ENVIRONMENT, folder() / "environment")), own)
+                home = given_python or python_of(ENVIRONMENT, folder() / "environment")
+                codes |= _run(home, own)
         return [
             _read(job, *one, codes.get(job["name"], "hung"))
             for job, one in zip(given, wanted, strict=True)
@@ -308,10 +316,10 @@ def _job(
     }
 
 
-def _run(python: str, jobs: Sequence[dict[str, Any]]) -> dict[str, int | str]:
+def _run(python: Path, jobs: Sequence[dict[str, Any]]) -> dict[str, int | str]:
     variables = {name: text for name, text in os.environ.items() if not UNWANTED.match(name)}
     done = subprocess.run(
-        [python, "-X", "utf8", str(folder() / "forker.py")],
+        [str(python), "-X", "utf8", str(folder() / "forker.py")],
         input="".join(json.dumps(job) + "\n" for job in jobs),
         capture_output=True,
         text=True,

@@ -1,6 +1,17 @@
+import asyncio
+
+import pytest
 import pytest_asyncio
-from backend import engine
+from backend import CURE, engine
 from sqlalchemy import text
+
+if CURE == "event-loop-fixture":
+
+    @pytest.fixture(scope="session")
+    def event_loop():
+        loop = asyncio.new_event_loop()
+        yield loop
+        loop.close()
 
 
 @pytest_asyncio.fixture(scope="session")
