@@ -398,8 +398,7 @@ class Engines:
             values = (constant(node) for node in walk(engine.made_in.tree))
             texts = [text for text in values if isinstance(text, str)]
             for strict in STRICT_DRIVERS:
-                named = re.compile(rf"(^|\+){strict}(:|$)")
-                if any(named.search(text) for text in texts):
+                if any(re.search(rf"(^|\+){strict}(:|$)", text) for text in texts):
                     literal.append(strict)
         return literal or self._drivers_of(engine.module.folder)
 
