@@ -33,7 +33,7 @@ from loopbound.commands.check import check_command
 from loopbound.commands.progress import progress_command
 from loopbound.commands.reset import reset_command
 from loopbound.commands.watch import watch_command
-from loopbound.course.manifest import assignment, assignments, lessons, task
+from loopbound.course.manifest import assignment, assignments, lesson, lessons, task
 from loopbound.course.solutions import BEGIN, COPY, grade_id_of
 from loopbound.grading.submission import read_submission
 from loopbound.learner import targets as naming
@@ -211,6 +211,10 @@ def test_all_that_was_checked_passed_is_not_all_passed(
         ("77", "neither a file nor an assignment"),
         (".", "is a folder"),
         (str(ROOT / "notebooks" / lessons()[0].file), "is the lesson 00, not an exercise"),
+        (
+            str(ROOT / "notebooks" / lesson("1d").file),
+            "is the lesson 01d, not an exercise.\nThe exercise is exercises/01-",
+        ),
         (str(ROOT / "pyproject.toml"), "is not a notebook"),
     ],
 )
@@ -315,7 +319,8 @@ def test_progress_shows_bars_points_the_next_task_and_where_it_is(
     signs = " ".join(["✓", "✗", "✓", *["·"] * (len(TASKS) - 3)])
     assert lines[0].endswith(f"] {4:3} of {WHICH.points:2} points  {signs}")
     signs = " ".join(["✗", *["·"] * (len(second.tasks) - 1)])
-    assert lines[1].endswith(f"0 of {second.points:2} points  {signs}")
+    # Lesson 02 is deeper: what is next there comes after the core's tasks.
+    assert lines[1].endswith(f"0 of {second.points:2} points  {signs}  deeper")
     assert len(lines) == len(assignments()) + 5
     count = sum(len(which.tasks) for which in assignments())
     assert (
@@ -324,6 +329,10 @@ def test_progress_shows_bars_points_the_next_task_and_where_it_is(
     )
     assert "Next: 01.2 All reports at once (write, about 7 minutes)" in lines
     assert lines[-1] == f"Kept in {kept}"
+    for each in WHICH.tasks:
+        ProgressFile().checked(each.id, "passed", each.points)
+    progress_command()
+    assert "Next: 03.1 " in capsys.readouterr().out
 
 
 def test_progress_at_its_end_and_of_tasks_that_changed(

@@ -504,7 +504,7 @@ def test_kinds_are_whole() -> None:
 def test_every_kind_names_a_lesson_that_there_is() -> None:
     from loopbound.course.manifest import lessons
 
-    numbers = {lesson.file[:2] for lesson in lessons()}
+    numbers = {lesson.number for lesson in lessons()}
     assert {kind.lesson for kind in KINDS} <= numbers
 
 

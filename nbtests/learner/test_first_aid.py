@@ -78,7 +78,9 @@ def test_the_table_has_every_message_with_a_kind_and_a_lesson() -> None:
     for row in rows:
         kinds = [part.partition("</code>")[0] for part in row.split("<code>")[1:]]
         files = [part.partition('"')[0] for part in row.split('href="')[1:]]
-        assert kinds and {BY_ID[kind].lesson for kind in kinds} == {name[:2] for name in files}
+        assert kinds and {BY_ID[kind].lesson for kind in kinds} == {
+            name.partition("-")[0] for name in files
+        }
         assert all((notebooks_folder() / name).is_file() for name in files), row
 
 

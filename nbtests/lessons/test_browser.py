@@ -347,7 +347,7 @@ def test_the_lab_opens_on_the_start_page(desk: Desk) -> None:
 def test_a_lesson_runs_in_the_browser(lesson: Notebook, desk: Desk, pictures: Path | None) -> None:
     committed = read_notebook(desk.lab.clone / "notebooks" / lesson.file)
     wanted = _figures(committed)
-    if isinstance(lesson, Lesson):
+    if isinstance(lesson, Lesson) and not lesson.deeper:
         assert wanted > 0, "the committed lesson has no figure"
     desk.open(lesson.file)
     # What would give the answer to a prediction away is closed until its cell runs.

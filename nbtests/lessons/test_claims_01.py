@@ -1,4 +1,4 @@
-"""What lesson 01 says about the incident documents' claims, executed on asyncio alone."""
+"""What lessons 01 and 01d say about the incident documents' claims, executed on asyncio alone."""
 
 import asyncio
 import selectors

@@ -22,9 +22,9 @@ from loopbound.authoring.normal_form import TAGS, form_differences
 from loopbound.authoring.pages import Course, Page, claim_exists, claims_of
 from loopbound.course.manifest import honest_minutes
 
-CELLS = (20, 55)
-WORDS = (900, 1200)
-WORDS_START_PAGE = (500, 1200)
+CELLS = (12, 55)
+WORDS = (300, 1200)
+WORDS_DEEPER = 1500
 WORDS_BESIDE = 500  # of a page beside the lessons, at most
 WORDS_A_CELL = (25, 50)  # the mean
 WORDS_IN_ONE_CELL = 90
@@ -32,6 +32,24 @@ LINES_A_CELL = 6  # the mean, without the harness
 LINES_IN_ONE_CELL = 45
 IMPORT_LINES = 3
 MINUTES_ASIDE = 3  # announced are multiples of five
+
+CORE_MINUTES = 180
+CORE_LESSON_MINUTES = 30
+COLUMNS = 100
+# Lessons in which core and deeper parts still stand together: the rules of the core path do not
+# ask for them yet.
+STILL_WHOLE: frozenset[str] = frozenset(
+    {
+        "04",
+        "05",
+        "06",
+        "07",
+        "08",
+        "09",
+        "10",
+        "11",
+    }
+)
 
 GLOSSARY = "glossary.md"
 
@@ -54,7 +72,9 @@ _DATABASE_HOST = re.compile(r"postgres(?:ql)?(?:\+\w+)?://(?:[^@\s/'\"]*@)?([^:/
 
 
 # "| [01 What a loop is](01-….ipynb) | 20 |", with the link or without.
-_MAP_ROW = re.compile(r"^\|\s*\[?(\d\d) ([^\]|]+?)(?:\]\([^)]*\))?\s*\|\s*(\d+)\s*\|", re.MULTILINE)
+_MAP_ROW = re.compile(
+    r"^\|\s*\[?(\d\dd?) ([^\]|]+?)(?:\]\([^)]*\))?\s*\|\s*(\d+)\s*\|", re.MULTILINE
+)
 
 Rule = Callable[[Course], Iterable[Finding]]
 RULES: dict[str, Rule] = {}
@@ -94,6 +114,16 @@ def _of_each_lesson(function: Callable[[Page], Iterable[Finding]]) -> Rule:
 
     RULES[function.__name__] = over_lessons
     return over_lessons
+
+
+def _of_each_core_lesson(function: Callable[[Page], Iterable[Finding]]) -> Rule:
+    """Registers a rule that looks at one notebook at a time, and not at deeper ones."""
+
+    def over_core(page: Page) -> Iterable[Finding]:
+        return [] if page.lesson and page.lesson.deeper else function(page)
+
+    over_core.__name__ = function.__name__
+    return _of_each_lesson(over_core)
 
 
 # Form and order
@@ -179,6 +209,80 @@ def folds_hide_no_experiment(page: Page) -> Iterator[Finding]:
             yield page.finding(cell, "compares a prediction after other code: give it a cell")
 
 
+# Core and deeper
+
+
+def _split(page: Page) -> bool:
+    return bool(page.lesson) and page.file[:2] not in STILL_WHOLE
+
+
+@rule
+def core_takes_two_evenings(course: Course) -> Iterator[Finding]:
+    """The core's lessons take at most three hours together, and none of them more than half an
+    hour.
+    """
+    core = [each for each in course.lessons if not each.deeper and each.number not in STILL_WHOLE]
+    for each in core:
+        if each.minutes > CORE_LESSON_MINUTES:
+            what = f"takes {each.minutes} minutes, at most {CORE_LESSON_MINUTES} are wanted"
+            yield Finding(each.file, None, f"{what}; move a part into a deeper notebook")
+    if (total := sum(each.minutes for each in core)) > CORE_MINUTES:
+        yield Finding(
+            "course.toml", None, f"its core takes {total} minutes, wanted are {CORE_MINUTES}"
+        )
+
+
+@rule
+def deeper_and_core_are_linked(course: Course) -> Iterator[Finding]:
+    """A deeper notebook says in its opening that it is deeper than which lesson, with a link; that
+    lesson's last Markdown cell links it.
+    """
+    pages = {page.file: page for page in course.pages}
+    for each in (each for each in course.lessons if each.deeper and each.file in pages):
+        opening = pages[each.file].cells[0]
+        own = each.number.removesuffix("d") if each.number.endswith("d") else ""
+        core = [
+            other.file
+            for other in course.lessons
+            if (other.number == own if own else not other.deeper)
+            and f"]({other.file})" in opening["source"]
+        ]
+        if "deeper" not in opening["source"].lower():
+            yield pages[each.file].finding(opening, "does not say that it is deeper")
+        if not core:
+            yield pages[each.file].finding(
+                opening, f"does not link lesson {own or 'of the core'}, which it adds to"
+            )
+        if not any(
+            f"]({each.file})" in pages[file].of_kind("markdown")[-1]["source"] for file in core
+        ):
+            yield Finding(each.file, None, "is not linked at the end of its lesson")
+
+
+@_of_each_core_lesson
+def ends_in_the_reader_s_project(page: Page) -> Iterator[Finding]:
+    """A lesson of the core ends with something to try at home, and with a sentence on what the next
+    one adds.
+    """
+    if _split(page):
+        cell = page.cell("in-your-project")
+        if cell is None or "## In your project" not in cell["source"]:
+            yield page.finding(cell, "has no cell 'in-your-project' under that heading")
+        recap = page.cell("recap")
+        following = re.search(r"^Next: .*\]\([^)]*\)(.*)", recap["source"] if recap else "", re.M)
+        if following is None or len(following[1].split()) < 4:
+            yield page.finding(recap, "does not say after 'Next:' what the next lesson adds")
+
+
+@_of_each_lesson
+def code_fits_the_screen(page: Page) -> Iterator[Finding]:
+    """No line of code is longer than 100 columns."""
+    for cell in page.of_kind("code") if _split(page) else ():
+        for line in cell["source"].splitlines():
+            if len(line) > COLUMNS:
+                yield page.finding(cell, f"has a line of {len(line)} columns", line)
+
+
 # Cells with a role
 
 
@@ -212,7 +316,7 @@ def minutes_are_honest(page: Page) -> Iterator[Finding]:
             )
 
 
-@_of_each_lesson
+@_of_each_core_lesson
 def asks_three_questions(page: Page) -> Iterator[Finding]:
     """The cell 'questions' holds three numbered questions."""
     cell = page.cell("questions")
@@ -227,7 +331,7 @@ def asks_three_questions(page: Page) -> Iterator[Finding]:
             yield page.finding(cell, "a question does not end with a question mark", item)
 
 
-@_of_each_lesson
+@_of_each_core_lesson
 def recaps_three_answers(page: Page) -> Iterator[Finding]:
     """The last Markdown cell is 'recap' and holds three numbered answers."""
     cell = page.cell("recap")
@@ -244,7 +348,7 @@ def recaps_three_answers(page: Page) -> Iterator[Finding]:
             yield page.finding(cell, "an answer ends with a question mark", item)
 
 
-@_of_each_lesson
+@_of_each_core_lesson
 def asks_for_a_prediction(page: Page) -> Iterator[Finding]:
     """Some code cell 'predict-…' stands before the code cell that shows what happens."""
     code = page.of_kind("code")
@@ -255,7 +359,7 @@ def asks_for_a_prediction(page: Page) -> Iterator[Finding]:
 # Figures
 
 
-@_of_each_lesson
+@_of_each_core_lesson
 def shows_a_figure(page: Page) -> Iterator[Finding]:
     """At least one figure is in the committed outputs."""
     if not any(pictures_in_html(html) for cell in page.cells for html in _html_outputs(cell)):
@@ -288,22 +392,24 @@ def pictures_have_alternatives(page: Page) -> Iterator[Finding]:
 @_of_each_lesson
 def sizes(page: Page) -> Iterator[Finding]:
     """Cells, words and lines of code are within what readers like (the numbers at the top of this
-    module).
+    module). A deeper notebook may be short, and denser.
     """
+    deeper = bool(page.lesson and page.lesson.deeper)
     markdown, code = (
         page.of_kind("markdown"),
         [cell for cell in page.of_kind("code") if cell["source"].strip()],
     )
-    if not CELLS[0] <= len(page.cells) <= CELLS[1]:
+    if not (0 if deeper else CELLS[0]) <= len(page.cells) <= CELLS[1]:
         yield page.finding(
             None, f"has {len(page.cells)} cells, wanted are {CELLS[0]} to {CELLS[1]}"
         )
     counts = {cell.get("id"): prose(cell["source"]).words for cell in markdown}
-    low, high = WORDS_START_PAGE if page.file.startswith("00-") else WORDS
+    low, high = (0, WORDS_DEEPER) if deeper else WORDS
     if not low <= sum(counts.values()) <= high:
         yield page.finding(None, f"has {sum(counts.values())} words, wanted are {low} to {high}")
     if (
         counts
+        and not deeper
         and not WORDS_A_CELL[0] <= (mean := sum(counts.values()) / len(counts)) <= WORDS_A_CELL[1]
     ):
         yield page.finding(
@@ -321,7 +427,7 @@ def sizes(page: Page) -> Iterator[Finding]:
         for cell in code
         if "harness" not in cell["metadata"].get("tags", ())
     }
-    if lines and (mean := sum(lines.values()) / len(lines)) > LINES_A_CELL:
+    if lines and not deeper and (mean := sum(lines.values()) / len(lines)) > LINES_A_CELL:
         yield page.finding(
             None, f"has {mean:.1f} lines a code cell, at most {LINES_A_CELL} are wanted"
         )
@@ -404,9 +510,12 @@ def glossary_is_linked(course: Course) -> Iterator[Finding]:
     words = re.findall(r"^### (.+)$", glossary.read_text(encoding="utf-8"), re.MULTILINE)
     if words != sorted(words):
         yield Finding(GLOSSARY, None, "its words are not in the order of the alphabet")
-    cells = [
-        (page, cell) for page in course.pages if page.lesson for cell in page.of_kind("markdown")
-    ]
+    # Who stays on the core path has to find the link there.
+    pages = sorted(
+        (page for page in course.pages if page.lesson),
+        key=lambda page: bool(page.lesson and page.lesson.deeper),
+    )
+    cells = [(page, cell) for page in pages for cell in page.of_kind("markdown")]
     for word in words:
         for page, cell in cells:
             found, linked = first_place(word, cell["source"])

@@ -100,10 +100,27 @@ def good_lesson(lesson: Lesson) -> list[Any]:
         ),
         *steps,
         new_markdown_cell(
+            f"## In your project\n\n{SENTENCE}",
+            id="in-your-project",
+        ),
+        new_markdown_cell(
             f"{SENTENCE}\n\n1. The connection bound.\n2. It bound at first use.\n3. One loop"
-            " helped.\n\n[Step](#Step-1)",
+            " helped.\n\nNext: [Step](#Step-1), which shows the same thing again.\n\n"
+            f"Deeper: [01d]({LESSONS[2].file})",
             id="recap",
         ),
+    ]
+
+
+def deeper_lesson(lesson: Lesson) -> list[Any]:
+    """The cells of a deeper notebook beside the second lesson."""
+    opening = (
+        f"{lesson.heading}\n\nDeeper than [lesson 01]({LESSONS[1].file}): what the loop adds."
+        f"\n\n**{lesson.minutes} minutes**"
+    )
+    return [
+        new_markdown_cell(opening, id="opening"),
+        *(code(f"run-{number}", "loops = 1\n" * 20) for number in range(3)),
     ]
 
 
@@ -112,14 +129,18 @@ PAGE = Notebook("first-aid.ipynb", "First aid", 10)
 LESSONS = (
     Lesson("00-start-here.ipynb", "Start here", 15, ("A01",)),
     Lesson("01-what-a-loop-is.ipynb", "What a loop is", 20, ("A02",), waiting=7),
+    Lesson("01d-more-loops.ipynb", "More loops", 10, deeper=True),
 )
 
 
 def good_course(root: Path) -> Path:
-    """A repository with two good lessons, a page and a README; the caller breaks a copy."""
+    """A repository with two good lessons, a deeper one, a page and a README; the caller breaks a
+    copy.
+    """
     (root / "notebooks").mkdir(parents=True)
     for lesson in LESSONS:
-        saved(root / "notebooks" / lesson.file, *good_lesson(lesson))
+        cells = deeper_lesson(lesson) if lesson.deeper else good_lesson(lesson)
+        saved(root / "notebooks" / lesson.file, *cells)
     opening = new_markdown_cell(
         f"{PAGE.heading}\n\n**{PAGE.minutes} minutes**\n\n{SENTENCE}", id="opening"
     )

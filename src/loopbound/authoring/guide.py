@@ -99,9 +99,11 @@ def lessons_block(root: Path) -> str:
 def _section(root: Path, lesson: Lesson | None, which: Assignment | None) -> Iterator[str]:
     if lesson:
         yield f"### {lesson.number} · {lesson.title}\n"
-        yield f"{_lesson_link(lesson)}, {lesson.minutes} minutes\n"
+        deeper = ", deeper: not on the core path" if lesson.deeper else ""
+        yield f"{_lesson_link(lesson)}, {lesson.minutes} minutes{deeper}\n"
+    if lesson and lesson.ask:
         yield f"**Ask:** {lesson.ask}\n"
-    elif which:
+    if which and not lesson:
         yield f"### {which.number} · {which.title}\n"
     if which:
         yield (
@@ -111,7 +113,7 @@ def _section(root: Path, lesson: Lesson | None, which: Assignment | None) -> Ite
         answers = wrong_answers(root, which)
         for task in which.tasks:
             yield from _task(task, [answer for answer in answers if answer.task == task.id])
-    if lesson:
+    if lesson and lesson.debrief:
         yield f"**Debrief:** {lesson.debrief}\n"
 
 

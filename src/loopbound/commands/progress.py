@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from loopbound.course.manifest import Assignment, Task, assignments
+from loopbound.course.manifest import Assignment, Task, assignments, lessons
 from loopbound.learner.progress import Entry, ProgressFile
 from loopbound.outcomes import ANSI, SIGNS
 from loopbound.paths import repository
@@ -53,8 +53,13 @@ def _row(console: Console, which: Assignment, entries: Mapping[str, Entry], widt
         bar = f"[{'#' * full}{'-' * (_BAR - full)}]"
     return (
         f"{which.number}  {which.title:{width}}  {bar}  {earned:2} of {which.points:2} points "
-        f" {' '.join(signs)}"
+        f" {' '.join(signs)}{'  deeper' if _deeper(which) else ''}"
     )
+
+
+def _deeper(which: Assignment) -> bool:
+    """Whether the core path leaves its lesson out."""
+    return any(lesson.deeper and lesson.number == which.number for lesson in lessons())
 
 
 def _points(tasks: list[Task] | tuple[Task, ...], entries: Mapping[str, Entry]) -> int:
@@ -63,8 +68,8 @@ def _points(tasks: list[Task] | tuple[Task, ...], entries: Mapping[str, Entry]) 
 
 
 def _next(entries: Mapping[str, Entry]) -> list[str]:
-    """The first task in teaching order that has not passed."""
-    for which in assignments():
+    """The first task in teaching order that has not passed, the core's before the others."""
+    for which in sorted(assignments(), key=_deeper):
         for task in which.tasks:
             if task.id not in entries or not entries[task.id].passed:
                 minutes = "1 minute" if task.minutes == 1 else f"{task.minutes} minutes"

@@ -32,7 +32,7 @@ class Notebook:
 
     @property
     def number(self) -> str:
-        """A lesson's two digits; empty for a page beside the lessons."""
+        """A lesson's number, see `Lesson`; empty for a page beside the lessons."""
         return ""
 
     @property
@@ -50,20 +50,22 @@ class Notebook:
 class Lesson(Notebook):
     """One lesson.
 
-    ``number`` is the two digits that its file name starts with, ``claims`` the ids of the incident
-    documents' claims that its cells settle. ``ask`` is the question that a facilitator asks before
-    it, ``debrief`` what it has shown; a sentence each. ``waiting`` is how many minutes its cells
-    run.
+    ``number`` is what its file name starts with: two digits, and ``d`` for the deeper notebook
+    beside a lesson, ``"01d"``. ``deeper`` are the lessons that the core path leaves out: those, and
+    whole lessons. ``claims`` are the ids of the incident documents' claims that its cells settle.
+    ``ask`` is the question that a facilitator asks before it, ``debrief`` what it has shown; a
+    sentence each. ``waiting`` is how many minutes its cells run.
     """
 
     claims: tuple[str, ...] = ()
     ask: str = ""
     debrief: str = ""
     waiting: int = 0
+    deeper: bool = False
 
     @property
     def number(self) -> str:
-        return self.file[:2]
+        return self.file.partition("-")[0]
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,7 @@ def lessons() -> tuple[Lesson, ...]:
             ask=row.get("ask", ""),
             debrief=row.get("debrief", ""),
             waiting=row.get("waiting", 0),
+            deeper=row.get("deeper", False),
         )
         for row in _tables()["lesson"]
     )
@@ -240,7 +243,7 @@ def notebook(name: str) -> Notebook:
 
 
 def lesson(name: str) -> Lesson:
-    """The lesson with this number (``"03"`` or ``"3"``), name or file name.
+    """The lesson with this number (``"03"``, ``"3"`` or ``"3d"``), name or file name.
 
     Raises ``Problem`` where there is none.
     """
@@ -249,7 +252,7 @@ def lesson(name: str) -> Lesson:
 
 def _called(name: str, all_of_them: tuple[Any, ...], kind: str) -> Any:
     wanted = Path(name).name.removesuffix(".ipynb")
-    wanted = wanted.zfill(2) if wanted.isdecimal() else wanted
+    wanted = f"0{wanted}" if re.fullmatch(r"[0-9]d?", wanted) else wanted
     for known in all_of_them:
         if wanted in (known.number, known.name, getattr(known, "formerly", "") or known.name):
             return known

@@ -54,7 +54,7 @@ class Kind:
         mistaken_for: what it is mistaken for.
         cures: cheapest first.
         not_cures: what does not cure it, with the reason: ``{"pool_pre_ping": "…"}``.
-        lesson: where the course explains it: the number of a lesson.
+        lesson: where the course explains it: the number of a lesson, such as "01d".
         other: it is *not* the fault that this course is about.
     """
 

@@ -51,8 +51,8 @@ def lesson_words(sources: Iterable[str], name: str) -> str:
     for number, (heading, cells) in _lessons().items():
         known = len(cells & there)
         headed = any(source.split("\n", 1)[0] == heading for source in there)
-        if 2 * known >= len(cells) or (headed and known):
-            which = next((each for each in assignments() if each.number == number), None)
+        if known and (2 * known >= len(cells) or headed):
+            which = next((each for each in assignments() if each.number == number[:2]), None)
             ending = (
                 f"The exercise is exercises/{which.file.as_posix()}."
                 if which
