@@ -47,7 +47,6 @@ STILL_WHOLE: frozenset[str] = frozenset(
         "08",
         "09",
         "10",
-        "11",
     }
 )
 
