@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
-from collections.abc import Callable
+import tomllib
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -222,21 +222,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's content.
 
     Raises:
-        Unreadable: it is no TOML, or this Python (3.10) has nothing that reads it.
+        Unreadable: it is no TOML.
     """
-    loads = _toml_loads()
     try:
-        return loads(text_of(path))
+        return tomllib.loads(text_of(path))
     except ValueError as error:
         raise Unreadable(str(error)) from None
-
-
-def _toml_loads() -> Callable[[str], dict[str, Any]]:
-    import importlib
-
-    for name in ("tomllib", "tomli", "pip._vendor.tomli"):  # pytest brings tomli to Python 3.10
-        try:
-            return importlib.import_module(name).loads
-        except ImportError:
-            continue
-    raise Unreadable("Python 3.10 reads TOML only with tomli: pip install tomli")
