@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sysconfig
 
+import nbformat
 import pytest
 from small_notebooks import code, printed, raised, shown, text_of
 
-from loopbound.authoring.normal_form import form_differences, normal_form
+from loopbound.authoring.normal_form import form_differences, normal_form, stable_outputs
 from loopbound.authoring.stable import comparable, stable
 from loopbound.problem import Problem
 
@@ -97,6 +98,12 @@ def test_what_a_prediction_asks_for_is_folded() -> None:
         "run": {"outputs_hidden": True},
         "compare": {"source_hidden": True},
     }
+    # JupyterLab shows the first line of a folded output; no run has this note to compare.
+    note, given = nbformat.reads(text, as_version=4)["cells"][3]["outputs"]
+    assert note["data"]["text/plain"] == "First answer the question above."
+    assert given["text"] == "2\n" and len(cells[1]["outputs"]) == 1
+    assert stable_outputs([note, given]) == [given]
+    assert normal_form(text) == text
     del cells[3]["metadata"]["jupyter"]
     said = form_differences(json.dumps(notebook))
     assert said == [("run", "its metadata lacks 'jupyter': {'outputs_hidden': True}")]

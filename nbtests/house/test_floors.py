@@ -19,6 +19,7 @@ FLOORS = (
     ("guard", "scan", "stability"),  # tools for the reader's own suite: from the catalogue alone
     ("loops", "database"),  # the laboratory
     ("recorder",),
+    ("experiments",),
     ("suite",),
     ("figures",),
     ("course",),  # the course

@@ -324,6 +324,18 @@ TO_THE_TOP = """async () => {
   document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) *').forEach((item) => { if (item.scrollTop) item.scrollTop = 0; });
   await frame(); await frame();
 }"""
+# The places of cells whose outputs are closed, and how many comparisons show the right option.
+PREDICTIONS = """() => {
+  const panel = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden)');
+  const closed = (cell) => [...cell.querySelectorAll('.jp-Cell-outputArea, .jp-Cell-inputArea')].some(
+    (area) => getComputedStyle(area, '::before').content.startsWith('"Closed'));
+  return {
+    closed: [...panel.querySelectorAll('.jp-Cell')].map((cell, place) => closed(cell) ? place : -1).filter((place) => place >= 0),
+    told: [...panel.querySelectorAll('.compare .right > p')].filter((text) => text.checkVisibility()).length,
+  };
+}"""
+ANSWER = """() => document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .predict').forEach(
+  (question) => question.querySelector('.option > summary').click())"""
 # What stands in a reader's way: a question, or a message in the corner.
 INTERRUPTIONS = (
     "() => [...document.querySelectorAll('.jp-Dialog, .Toastify__toast')].map(item =>"
@@ -357,6 +369,7 @@ def test_a_lesson_runs_in_the_browser(lesson: Notebook, desk: Desk, pictures: Pa
     executed = desk.run_all()
     _nothing_wrong(_wrong(lesson.file, executed, committed))
     desk.nobody_interrupts()
+    _check_predictions(desk.page, committed, pictures and pictures / f"{lesson.name}-asked.png")
     # The one that is on comes first: to change it draws the whole page again.
     on = desk.page.evaluate("() => document.body.dataset.jpThemeName")
     for theme in sorted(("Light", "Dark"), key=lambda theme: not on.endswith(theme)):
@@ -372,6 +385,36 @@ def test_a_lesson_runs_in_the_browser(lesson: Notebook, desk: Desk, pictures: Pa
             _picture(desk.page, pictures / f"{lesson.name}-{theme.lower()}.png")
     desk.end()
     _nothing_wrong(_late(executed))
+
+
+def _check_predictions(page: Any, committed: Any, picture: Path | None) -> None:
+    """Run All goes on unanswered, and closes what a question asks for; a click opens it."""
+    told = sum(".compare(" in cell["source"] for cell in _code(committed))
+    state = page.evaluate(PREDICTIONS)
+    cells = committed["cells"]
+    hidden = [
+        place
+        for place, cell in enumerate(cells)
+        if cell["metadata"].get("jupyter", {}).get("outputs_hidden")
+        and "= predict(" not in cell["source"]
+    ]
+    closed = {place for place in state["closed"] if cells[place]["cell_type"] == "code"}
+    assert [cells[place]["id"] for place in sorted(closed)] == [
+        cells[place]["id"] for place in hidden
+    ]
+    told_below = {place + 1 for place in hidden if cells[place + 1]["cell_type"] == "markdown"}
+    assert told_below <= set(state["closed"]), "a text tells what a closed output shows"
+    assert state["told"] == 0, "a comparison tells the answer before there is one"
+    if picture:
+        _picture(page, picture)
+    page.evaluate(ANSWER)
+    state = page.evaluate(PREDICTIONS)
+    assert state["closed"] == [], "an answer does not open what it asked for"
+    assert state["told"] == told, f"{state['told']} of {told} comparisons tell the answer"
+
+
+def _code(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
 def _picture(page: Any, file: Path) -> None:

@@ -1,7 +1,6 @@
 """What lesson 04 says about the incident documents' claims, executed through SQLAlchemy's pools."""
 
 import asyncio
-import contextlib
 import gc
 
 import asyncpg
@@ -11,7 +10,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
-from loopbound import NamedLoop, Recorder, scratch_database, symptom_of
+from loopbound import (
+    NamedLoop,
+    Recorder,
+    outcome_on,
+    scratch_database,
+    symptom_of,
+    through_loops,
+)
 
 
 async def ask(engine):
@@ -19,18 +25,11 @@ async def ask(engine):
         return await connection.scalar(text("select 1"))
 
 
-def through_loops(engine, names="ABCDEFG"):
-    """One query on each of several loops, each closed after it: the outcomes in order."""
-    outcomes = []
-    with Recorder(engine):
-        for name in names:
-            with NamedLoop(name) as loop:
-                try:
-                    loop.run(ask(engine))
-                    outcomes.append("ok")
-                except Exception as error:
-                    outcomes.append(symptom_of(error))
-        engine.sync_engine.dispose(close=False)
+def outcomes_of(engine, names="ABCDEFG"):
+    outcomes, log = through_loops(engine, ask, names)
+    # The outcomes are those of the recording, of as many loops as there are names.
+    opened = [event.loop for event in log.events if event.kind == "loop opened"]
+    assert opened == list(names)
     return outcomes
 
 
@@ -56,7 +55,7 @@ SPOILED = ["ok", "different loop"] + ["operation in progress"] * 5
     ids=["default", "pool_pre_ping", "size-1", "NullPool", "pool_recycle-0"],
 )
 def test_pool_sequences_over_seven_loops(db, options, expected):
-    assert through_loops(create_async_engine(db.url, **options)) == expected
+    assert outcomes_of(create_async_engine(db.url, **options)) == expected
 
 
 async def two_tasks(engine):
@@ -71,19 +70,15 @@ async def two_tasks(engine):
     ids=["crossing", "race"],
 )
 def test_the_connections_loop_tells_a_race_from_a_crossing(db, names, use, refused):
-    engine = create_async_engine(db.url)
-    with Recorder(engine) as log:
-        for name in names:
-            with NamedLoop(name) as loop, contextlib.suppress(Exception):
-                loop.run(use(engine))
-        engine.sync_engine.dispose(close=False)
+    _, log = through_loops(create_async_engine(db.url), use, names)
     in_progress = [e for e in log.events if e.symptom == "operation in progress"]
     assert [(event.born_on, event.loop) for event in in_progress] == [refused]
 
 
 def test_under_pre_ping_every_second_loop_fails_for_any_number_of_loops(db):
     names = [f"L{i}" for i in range(25)]
-    assert through_loops(create_async_engine(db.url, pool_pre_ping=True), names) == (PING * 13)[:25]
+    engine = create_async_engine(db.url, pool_pre_ping=True)
+    assert outcomes_of(engine, names) == (PING * 13)[:25]
 
 
 @claim(
@@ -95,8 +90,9 @@ def test_under_pre_ping_every_second_loop_fails_for_any_number_of_loops(db):
     ),
 )
 def test_the_pooled_connection_is_the_cause_not_the_global_engine(db):
-    assert through_loops(create_async_engine(db.url), "AB") == PING
-    assert through_loops(create_async_engine(db.url, poolclass=NullPool), "AB") == ["ok", "ok"]
+    assert outcomes_of(create_async_engine(db.url), "AB") == PING
+    engine = create_async_engine(db.url, poolclass=NullPool)
+    assert outcomes_of(engine, "AB") == ["ok", "ok"]
 
 
 @claim(
@@ -192,15 +188,9 @@ def test_an_empty_pool_passes_and_a_full_one_fails_at_once(db):
             await second.scalar(text("select 1"))
 
     engine = create_async_engine(db.url, pool_pre_ping=True)
-    outcomes = []
     with Recorder(engine), NamedLoop("A") as A, NamedLoop("B") as B:
         A.run(hold_two(engine))
-        for _ in range(3):
-            try:
-                B.run(ask(engine))
-                outcomes.append("ok")
-            except Exception as error:
-                outcomes.append(symptom_of(error))
+        outcomes = [outcome_on(B, ask(engine)) for _ in range(3)]
         engine.sync_engine.dispose(close=False)
     assert outcomes == ["different loop", "different loop", "ok"]
 
@@ -216,4 +206,4 @@ def test_an_empty_pool_passes_and_a_full_one_fails_at_once(db):
 def test_a_module_level_engine_can_be_harmless(db):
     engine = create_async_engine(db.url, poolclass=NullPool)
     assert db.sessions() == []
-    assert through_loops(engine) == ["ok"] * 7
+    assert outcomes_of(engine) == ["ok"] * 7

@@ -9,7 +9,7 @@ import pytest
 from as_found import FIVE
 from claims import claim
 
-from loopbound.suite import SuiteRun, incident, run_suites
+from loopbound.suite import SuiteRun, incident, pool_steps, run_suites
 from loopbound.suite.incident import BACKEND, incident_job
 
 BEFORE_AUTH = "tests/api/test_analyze.py::test_analyze_is_accepted_and_completed"
@@ -165,6 +165,27 @@ def test_auth_is_not_green_and_its_dispose_helps_the_tests_behind_the_first(foun
     assert first in found.failed and not set(others) & set(found.failed)
     without = incident(overlay=without_dispose())
     assert set(in_file(without, "test_auth.py")) & set(without.failed) - {first}
+
+
+def test_each_failing_test_takes_what_an_earlier_one_left_in_the_queue(found, other_orders):
+    steps = pool_steps(found)
+    names = [name for name, *_ in steps]
+    assert names == [test.id.split("::")[-1] for test in found.tests]
+    for number, (name, queue, taken, said) in enumerate(steps):
+        test = found.tests[number]
+        assert said == (test.symptom if taken else "no database"), name
+        assert set(queue) <= {*names[:number], ""}, name
+        # Whoever takes an empty record, or finds none, opens a connection and passes.
+        assert (test.id in found.failed) == any(queue[:taken]), name
+    # What a test leaves behind: two connections, and after two failures two empty records.
+    first = names.index("test_get_report_returns_completed_report")
+    assert [queue for _, queue, *_ in steps[first : first + 4]] == [
+        [],
+        [names[first]] * 2,
+        [names[first], ""],
+        ["", ""],
+    ]
+    assert {taken for _, _, taken, _ in pool_steps(other_orders["random:1"])} == {0}, "no trace"
 
 
 def without_dispose() -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""What lesson 07 says about dispose, and about the incident documents' first recipe, executed."""
+"""What lessons 07 and 07d say about dispose, and about the incident documents' first recipe,
+executed.
+"""
 
 import asyncio
 import gc
@@ -6,13 +8,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
-import psutil
 import pytest
 from claims import claim
+from cures.disposing import ask, hold_two, sessions, sockets
 from patience import LONG
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from loopbound import NamedLoop, Recorder, scratch_database
@@ -30,38 +31,18 @@ def db():
         gc.enable()
 
 
-async def ask(engine):
-    async with engine.connect() as connection:
-        return await connection.scalar(text("select 'ok'"))
-
-
-async def hold_two(engine):
-    async with engine.connect() as first, engine.connect() as second:
-        await first.scalar(text("select 1")), await second.scalar(text("select 1"))
-
-
 class Sides:
     """The connections between this process and a scratch database, as either side sees them."""
 
     def __init__(self, db):
         self.db = db
-        self.port = make_url(db.url).port or 5432
-        self.others = self._sockets()
-
-    def _sockets(self):
-        return sum(
-            bool(s.raddr) and s.raddr.port == self.port
-            for s in psutil.Process().net_connections("tcp")
-        )
+        self.others = sockets(db)
 
     def look(self):
         """(sessions that the server sees, sockets that this process has), after a while for
         goodbyes.
         """
-        until = time.monotonic() + 3
-        while (sessions := len(self.db.sessions())) and time.monotonic() < until:
-            time.sleep(0.05)
-        return sessions, self._sockets() - self.others
+        return sessions(self.db), sockets(self.db) - self.others
 
 
 WAYS = {
@@ -91,7 +72,7 @@ def test_every_way_swaps_the_pool_and_only_the_owner_closes_its_connections(db, 
         log.watch(engine)
         A.run(hold_two(engine))
         old, seen = engine.pool, []
-        assert (old.checkedin(), len(db.sessions()), sides._sockets() - sides.others) == (2, 2, 2)
+        assert (old.checkedin(), len(db.sessions()), sockets(db) - sides.others) == (2, 2, 2)
         dispose(A, B, engine)
         assert engine.pool is not old and engine.pool.checkedin() == 0
         del old

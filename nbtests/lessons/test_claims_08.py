@@ -1,5 +1,5 @@
-"""What lesson 08 says about the incident documents' claims, and its two fixes, each executed by
-pytest in a process of its own.
+"""What lessons 08 and 08d say about the incident documents' claims, and the two fixes, each executed
+by pytest in a process of its own.
 """
 
 from __future__ import annotations

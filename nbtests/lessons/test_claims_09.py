@@ -1,5 +1,5 @@
-"""What lesson 09 says about the incident documents' claims, executed: recipes as written, cures
-beside each other, their cost.
+"""What lessons 09 and 09d say about the incident documents' claims, executed: recipes as written,
+cures beside each other, their cost.
 """
 
 import subprocess

@@ -1,6 +1,6 @@
-"""The model of the pool in lesson 05 names the failing tests of orders that it has not seen.
+"""The model of the pool in notebook 05d names the failing tests of orders that it has not seen.
 
-It is read from the lesson's cell.
+It is read from the notebook's cell.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ ORDERS = [f"random:{seed}" for seed in range(1, 21)]
 def model(repository: Path) -> Callable[..., set[str]]:
     """`failing_tests`, as the reader sees it."""
     notebook = json.loads(
-        (repository / "notebooks" / "05-the-failing-suite.ipynb").read_text(encoding="utf-8")
+        (repository / "notebooks" / "05d-naming-the-failing-tests.ipynb").read_text(
+            encoding="utf-8"
+        )
     )
     source = next(cell["source"] for cell in notebook["cells"] if cell["id"] == "pool-model")
     names: dict[str, Any] = {}

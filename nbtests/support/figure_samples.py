@@ -51,7 +51,6 @@ def _thirty_three() -> list:
 
 
 COSTS = {
-    "as found": (1.0, 0.97, 1.04),
     "dispose": (1.43, 1.31, 1.6),
     "session loop": (0.86, 0.8, 0.93),
     "NullPool": (12.4, 11.0, 15.2),
@@ -148,7 +147,7 @@ SAMPLES = {
             for n in range(1, 13)
         },
         floor="a bare connection, opened and closed",
-        unit="of a connection",
+        measure="times as much as a connection",
         spread="quartiles",
     ),
     "no costs": lambda: cost_bars({}),

@@ -40,12 +40,6 @@ COLUMNS = 100
 # ask for them yet.
 STILL_WHOLE: frozenset[str] = frozenset(
     {
-        "04",
-        "05",
-        "06",
-        "07",
-        "08",
-        "09",
         "10",
     }
 )

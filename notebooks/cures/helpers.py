@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -91,6 +92,34 @@ def ratios(own: Mapping[str, float], floor: Mapping[str, float], tests: Iterable
     """Median and quartiles (low, high) of the tests' times, each divided by the same test's time on the floor."""
     low, middle, high = statistics.quantiles([own[test] / floor[test] for test in tests], n=4)
     return middle, low, high
+
+
+def judged(first: SuiteRun, second: SuiteRun) -> list[str | tuple[str, str]]:
+    """Three cells of a verdict table, of a cure's runs in two orders: tests passed, connections opened in the first,
+    sessions left at the server. One test polls against the clock: its connections are left out.
+    """
+    passed = f"{len(first.passed)} and {len(second.passed)}"
+    return [
+        ("good" if passed == "33 and 33" else "bad", passed),
+        str(sum(event.kind == "connect" and "time_limit" not in event.test for event in first.trace)),
+        ("partly", "some") if first.leftovers else ("good", "none"),
+    ]
+
+
+def ended(run: SuiteRun) -> tuple[str, str]:
+    """Whether the second of two tests found the first one's transaction ended, as a cell of a verdict table."""
+    return ("good", "ended") if run.tests[1].outcome == "passed" else ("bad", "waits")
+
+
+def opened(run: SuiteRun, test: str) -> int:
+    """How many connections a test opened, found by a word of its name."""
+    return sum(event.kind == "connect" and test in event.test for event in run.trace)
+
+
+def most_at_once(run: SuiteRun, test: str) -> int:
+    """How many connections a test had open at the same time, at most."""
+    step = {"connect": 1, "close": -1}
+    return max(accumulate(step.get(event.kind, 0) for event in run.trace if test in event.test))
 
 
 def works(row: list[str] | None) -> str | tuple[str, str]:

@@ -9,6 +9,8 @@ _HOME = {
     "scratch_database": "loopbound.database",
     "NamedLoop": "loopbound.loops",
     "name_of": "loopbound.loops",
+    "outcome_on": "loopbound.experiments",
+    "through_loops": "loopbound.experiments",
     "Recorder": "loopbound.recorder",
     "symptom_of": "loopbound.recorder",
     "incident": "loopbound.suite",

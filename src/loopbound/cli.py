@@ -407,6 +407,23 @@ def _parser(bare: bool = False) -> argparse.ArgumentParser:
         "--check", action="store_true", help="change nothing; exit 1 if the guide would change"
     )
 
+    slides = command(
+        "slides", "write slides for a workshop: a page that is shown without network or kernel"
+    )
+    slides.add_argument(
+        "what",
+        nargs="*",
+        metavar="LESSON|AGENDA",
+        help="numbers of lessons, or an agenda such as half a day; default: all lessons",
+    )
+    slides.add_argument(
+        "--to",
+        type=Path,
+        default=Path("slides.html"),
+        metavar="FILE",
+        help="default: slides.html in this folder",
+    )
+
     claims = command("claims", "list the claims that the lessons settle: id, verdict, evidence")
     claims.add_argument(
         "--html",

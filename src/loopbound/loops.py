@@ -2,7 +2,7 @@
 
 A Jupyter kernel already runs an event loop in its main thread, and a thread can
 run only one at a time. So each `NamedLoop` keeps an `asyncio.Runner` in a thread
-of its own. Lesson 01 builds the same thing in a cell, in a dozen lines.
+of its own. Lesson 01d builds the same thing in a cell, in a dozen lines.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ unescaped and a newline at the end.
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from typing import Any
@@ -20,6 +21,12 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 TAGS = ("raises-exception", "output-varies", "harness")
+# JupyterLab shows the first line of a folded output: this one, and not the answer.
+_CLOSED = {
+    "output_type": "display_data",
+    "data": {"text/plain": "First answer the question above."},
+    "metadata": {"loopbound": "closed"},
+}
 _CELL_METADATA = ("loopbound", "tags")
 _PREDICTION = re.compile(r"^(\w+) = predict\(", re.MULTILINE)
 _READABLE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -133,7 +140,7 @@ def _cells(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _fold(cells: list[dict[str, Any]]) -> None:
     """Fold what a reader may skip, and what would give the answer to a prediction away: outputs
     between the question and the comparison, and the comparison's source, which explains the
-    options. JupyterLab opens an output when its cell runs.
+    options. JupyterLab opens an output when its cell runs. A note stands first in a folded output.
     """
     asked: set[str] = set()
     for cell in cells:
@@ -146,6 +153,7 @@ def _fold(cells: list[dict[str, Any]]) -> None:
             cell["metadata"]["jupyter"] = {"source_hidden": True}
         elif asked and cell["outputs"]:
             cell["metadata"]["jupyter"] = {"outputs_hidden": True}
+            cell["outputs"].insert(0, copy.deepcopy(_CLOSED))
         asked = (asked - compared) | set(_PREDICTION.findall(cell["source"]))
 
 
@@ -168,10 +176,15 @@ def _identity(cell: dict[str, Any], taken: set[str]) -> str:
 
 
 def stable_outputs(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A code cell's outputs as they are committed: streams merged, counts removed, texts stable."""
+    """A code cell's outputs as they are committed: streams merged, counts removed, texts stable.
+
+    The note of a folded output is no output of the cell, and left out; so are styles.
+    """
     tasks: dict[str, str] = {}
     merged: list[dict[str, Any]] = []
     for output in outputs:
+        if output.get("metadata") == _CLOSED["metadata"]:
+            continue
         output = dict(output)
         last = merged[-1] if merged else {}
         if (
@@ -200,6 +213,9 @@ def stable_outputs(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _stable_data(kind: str, value: Any, tasks: dict[str, str]) -> Any:
     if not isinstance(value, str) or not kind.startswith("text/"):
         return value
+    # A prediction's style works only in what JupyterLab has run itself, and other pages print it.
+    if kind == "text/markdown":
+        value = re.sub(r"\n*<style>.*?</style>", "", value, flags=re.DOTALL)
     # A picture inside HTML is encoded: what looks like an address there is none.
     pieces = re.split(r"(data:[^\"'\s]+)", value) if kind == "text/html" else [value]
     return "".join(piece if piece.startswith("data:") else stable(piece, tasks) for piece in pieces)

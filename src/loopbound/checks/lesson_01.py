@@ -500,7 +500,7 @@ CHECKS["01.4"] = TaskCheck(
             " loop, as a callback, and look at how the callback gets there."
         ),
         (
-            "A loop with nothing to do sleeps in `select()`. Lesson 01 used two calls to put a"
+            "A loop with nothing to do sleeps in `select()`. Lesson 01d used two calls to put a"
             " callback into its queue; one of them also woke it."
         ),
         "Hand over the function, not its result: `bell.set` without parentheses.",

@@ -299,7 +299,7 @@ CHECKS["07.2"] = TaskCheck(
     show=timeline_of("An open owner, A, and a closed one, C; each time a query on another loop"),
     hints=(
         (
-            "The lesson ends its seven ways with a rule: one line for an owner that is open, one"
+            "The lesson ends its four ways with a rule: one line for an owner that is open, one"
             " for an owner that is gone."
         ),
         (

@@ -449,7 +449,7 @@ CHECKS["08.4"] = TaskCheck(
     settle=_run_mark,
     judge=_judge_mark,
     hints=(
-        "The lesson's first grid has a fifth row: a mark, for one file.",
+        "The lesson's second grid has a fifth row: a mark, for one file.",
         "A mark for a whole file is assigned to the name `pytestmark`.",
         (
             "`pytest.mark.asyncio` takes `loop_scope=`; which scope, the fixture in"
@@ -543,7 +543,7 @@ CHECKS["08.5"] = TaskCheck(
             " that one after the `yield`."
         ),
         (
-            "`AsyncSession(bind=…, join_transaction_mode=…)` takes what the lesson gave to the"
+            "`AsyncSession(bind=…, join_transaction_mode=…)` takes what notebook 08d gave to the"
             " session factory."
         ),
         (

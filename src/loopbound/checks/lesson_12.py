@@ -111,7 +111,7 @@ CHECKS["12.1"] = TaskCheck(
     judge=_judge_met,
     hints=(
         (
-            "Lesson 05's model says who fails: keep the queue's births on paper, from the first"
+            "Lesson 05's picture of the queue says who fails: draw it on paper, from the first"
             " test to the last."
         ),
         (

@@ -299,7 +299,7 @@ KINDS: tuple[Kind, ...] = (
             ),
         ),
         {"event_loop with scope=session": "since 1.0 nothing calls it"},
-        "08",
+        "08d",
     ),
     Kind(
         "sync-test-async-fixture",

@@ -13,30 +13,31 @@ from loopbound.figures.style import HAIRLINE, INK, MUTED, PAPER, WIDTH, Figure, 
 
 __all__ = ["cost_bars"]
 
-_TOP, _BAR, _LABEL = 0.86, 0.2, 2.6
-_COLOUR = "#0072B2"
+_TOP, _BAR, _LABEL, _WORDS = 0.86, 0.2, 2.4, 1.9
+_FLOOR, _COLOUR = MUTED, "#0072B2"
+_LEVEL = "no clear difference"
 
 
 def cost_bars(
     rows: Mapping[str, tuple[float, float, float]],
     title: str = "",
-    unit: str = "×",
+    measure: str = "times as long",
     floor: str = "the floor",
     spread: str = "lowest to highest",
 ) -> Figure:
-    """Draw costs as horizontal bars, in the order given.
+    """Draw costs as horizontal bars, in the order given, below a bar for the floor itself.
 
     rows
         Label → `(median, low, high)`, as ratios to the floor; 1.0 is the floor itself.
-    unit
-        What stands behind the number at each bar's end, as in "1.8×".
+    measure
+        What stands behind the number at each bar, as in "1.8 times as long".
     floor
-        What is measured against: the name of the line at 1.0.
+        What is measured against: the name of the first bar, which is 1 long.
     spread
         What `low` and `high` are, for the key.
 
-    The bar is the median and begins at zero, so that lengths compare; the whisker goes from low to
-    high. A row whose whisker contains 1.0 is drawn hollow: it is not told apart from the floor.
+    The bar is the median and begins at zero, so that lengths compare; the line goes from low to
+    high. A row whose line contains 1.0 is drawn hollow and says "no clear difference".
     Raises ValueError where low, median and high are not in that order, or not finite numbers from
     zero up.
     """
@@ -46,38 +47,22 @@ def cost_bars(
                 f"row {label!r}: median {median}, low {low}, high {high} are not 0 <= low <= median"
                 " <= high"
             )
-    level = [label for label, (_, low, high) in rows.items() if low <= 1 <= high]
-    lines = {label: wrap(label, _LABEL, 9) for label in rows}
-    left = 0.32 + max([width_of(line, 9) for wrapped in lines.values() for line in wrapped] + [0.5])
-    numbers = {
-        label: f"{_number(median)}{'' if unit == '×' else ' '}{unit}"
-        for label, (median, _, _) in rows.items()
-    }
-    top = max([high for _, _, high in rows.values()] + [1.25])
-    scale = (
-        WIDTH - 0.24 - left - max([width_of(n, 9, "bold") for n in numbers.values()] + [0]) - 0.12
-    ) / top
+    drawn = {floor: (1.0, 1.0, 1.0), **rows}
+    lines = {label: wrap(label, _LABEL, 9) for label in drawn}
+    left = 0.32 + max(width_of(line, 9) for wrapped in lines.values() for line in wrapped)
+    words = {floor: "taken as 1×"} | {label: _said(row, measure) for label, row in rows.items()}
+    words_at = WIDTH - 0.16 - max(width_of(each, 9, "bold") for each in words.values())
+    longest = max(high for _, _, high in drawn.values())
+    scale = (words_at - 0.2 - left) / max(longest, 1.25)
     heights = {
         label: max(0.4, 0.14 + len(wrapped) * line_height(9)) for label, wrapped in lines.items()
     }
     bottom = _TOP + sum(heights.values())
-    at_floor = left + scale
     with canvas(WIDTH, bottom + 0.5) as (figure, axes):
         axes.text(0.16, 0.26, title or "What it costs", fontsize=11, fontweight="bold", va="center")
-        words = f"{floor} = 1"
-        half = width_of(words, 8) / 2
-        axes.text(
-            min(max(at_floor, 0.16 + half), WIDTH - 0.16 - half),
-            _TOP - 0.17,
-            words,
-            ha="center",
-            va="center",
-            fontsize=8,
-            color=MUTED,
-        )
-        axes.plot([left, left], [_TOP, bottom], color=HAIRLINE, lw=1, zorder=0)
+        _draw_scale(axes, left, scale, longest, bottom)
         y = _TOP
-        for label, (median, low, high) in rows.items():
+        for label, (median, low, high) in drawn.items():
             middle = y + heights[label] / 2
             axes.text(
                 left - 0.14,
@@ -88,7 +73,9 @@ def cost_bars(
                 fontsize=9,
                 linespacing=1.15,
             )
-            style = {"facecolor": PAPER} if label in level else {"facecolor": tint(_COLOUR, 0.75)}
+            colour = _COLOUR if label in rows else _FLOOR
+            hollow = words[label] == _LEVEL
+            quiet = hollow or label not in rows
             round_box(
                 axes,
                 left,
@@ -96,42 +83,34 @@ def cost_bars(
                 max(median * scale, 0.02),
                 _BAR,
                 0.03,
-                edgecolor=_COLOUR,
+                edgecolor=colour,
+                facecolor=PAPER if hollow else tint(colour, 0.75),
                 lw=1.1,
-                **style,
             )
-            axes.plot(
-                [left + low * scale, left + high * scale],
-                [middle, middle],
-                color=INK,
-                lw=1.3,
-                zorder=4,
-            )
-            for end in (low, high):
-                axes.plot(
-                    [left + end * scale] * 2,
-                    [middle - 0.05, middle + 0.05],
-                    color=INK,
-                    lw=1.3,
-                    zorder=4,
-                )
-            # The floor's line may run under it.
+            if label in rows:
+                _draw_range(axes, left + low * scale, left + high * scale, middle)
             axes.text(
-                left + high * scale + 0.1,
+                words_at,
                 middle,
-                numbers[label],
+                words[label],
                 va="center",
                 fontsize=9,
-                fontweight="bold",
-                zorder=5,
-                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
+                fontweight="normal" if quiet else "bold",
+                color=MUTED if quiet else INK,
             )
             y += heights[label]
-        axes.plot(
-            [at_floor, at_floor], [_TOP - 0.07, bottom], color=INK, lw=1.1, dashes=(3, 2), zorder=3
-        )
-        _draw_key(axes, bottom + 0.26, spread, bool(level), floor)
-        return finish(figure, _in_words(rows, title, unit, floor, spread))
+        at_floor = left + scale
+        axes.plot([at_floor] * 2, [_TOP - 0.07, bottom], color=INK, lw=1.1, dashes=(3, 2), zorder=3)
+        _draw_key(axes, bottom + 0.26, spread, _LEVEL in words.values())
+        return finish(figure, _in_words(rows, title, measure, floor, spread))
+
+
+def _said(row: tuple[float, float, float], measure: str) -> str:
+    """What stands at a bar, in words that fit."""
+    median, low, high = row
+    if low <= 1 <= high:
+        return _LEVEL
+    return shorten(f"{_number(median)} {measure}", _WORDS, 9, "bold")
 
 
 def _number(value: float) -> str:
@@ -139,44 +118,49 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if value < 0.995 else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
-def _draw_key(axes: Axes, y: float, spread: str, hollow: bool, floor: str) -> None:
-    round_box(
-        axes,
-        0.2,
-        y - 0.06,
-        0.3,
-        0.12,
-        0.03,
-        facecolor=tint(_COLOUR, 0.75),
-        edgecolor=_COLOUR,
-        lw=1.1,
-    )
+def _draw_scale(axes: Axes, left: float, scale: float, longest: float, bottom: float) -> None:
+    """Lines at round numbers, as far as the bars go and not closer than a label needs."""
+    steps = (1, 2, 5, 10, 20, 50, 100, 1000, 10_000)
+    step = next((n for n in steps if n * scale >= 0.35), steps[-1])
+    for number in range(0, int(longest) + 1, step):
+        x = left + number * scale
+        axes.plot([x, x], [_TOP, bottom], color=HAIRLINE, lw=1, zorder=0)
+        words = f"{number}×" if number else "0"
+        axes.text(x, _TOP - 0.17, words, ha="center", va="center", fontsize=8, color=MUTED)
+
+
+def _draw_range(axes: Axes, low: float, high: float, y: float) -> None:
+    axes.plot([low, high], [y, y], color=INK, lw=1.3, zorder=4)
+    for end in (low, high):
+        axes.plot([end] * 2, [y - 0.05, y + 0.05], color=INK, lw=1.3, zorder=4)
+
+
+def _draw_key(axes: Axes, y: float, spread: str, hollow: bool) -> None:
+    filled = {"facecolor": tint(_COLOUR, 0.75), "edgecolor": _COLOUR, "lw": 1.1}
+    round_box(axes, 0.2, y - 0.06, 0.3, 0.12, 0.03, **filled)
     axes.text(0.58, y, "median", va="center", fontsize=8, color=MUTED)
-    axes.plot([1.26, 1.56], [y, y], color=INK, lw=1.3)
-    for x in (1.26, 1.56):
-        axes.plot([x, x], [y - 0.05, y + 0.05], color=INK, lw=1.3)
+    _draw_range(axes, 1.26, 1.56, y)
     axes.text(1.66, y, spread, va="center", fontsize=8, color=MUTED)
     if hollow:
         x = 1.66 + width_of(spread, 8) + 0.26
         round_box(axes, x, y - 0.06, 0.3, 0.12, 0.03, facecolor=PAPER, edgecolor=_COLOUR, lw=1.1)
-        axes.text(
-            x + 0.38,
-            y,
-            shorten(f"not told apart from {floor}", WIDTH - x - 0.5, 8),
-            va="center",
-            fontsize=8,
-            color=MUTED,
-        )
+        words = shorten(f"{_LEVEL}: the line reaches 1×", WIDTH - x - 0.5, 8)
+        axes.text(x + 0.38, y, words, va="center", fontsize=8, color=MUTED)
 
 
 def _in_words(
-    rows: Mapping[str, tuple[float, float, float]], title: str, unit: str, floor: str, spread: str
+    rows: Mapping[str, tuple[float, float, float]],
+    title: str,
+    measure: str,
+    floor: str,
+    spread: str,
 ) -> str:
     told = "; ".join(
-        f"{label} {_number(median)} ({_number(low)} to {_number(high)})"
-        for label, (median, low, high) in rows.items()
+        f"{label} {_number(row[0])} ({_number(row[1])} to {_number(row[2])})"
+        + (f", {_LEVEL}" if row[1] <= 1 <= row[2] else "")
+        for label, row in rows.items()
     )
     return (
-        f"{ended(title or 'What it costs')} In {unit}, where {floor} is 1; median and, in brackets,"
-        f" {spread}: {told}."
+        f"{ended(title or 'What it costs')} In {measure}, where {floor} is 1; median and, in"
+        f" brackets, {spread}: {told}."
     )

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 __all__ = ["Comparison", "Prediction", "predict"]
 
+RUN_ON = "Now run the cells below, and read on."
+CLOSED = "Closed until you click on an answer above."
+
 
 def predict(question: str, *, answer: str | None = None, **options: Any) -> Prediction:
-    """Ask a question with lettered options; `answer` is the reader's letter, or None for not yet.
+    """Ask a question with lettered options, to be answered by a click or by a letter in `answer`.
 
     >>> guess = predict("What does loop B get?", a="ok", b="different loop", answer="b")
     >>> guess.compare("different loop", a="the pool hands out …", b="the connection was …")
 
-    An answer that is none of the letters is said so when the prediction is shown; nothing is
-    raised, so that a notebook can always be run from top to bottom.
+    A click is kept by the page until it is loaded again, a letter by the notebook. An answer that
+    is none of the letters is said so when the prediction is shown; nothing is raised, so that a
+    notebook can always be run from top to bottom.
     """
     return Prediction(question, options, answer)
 
@@ -46,9 +53,75 @@ class Prediction:
         return Comparison(self, observed, why)
 
     def _repr_markdown_(self) -> str:
-        lines = [f"**{self.question}**", ""]
-        lines += [f"- **{letter}** – {shown(value)}" for letter, value in self.options.items()]
-        return "\n".join([*lines, "", f"*Your answer: {self._choice()}*"])
+        """The question, with each option to click on.
+
+        An option is a ``<details>`` and no radio button: JupyterLab disables buttons in what it has
+        not run itself, and GitHub removes them. It works without a kernel, and nothing is executed.
+        """
+        options = [
+            folded(
+                f"option-{letter}", self.option(letter), RUN_ON, self.name, letter == self.answer
+            )
+            for letter in self.options
+        ]
+        show = folded("unanswered", "<i>show without an answer</i>", RUN_ON, self.name, False)
+        return "\n\n".join(
+            [
+                f'<div class="predict {self.name}">',
+                f"**{self.question}**",
+                *options,
+                show,
+                "</div>",
+                f"*{self._choice()}*",
+                self._style(),
+            ]
+        )
+
+    @property
+    def name(self) -> str:
+        """A class in the page that only the outputs of this prediction have."""
+        return f"predict-{zlib.crc32(self.question.encode()):08x}"
+
+    def option(self, letter: str) -> str:
+        """An option as HTML: its letter and its value."""
+        return f"<b>{letter}</b> – {_html(shown(self.options[letter]))}"
+
+    def _style(self) -> str:
+        """What makes a click an answer where the page keeps the style: after a run in JupyterLab.
+
+        Outputs between the question and the comparison, and the text after the first of them, are
+        closed until then; afterwards the comparison shows the chosen option and the right one.
+        Elsewhere each option of the comparison is opened by a click of its own.
+        """
+        ask, why = f".predict.{self.name}", f".compare.{self.name}"
+        answered = f".jp-Notebook:has({ask}"
+        chosen = ", ".join(
+            f"{answered} .option-{letter}[open]) {why} .option-{letter}" for letter in self.options
+        )
+        shown_too = (
+            f"{answered} .option[open]) {why} .right, {answered} .unanswered[open]) {why} .option"
+        )
+        waiting = f".jp-Cell:has({ask}):not(:has({ask} [open]))"
+        experiment = f"{waiting} ~ .jp-CodeCell:not(.jp-mod-noOutputs, :has(.predict))"
+        before = f":has(~ .jp-Cell {why})"
+        closed = (
+            f"{experiment}{before} .jp-Cell-outputArea, "
+            f"{experiment} ~ .jp-MarkdownCell{before} .jp-Cell-inputArea"
+        )
+        return "\n".join(
+            [
+                "<style>",
+                f"{ask} summary {{cursor: pointer; list-style: inside '○ '}}",
+                f"{ask} [open] > summary {{list-style: inside '◉ '}}",
+                f"{closed} {{& > * {{display: none}}",
+                f"  &::before {{content: '{CLOSED}'; font-style: italic;",
+                "    margin-left: calc(var(--jp-cell-prompt-width, 0px) + 14px)}}",
+                f"{chosen} {{& > summary::after {{content: ' ← your answer'}}",
+                "  &::details-content {content-visibility: visible}}",
+                f"{shown_too} {{&::details-content {{content-visibility: visible}}}}",
+                "</style>",
+            ]
+        )
 
     @property
     def chosen(self) -> bool:
@@ -60,13 +133,16 @@ class Prediction:
 
     def _choice(self) -> str:
         if self.answer is None:
-            return "none yet. Set `answer=` above to a letter and run this cell again."
+            return (
+                "Click on your answer. To keep it, set `answer=` above to its letter and run this"
+                " cell again."
+            )
         if not self.chosen:
             return (
-                f"`{self.answer}` is none of {', '.join(self.options)}. Set `answer=` above and run"
-                " this cell again."
+                f"Your answer `{self.answer}` is none of {', '.join(self.options)}. Click on one,"
+                " or set `answer=` above and run this cell again."
             )
-        return f"{self.answer} – {shown(self.options[self.answer])}"
+        return f"Your answer: {self.answer} – {shown(self.options[self.answer])}"
 
     def __repr__(self) -> str:
         return (
@@ -89,36 +165,43 @@ class Comparison:
         return next((k for k, v in self.prediction.options.items() if v == self.observed), None)
 
     def _repr_markdown_(self) -> str:
-        """The comparison; behind a line to click on as long as there is no prediction, so that
-        the answer is not on the screen of a reader who still thinks.
+        """The comparison; for each option behind a line to click on as long as no letter is given,
+        so that the answer is not on the screen of a reader who still thinks.
         """
-        compared = self._compared()
         if self.prediction.chosen:
-            return compared
-        summary = "<summary>Show what the run gave, and why</summary>"
-        return f"<details>{summary}\n\n{compared}\n\n</details>"
+            return self._compared()
+        options = [
+            folded(
+                f"option-{letter} right" if letter == self.right else f"option-{letter}",
+                self.prediction.option(letter),
+                f"✓ {self.why[letter]}"
+                if letter == self.right
+                else f"✗ {self.why[letter]} {self._observed()}",
+            )
+            for letter in self.prediction.options
+        ]
+        head = "**What the run gave, and why.** Click on your answer:"
+        return "\n\n".join(
+            [f'<div class="compare {self.prediction.name}">', head, *options, "</div>"]
+        )
+
+    def _observed(self) -> str:
+        told = f"**The run gave:** {_html(shown(self.observed))}"
+        return told + (
+            f" (option {self.right})." if self.right else ", which none of the options names."
+        )
 
     def _compared(self) -> str:
-        choice, options = self.prediction.answer, self.prediction.options
-        right = self.right
-        observed = f"**The run gave:** {shown(self.observed)}"
-        observed += f" (option {right})." if right else ", which none of the options names."
-        if choice is None or not self.prediction.chosen:
-            told = (
-                "nothing yet"
-                if choice is None
-                else f"`{choice}`, which is none of {', '.join(options)}"
-            )
-            told, explained = f"**You predicted:** {told}, so here is every option.", list(options)
-        else:
-            mark = "✓" if choice == right else "✗"
-            told = f"**You predicted:** {shown(options[choice])} (option {choice}) {mark}"
-            explained = [letter for letter in options if letter in (choice, right)]
-        lines = [f"{told}  ", f"{observed}", ""]
+        options, right = self.prediction.options, self.right
+        choice = str(self.prediction.answer)
+        mark = "✓" if choice == right else "✗"
+        told = f"**You predicted:** {shown(options[choice])} (option {choice}) {mark}"
+        lines = [f"{told}  ", self._observed(), ""]
         lines += [
             f"- **{letter}** {'✓' if letter == right else '✗'} {shown(options[letter])} –"
             f" {self.why[letter]}"
-            for letter in explained
+            for letter in options
+            if letter in (choice, right)
         ]
         return "\n".join(lines)
 
@@ -138,3 +221,17 @@ def shown(value: Any) -> str:
     if isinstance(value, (set, frozenset)):
         return ", ".join(sorted(str(item) for item in value))
     return str(value)
+
+
+def folded(kind: str, summary: str, text: str, name: str = "", opened: bool = False) -> str:
+    """An option as a line to click on, ``summary`` in HTML, with Markdown behind it.
+
+    Of those with the same ``name`` one is open at a time.
+    """
+    more = f' name="{name}"' * bool(name) + " open" * opened
+    classes = kind if kind == "unanswered" else f"option {kind}"
+    return f'<details class="{classes}"{more}><summary>{summary}</summary>\n\n{text}\n\n</details>'
+
+
+def _html(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))

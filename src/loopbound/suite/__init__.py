@@ -7,6 +7,7 @@
 
 from loopbound.suite.alone import run_alone
 from loopbound.suite.incident import BACKEND, fixes, incident, incident_job
+from loopbound.suite.pool import pool_steps
 from loopbound.suite.results import PoolEvent, SuiteRun, TestResult
 from loopbound.suite.run import ordered, run_suite, run_suites
 
@@ -19,6 +20,7 @@ __all__ = [
     "incident",
     "incident_job",
     "ordered",
+    "pool_steps",
     "run_alone",
     "run_suite",
     "run_suites",
