@@ -83,11 +83,44 @@ def test_1():
     assert client.get("/").json() == 1
     assert client.get("/").json() == 1
 """,
+    "test_portal_pool.py": """
+import asyncpg
+from db import URL
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+app, pools = FastAPI(), []
+@app.get("/")
+async def one():
+    if not pools: pools.append(await asyncpg.create_pool(URL.replace("+asyncpg", ""), min_size=1))
+    return await pools[0].fetchval("SELECT 1")
+def test_1():
+    client = TestClient(app)
+    assert client.get("/").json() == 1
+    assert client.get("/").json() == 1
+""",
+    "test_library.py": """
+import asyncio, psycopg
+from db import URL
+held = []
+async def ask():
+    rows = await held[0].execute("SELECT 1")
+    return await rows.fetchone()
+async def test_1():
+    held.append(await psycopg.AsyncConnection.connect(URL.replace("+asyncpg", "")))
+    await asyncio.gather(ask(), ask())
+async def test_2():
+    await asyncio.gather(ask(), ask())
+""",
     "test_thread.py": f"""{ENGINE}
-import asyncio, threading
+import asyncio, sys, threading, traceback
+def work(waits):
+    while not any(frame.f_code.co_name == "join" for frame, _ in
+                  traceback.walk_stack(sys._current_frames()[waits])):
+        threading.Event().wait(0.001)
+    asyncio.run(ask(engine))
 async def test_1():
     await ask(engine)
-    thread = threading.Thread(target=lambda: asyncio.run(ask(engine)))
+    thread = threading.Thread(target=work, args=[threading.get_ident()])
     thread.start()
     thread.join()  # this loop is awake and waits: two threads at once on one connection may crash
 """,
@@ -203,11 +236,23 @@ NAMED = {
     ),
     "test_runs.py::test_2": ("engine-in-a-row", "dispose", "test_runs.py:2", "(asyncio.run)"),
     "test_portal.py::test_1": ("engine-in-a-row", "client-with", "test_portal.py:2", "TestClient"),
+    "test_portal_pool.py::test_1": (
+        "asyncpg-pool",
+        "client-per-loop",
+        "test_portal_pool.py:8",
+        "TestClient",
+    ),
+    "test_library.py::test_2": (
+        "contended-primitive",
+        "make-inside",
+        "test_library.py:8",
+        "the asyncio.Lock of psycopg made at",
+    ),
     "test_thread.py::test_1": (
         "two-awake-loops",
-        "hand-over",
+        "own-engine",  # the owner's loop cannot do the work: its thread waits for it
         "test_thread.py:2",
-        "that loop still runs",
+        "that loop still runs, but its thread waits for another one",
     ),
     "test_session.py::test_1": (
         "session-object",
@@ -280,6 +325,15 @@ async def test_3():
 async def test_4():
     await ask(disposed)
     await disposed.dispose()
+""",
+    "test_invalidated.py": f"""{ENGINE}
+async def test_1():
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+        await connection.invalidate()
+        await connection.rollback()
+        await connection.execute(text("SELECT 1"))
+    await engine.dispose()
 """,
     "test_engine_fixture.py": """
 from db import *
@@ -366,6 +420,19 @@ import pytest_asyncio
 async def rows():
     await ask(engine)
 async def test_1(rows): assert await ask(engine) == 1
+""",
+    "test_session_loop.py": f"""{ENGINE}
+import pytest_asyncio
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def connection():
+    async with engine.connect() as connection: yield connection
+async def test_1(connection): await connection.execute(text("SELECT 1"))
+""",
+    "test_portals.py": f"""{ENGINE}
+from anyio.from_thread import start_blocking_portal
+def test_1():
+    for _ in range(2):
+        with start_blocking_portal() as portal: portal.call(ask, engine)
 """,
 }
 BOTH = {**ROW, "pytest.ini": SESSION + "asyncio_default_test_loop_scope = session\n"}
@@ -543,7 +610,7 @@ def test_what_is_right_is_left_alone(runs: dict[str, Guarded]) -> None:
     quiet = runs["quiet"]
     assert set(quiet.outcomes.values()) == {"passed"}
     assert "pages.py::pages.title" in quiet.outcomes
-    assert quiet.report["crossings"] == []
+    assert (quiet.report["crossings"], quiet.report["guard_failed"]) == ([], "")
     # What gets away with it is a note, and so is a dispose on another loop.
     assert {
         (note["test"], note["object"].rpartition("(")[2], note["kind"])
@@ -561,6 +628,11 @@ def test_the_cure_is_that_of_the_configuration(runs: dict[str, Guarded]) -> None
     assert re.search(r"\[pytest-asyncio [\d.]+ is here\]", half)
     wide = runs["half"].by_test["test_wide.py::test_1"]
     assert (wide["kind"], wide["cure"]) == ("fixture-and-test", half)
+    # The fixture's own loop_scope is the one that the options give to all.
+    connection = runs["half"].by_test["test_session_loop.py::test_1"]
+    assert (connection["kind"], connection["cure"]) == ("session-object", half)
+    # A portal without a TestClient has none that could stand in a with statement.
+    assert runs["half"].by_test["test_portals.py::test_1"]["cure"].startswith("null-pool: ")
     assert runs["both"].report["crossings"] == [] and len(runs["both"].report["loops"]) == 1
     anyio = runs["anyio"].by_test["test_row.py::test_2"]
     assert anyio["cure"].startswith("anyio-one-loop: a session-scoped async autouse fixture")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import email
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from loopbound.cli import TOOLS
 from loopbound.database import scratch_database
 from loopbound.suite.run import UNWANTED
 
@@ -193,7 +195,7 @@ def test_the_guard_in_a_bare_environment(name: str, wheel: Path, url: str, tmp_p
     }
 
 
-def test_explain_is_there_and_a_command_of_the_course_says_what_is_missing(
+def test_the_tools_are_there_and_a_command_of_the_course_says_what_is_missing(
     wheel: Path, url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "log").write_text(
@@ -201,6 +203,9 @@ def test_explain_is_there_and_a_command_of_the_course_says_what_is_missing(
     )
     explained = run(wheel, [], tmp_path, url, "loopbound", "explain", "log")
     assert explained.returncode == 0 and "cure:" in explained.stdout, explained.stderr
+    named = run(wheel, [], tmp_path, url, "loopbound")
+    assert re.findall(r"^    (\w+)\b", named.stdout, re.MULTILINE) == list(TOOLS), named.stderr
+    assert "pytest --loop-guard" in named.stdout
     refused = run(wheel, [], tmp_path, url, "loopbound", "doctor")
     assert refused.returncode == 1
     assert "belongs to the course, which is not installed" in refused.stderr

@@ -1,4 +1,4 @@
-"""What lesson 11 says about the incident documents' measures for the future, executed as they
+"""What lessons 11 and 11d say about the incident documents' measures for the future, executed as they
 stand; and what stands in their place.
 """
 
@@ -75,6 +75,12 @@ def test_a_hook_of_git_protects_its_author_alone():
         ("a colleague (in a clone)", "committed"),
         ("hooks in the clone", "none"),
     ]
+
+
+def test_without_git_the_hook_s_cell_says_that_it_shows_nothing(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    ((who, what),) = commits().items()
+    assert who == "no commit" and "git is not installed" in what and "stopped" not in what
 
 
 @claim(

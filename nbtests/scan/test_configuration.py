@@ -45,6 +45,24 @@ TOML = '[tool.pytest.ini_options]\nasyncio_mode = "{}"\n'
         ({"tests/pytest.ini": INI, "pyproject.toml": TOML}, "tests", "pyproject.toml", "two"),
         ({"tests/pytest.ini": INI}, "tests", "tests/pytest.ini", "one"),
         (
+            {"tests/pytest.ini": INI, "pytest.ini": "[pytest]\nnorecursedirs = tests/sdk\n"},
+            "tests/sdk/one",
+            "tests/pytest.ini",
+            "one",
+        ),
+        (
+            {"tests/pytest.ini": INI, "pytest.ini": "[pytest]\ntestpaths = tests/unit\n"},
+            "tests/unit",
+            "pytest.ini",
+            None,
+        ),
+        (
+            {"tests/pytest.ini": INI, "pytest.ini": "[pytest]\ntestpaths = tests/unit\n"},
+            "tests/sdk",
+            "tests/pytest.ini",
+            "one",
+        ),
+        (
             {"back/pytest.ini": INI, "back/pyproject.toml": "", "pyproject.toml": TOML},
             "back/tests",
             "back/pytest.ini",

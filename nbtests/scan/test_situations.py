@@ -152,7 +152,11 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
         set(),
     ),
     "aiosqlite gets away with it": (
-        {**SUITE, "app/database.py": DATABASE.replace("postgresql+asyncpg", "sqlite+aiosqlite")},
+        {
+            **SUITE,
+            "app/database.py": DATABASE.replace("postgresql+asyncpg", "sqlite+aiosqlite")
+            + "# For the server: url.replace('sqlite', 'postgresql+asyncpg')\n",
+        },
         set(),
     ),
     "a mocked session": (

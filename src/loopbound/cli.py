@@ -17,6 +17,8 @@ from typing import Any
 
 # Commands that share a module; every other one has its own.
 _MODULES = {"format": "notebooks", "run": "notebooks"}
+# For a suite of one's own; the others need the packages of the course.
+TOOLS = ("explain", "scan", "stability")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -25,15 +27,16 @@ def main(words: Sequence[str] | None = None) -> int:
     0: done; 1: a check found something, or a `Problem` that is printed as `loopbound: …`; 2: not a
         command; 130: Ctrl-C.
     """
-    words = list(sys.argv[1:] if words is None else words) or ["lab"]
+    bare = not find_spec("jupyterlab")
+    words = list(sys.argv[1:] if words is None else words) or ["--help" if bare else "lab"]
     # pytest's own options are pytest's to read: argparse would take -k or -x for its own.
     if words[:1] == ["test"] and not {"-h", "--help"} & set(words[1:2]):
         options: dict[str, Any] = {"command": "test", "words": words[1:]}
     elif words[:1] == ["stability"]:
         own = words[: words.index("--")] if "--" in words else words
-        options = {**vars(_parser().parse_args(own)), "words": words[len(own) + 1 :]}
+        options = {**vars(_parser(bare).parse_args(own)), "words": words[len(own) + 1 :]}
     else:
-        options = vars(_parser().parse_args(words))
+        options = vars(_parser(bare).parse_args(words))
     name = options.pop("command")
     try:
         return _function_of(name)(**options) or 0
@@ -46,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except Exception as error:
         from loopbound.problem import Problem
 
-        if isinstance(error, ModuleNotFoundError) and not find_spec("jupyterlab"):
+        if isinstance(error, ModuleNotFoundError) and bare:
             error = Problem(
                 f"`{name}` belongs to the course, which is not installed: it needs {error.name}.\n"
                 "Run it in a clone of the course: python3 lab.py"
@@ -63,14 +66,21 @@ def _function_of(command: str) -> Callable[..., int]:
     return getattr(module, f"{command}_command")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(bare: bool = False) -> argparse.ArgumentParser:
+    """The parser of all commands; its help names only the tools where the course is not there."""
     parser = argparse.ArgumentParser(
-        prog="loopbound", description="The course's commands; without one: lab."
+        prog="loopbound",
+        description="Tools for a suite of your own. A further one is pytest's: pytest --loop-guard."
+        if bare
+        else "The course's commands; without one: lab.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, help: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=help, description=help)
+        if bare and name not in TOOLS:  # without "help" it is not listed
+            made = commands.add_parser(name, description=help)
+        else:
+            made = commands.add_parser(name, description=help, help=help)
         made.set_defaults(command=name)
         return made
 

@@ -1,4 +1,4 @@
 """The catalogue of faults, and `explain`, which reads an error's text by it.
 
-Needs the standard library only, and Python 3.10 or newer; imports nothing of the course.
+Needs the standard library only; imports nothing of the course.
 """

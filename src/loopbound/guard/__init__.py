@@ -1,8 +1,8 @@
 """The guard: which object crosses from one event loop to another, in which test, and what cures it.
 
 `loopbound.guard.plugin` is the plugin for pytest; ``with loopbound.guard.watch(engine):`` is the
-same without pytest. Needs the standard library only, and Python 3.10 or newer; of other packages
-it looks at those that the process imports itself.
+same without pytest. Needs the standard library only; of other packages it looks at those that the
+process imports itself.
 """
 
 from __future__ import annotations

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from loopbound.faults.cures import cures_that_hold
 from loopbound.faults.installed import meets, need_of
 from loopbound.faults.model import Cure
+from loopbound.guard.frames import PORTAL, TEST_CLIENT
 from loopbound.guard.watcher import Crossing
 
 # Who runs a loop → the catalogue's fact.
 _FACTS = {
     "anyio's plugin": "anyio-plugin",
     "unittest": "unittest",
-    "a portal, as of TestClient": "portal",
+    PORTAL: "portal",
+    TEST_CLIENT: "portal",
     "asyncio.run": "asyncio-run",
     "a loop of its own": "asyncio-run",
     "uvicorn": "server",
@@ -44,10 +46,17 @@ def facts_of(crossing: Crossing) -> set[str]:
     facts |= {_FACTS[loop.runner] for loop in loops if loop.runner in _FACTS}
     if crossing.thing.owner and crossing.thing.owner.driver:
         facts.add("sqlalchemy")
-    if any(loop.scope for loop in loops):
+    if any(loop.runner == TEST_CLIENT for loop in loops):
+        facts.add("test-client")
+    scopes = {loop.scope for loop in loops if loop.scope}
+    if scopes:
         facts.add("own-scope")
-    if crossing.state == "awake":
+    if scopes - {"session"}:
+        facts.add("narrow-scope")
+    if crossing.state in ("awake", "waits"):
         facts.add("threads")
+    if crossing.state == "waits":
+        facts.add("owner-waits")
     return facts
 
 
@@ -63,6 +72,8 @@ def cures_for(
         settings: the configuration's.
     """
     facts, left_out = set(facts), set()
+    if "owner-waits" in facts:
+        left_out.add("hand-over")  # its loop would wait for work that waits for its loop
     if "pytest" in facts:
         # A suite has as many loops as its plugin makes.
         left_out.add("one-loop")
@@ -75,8 +86,10 @@ def cures_for(
         if "unittest" in facts:
             # pytest gives a TestCase no async fixtures.
             left_out |= {"dispose", "function-engine"}
-        if "portal" in facts and facts & {"pytest-asyncio", "anyio-plugin", "unittest"}:
-            left_out.add("client-with")  # the other loop is not the client's
+        if "portal" in facts:
+            left_out.add("client-per-test")  # the test itself has no loop, or another one
+            if "test-client" not in facts or facts & {"pytest-asyncio", "anyio-plugin", "unittest"}:
+                left_out.add("client-with")  # the other loop is not the client's
         if "anyio-plugin" in facts or "pytest-asyncio" not in facts:
             left_out |= {"session-loop", "same-loop-scope"}
         if {"anyio-plugin", "pytest-asyncio"} <= facts:
@@ -84,9 +97,12 @@ def cures_for(
         if settings.fixture == settings.test == "session":
             left_out.add("session-loop")
         if "own-scope" in facts:
-            # A scope that stands at a fixture or a mark is not the option's to change; and a
-            # fixture of each test is not on that loop. Whether a factory makes it, nothing says.
-            left_out |= {"session-loop", "dispose", "explicit-loop", "function-engine"}
+            # A fixture of each test is not on that loop. Whether a factory makes it, nothing says.
+            left_out |= {"dispose", "explicit-loop", "function-engine"}
+        if "narrow-scope" in facts:
+            # A scope that stands at a fixture or a mark is not the option's to change. Where it is
+            # session, the option's loop is the same one.
+            left_out.add("session-loop")
     return cures_that_hold(kind, facts, versions, left_out)
 
 

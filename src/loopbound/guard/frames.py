@@ -22,11 +22,13 @@ _OWN = os.path.normcase(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _yours: dict[str, bool] = {}  # file name → whether it is the user's own
 
 _LOOP = os.path.join("asyncio", "base_events.py")
+PORTAL, TEST_CLIENT = "a portal of anyio", "a portal, as of TestClient"
+_THREADS = ("threading.py", os.path.join("futures", "_base.py"))
 # The file that starts a loop → who that is. The first one from the coroutine outwards decides.
 _RUNNERS = (
     ("pytest_asyncio/plugin.py", "pytest-asyncio"),
     ("anyio/pytest_plugin.py", "anyio's plugin"),
-    ("anyio/from_thread.py", "a portal, as of TestClient"),
+    ("anyio/from_thread.py", PORTAL),
     ("unittest/async_case.py", "unittest"),
     ("uvicorn/server.py", "uvicorn"),
 )
@@ -82,6 +84,8 @@ def runner() -> str:
         path = file.replace(os.sep, "/")
         for end, name in _RUNNERS:
             if path.endswith(end):
+                if name == PORTAL and "starlette.testclient" in sys.modules:
+                    return TEST_CLIENT
                 return name
         if path.endswith("asyncio/runners.py"):
             found, inside = "asyncio.run", False
@@ -90,6 +94,25 @@ def runner() -> str:
         elif not inside and yours(file):
             break
     return found
+
+
+def waits(loop: Any) -> bool:
+    """Whether the thread of a loop that runs stands in a call that waits for another thread, such
+    as ``Thread.join``: until that ends the loop does nothing.
+    """
+    frame = sys._current_frames().get(getattr(loop, "_thread_id", None) or 0)
+    names = set()
+    while frame is not None and not frame.f_code.co_filename.endswith(_LOOP):
+        if frame.f_code.co_filename.endswith(_THREADS):
+            names.add(frame.f_code.co_name)
+        frame = frame.f_back
+    return bool(names & {"join", "result"})
+
+
+def module_of(frame: FrameType) -> str:
+    """The package of a frame's code; "" for the user's own and for asyncio itself."""
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return "" if package == "asyncio" or yours(frame.f_code.co_filename) else package
 
 
 def held_by(class_name: str) -> Any:

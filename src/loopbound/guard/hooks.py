@@ -20,11 +20,12 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-from loopbound.guard.frames import held_by, place
+from loopbound.guard.frames import held_by, module_of, place
 from loopbound.guard.watcher import ERROR, LENIENT, MAYBE, NOTE, POOL_QUEUE, Owner, Thing, Watcher
 
 _MADE_AT = "_loop_guard_made_at"  # an attribute of a primitive: file:line
 _MADE_BY = "_loop_guard_made_by"  # the engine in whose pool it is
+_MADE_OF = "_loop_guard_made_of"  # the library whose own it is
 _POOL_QUEUE_FILE = os.path.join("sqlalchemy", "util", "queue.py")
 _lock = threading.RLock()
 _running: Watcher | None = None
@@ -188,6 +189,8 @@ def _engines(watcher: Watcher, module: Any) -> None:
 
     def ending(act: str) -> Callable[[Any], None]:
         def end(connection: Any) -> None:
+            if connection.invalidated or connection.closed:
+                return  # to ask for its driver's would connect again, or fail
             dbapi = connection.connection.dbapi_connection
             # Without a transaction the driver has nothing to say to the server.
             if getattr(dbapi, "_transaction", dbapi) is not None:
@@ -358,8 +361,11 @@ def _primitives(watcher: Watcher) -> None:
 
     def made(primitive: Any, *_: Any, **__: Any) -> None:
         primitive.__dict__[_MADE_AT] = place()
+        maker = sys._getframe(3)
+        if library := module_of(maker):
+            primitive.__dict__[_MADE_OF] = library
         # The queue of SQLAlchemy's pool: who waits in it may be a task without the pool's frames.
-        if sys._getframe(3).f_code.co_filename.endswith(_POOL_QUEUE_FILE):
+        if maker.f_code.co_filename.endswith(_POOL_QUEUE_FILE):
             pool = held_by("AsyncAdaptedQueuePool")
             if pool is not None:
                 primitive.__dict__[_MADE_BY] = watcher.owners.get(pool._dialect)
@@ -376,7 +382,9 @@ def _primitives(watcher: Watcher) -> None:
         if engine is not None:
             return POOL_QUEUE, engine
         name = type(primitive).__name__
-        return f"asyncio.{name}", Owner(name, primitive.__dict__.get(_MADE_AT, ""))
+        library = primitive.__dict__.get(_MADE_OF)
+        what = f"asyncio.{name} of {library}" if library else f"asyncio.{name}"
+        return what, Owner(name, primitive.__dict__.get(_MADE_AT, ""))
 
     def binds(primitive: Any) -> None:
         watcher.born(primitive, *what(primitive))

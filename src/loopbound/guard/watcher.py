@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from loopbound.guard.frames import held_by, place, runner
+from loopbound.guard.frames import held_by, place, runner, waits
 
 LIMIT = 1000
 """Crossings, and loops outside tests, that are kept: a process that runs for months has more."""
@@ -51,11 +51,13 @@ class Loop:
     tests: dict[str, str] = field(default_factory=dict)
 
     def state(self) -> str:
-        """ "closed", "awake" or "idle"."""
+        """ "closed", "idle", "awake", or "waits": it runs, and its thread waits for another."""
         loop = self.ref()
         if loop is None or loop.is_closed():
             return "closed"
-        return "awake" if loop.is_running() else "idle"
+        if not loop.is_running():
+            return "idle"
+        return "waits" if waits(loop) else "awake"
 
 
 @dataclass(frozen=True)
@@ -296,7 +298,7 @@ def _kind(thing: Thing, used: Moment, state: str) -> str:
         return "psycopg-pool"
     if thing.what not in ("connection", POOL_QUEUE):
         return "contended-primitive"
-    if state == "awake":
+    if state in ("awake", "waits"):
         return "two-awake-loops"
     if thing.owner is None or (thing.out is not None and thing.out.loop is not used.loop):
         return "session-object"

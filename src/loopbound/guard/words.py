@@ -9,7 +9,11 @@ from typing import Any
 from loopbound.guard.cures import Settings, cure_line, cures_for, facts_of
 from loopbound.guard.watcher import MAYBE, Crossing, Loop, Moment, Thing
 
-_STATES = {"closed": "; that loop is closed", "awake": "; that loop still runs"}
+_STATES = {
+    "closed": "; that loop is closed",
+    "awake": "; that loop still runs",
+    "waits": "; that loop still runs, but its thread waits for another one",
+}
 
 
 class Words:

@@ -393,10 +393,12 @@ class Engines:
         for text in self._texts(engine.call, engine.made_in, engine._func_of_call, 0):
             found += _URL.findall(text)
         literal = list(dict.fromkeys(found))
-        # A module that asks for asyncpg in its URL may have it.
+        # A module that asks for asyncpg in its URL may have it; a comment says nothing.
         if literal and all(each in LENIENT_DRIVERS for each in literal):
+            values = (constant(node) for node in walk(engine.made_in.tree))
+            texts = [text for text in values if isinstance(text, str)]
             for strict in STRICT_DRIVERS:
-                if re.search(rf"[\"'+]{strict}[\"':]", engine.made_in.source):
+                if any(re.search(rf"(^|\+){strict}(:|$)", text) for text in texts):
                     literal.append(strict)
         return literal or self._drivers_of(engine.module.folder)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
-from collections.abc import Callable
+import tomllib
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from loopbound.scan.source import Project, text_of
+from loopbound.scan.source import Project, matches, text_of
 
 # In a folder, the first of these that counts is the one (pytest 9; older ones know fewer).
 _NAMES = (
@@ -97,6 +97,14 @@ class Settings:
             one == "-p" and two == f"no:{plugin}" for one, two in pairwise(words)
         )
 
+    def collects(self, folder: str) -> bool:
+        """Whether pytest goes into a folder when it is started here without words."""
+        inside = folder[len(self.folder) :].lstrip("/")
+        paths = self.words("testpaths", "")
+        return not matches(inside, self.words("norecursedirs", "")) and (
+            not paths or matches(inside, paths)
+        )
+
 
 class Configuration:
     """Finds the settings that hold for a folder."""
@@ -111,13 +119,16 @@ class Configuration:
         """The settings for tests in a folder, relative to the project's root.
 
         The nearest file on the way up counts, as when pytest is started there; but not one in a
-        folder that is no project of its own, below one that has a file: pytest is started above.
+        folder that is no project of its own, below one that has a file and collects the tests:
+        pytest is started above.
         """
         if folder not in self._for:
             found = [each for each in map(self._at, upwards(folder)) if each is not None]
             best = found[0] if found else None
             for outer in found[1:]:
-                if best is not None and not self._is_project(best.folder):
+                if best is None or self._is_project(best.folder):
+                    break
+                if outer.collects(folder):
                     best = outer
             self._for[folder] = best or Settings(self._nearest_project(folder))
         return self._for[folder]
@@ -211,21 +222,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's content.
 
     Raises:
-        Unreadable: it is no TOML, or this Python (3.10) has nothing that reads it.
+        Unreadable: it is no TOML.
     """
-    loads = _toml_loads()
     try:
-        return loads(text_of(path))
+        return tomllib.loads(text_of(path))
     except ValueError as error:
         raise Unreadable(str(error)) from None
-
-
-def _toml_loads() -> Callable[[str], dict[str, Any]]:
-    import importlib
-
-    for name in ("tomllib", "tomli", "pip._vendor.tomli"):  # pytest brings tomli to Python 3.10
-        try:
-            return importlib.import_module(name).loads
-        except ImportError:
-            continue
-    raise Unreadable("Python 3.10 reads TOML only with tomli: pip install tomli")

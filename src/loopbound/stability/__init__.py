@@ -1,5 +1,5 @@
 """Stability: a suite in its own order, reversed and in random orders, and the tests to blame.
 
-Needs the standard library only, and Python 3.10 or newer; imports nothing of the course. The suite
+Needs the standard library only; imports nothing of the course. The suite
 needs its pytest.
 """
