@@ -18,12 +18,6 @@ from loopbound.authoring.pages import read_course
 from loopbound.course.manifest import notebooks
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rules as they hold for lessons that are split."""
-    monkeypatch.setattr(lesson_rules, "STILL_WHOLE", frozenset())
-
-
 @pytest.mark.parametrize("name", RULES)
 def test_the_lessons_follow(name: str, repository: Path) -> None:
     findings = check(read_course(repository, notebooks()), [name])
@@ -31,7 +25,6 @@ def test_the_lessons_follow(name: str, repository: Path) -> None:
         pytest.fail("\n".join(map(str, findings)), pytrace=False)
 
 
-@pytest.mark.usefixtures("small")
 def test_a_good_set_breaks_no_rule(tmp_path: Path) -> None:
     assert check(read_course(good_course(tmp_path / "course"), NOTEBOOKS)) == []
 
@@ -354,7 +347,6 @@ def test_every_rule_has_something_that_breaks_it() -> None:
         for number, case in enumerate(cases)
     ],
 )
-@pytest.mark.usefixtures("small")
 def test_a_rule_finds_what_breaks_it(
     name: str, breakage: Break, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,9 +36,6 @@ MINUTES_ASIDE = 3  # announced are multiples of five
 CORE_MINUTES = 180
 CORE_LESSON_MINUTES = 30
 COLUMNS = 100
-# Lessons in which core and deeper parts still stand together: the rules of the core path do not
-# ask for them yet.
-STILL_WHOLE: frozenset[str] = frozenset()
 
 GLOSSARY = "glossary.md"
 
@@ -201,16 +198,12 @@ def folds_hide_no_experiment(page: Page) -> Iterator[Finding]:
 # Core and deeper
 
 
-def _split(page: Page) -> bool:
-    return bool(page.lesson) and page.file[:2] not in STILL_WHOLE
-
-
 @rule
 def core_takes_two_evenings(course: Course) -> Iterator[Finding]:
     """The core's lessons take at most three hours together, and none of them more than half an
     hour.
     """
-    core = [each for each in course.lessons if not each.deeper and each.number not in STILL_WHOLE]
+    core = [each for each in course.lessons if not each.deeper]
     for each in core:
         if each.minutes > CORE_LESSON_MINUTES:
             what = f"takes {each.minutes} minutes, at most {CORE_LESSON_MINUTES} are wanted"
@@ -253,20 +246,19 @@ def ends_in_the_reader_s_project(page: Page) -> Iterator[Finding]:
     """A lesson of the core ends with something to try at home, and with a sentence on what the next
     one adds.
     """
-    if _split(page):
-        cell = page.cell("in-your-project")
-        if cell is None or "## In your project" not in cell["source"]:
-            yield page.finding(cell, "has no cell 'in-your-project' under that heading")
-        recap = page.cell("recap")
-        following = re.search(r"^Next: .*\]\([^)]*\)(.*)", recap["source"] if recap else "", re.M)
-        if following is None or len(following[1].split()) < 4:
-            yield page.finding(recap, "does not say after 'Next:' what the next lesson adds")
+    cell = page.cell("in-your-project")
+    if cell is None or "## In your project" not in cell["source"]:
+        yield page.finding(cell, "has no cell 'in-your-project' under that heading")
+    recap = page.cell("recap")
+    following = re.search(r"^Next: .*\]\([^)]*\)(.*)", recap["source"] if recap else "", re.M)
+    if following is None or len(following[1].split()) < 4:
+        yield page.finding(recap, "does not say after 'Next:' what the next lesson adds")
 
 
 @_of_each_lesson
 def code_fits_the_screen(page: Page) -> Iterator[Finding]:
     """No line of code is longer than 100 columns."""
-    for cell in page.of_kind("code") if _split(page) else ():
+    for cell in page.of_kind("code"):
         for line in cell["source"].splitlines():
             if len(line) > COLUMNS:
                 yield page.finding(cell, f"has a line of {len(line)} columns", line)
