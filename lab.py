@@ -20,6 +20,7 @@
     python3 lab.py exercises build   make the exercises from their solutions (--check only looks)
     python3 lab.py exercises new 04 "A title"   draft a new task in each of its places
     python3 lab.py workshop     write the workshop guide's generated parts (--check only looks)
+    python3 lab.py slides       write slides for a workshop, a page that needs no kernel
     python3 lab.py claims       the incident documents' claims, each with its verdict, cell and test
 
 The first start makes .venv from uv.lock, with uv if it is there and else with pip; later starts
