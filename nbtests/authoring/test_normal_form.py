@@ -83,6 +83,7 @@ def test_what_a_prediction_asks_for_is_folded() -> None:
             ),
             code("run", "print(2)", outputs=[printed("2\n")]),
             code("define", "loops = 2"),
+            code("draw", "draw()", tags=("harness",), outputs=[printed("2\n")]),
             code("compare", 'guess.compare(2, a="no", b="yes")', outputs=[printed("b\n")]),
             code("after", "print(3)", outputs=[printed("3\n")]),
             code("more", 'more = predict("Which?", a=1)', outputs=[]),
@@ -96,6 +97,7 @@ def test_what_a_prediction_asks_for_is_folded() -> None:
     } == {
         "setup": {"source_hidden": True},
         "run": {"outputs_hidden": True},
+        "draw": {"outputs_hidden": True, "source_hidden": True},
         "compare": {"source_hidden": True},
     }
     # JupyterLab shows the first line of a folded output; no run has this note to compare.
@@ -233,6 +235,12 @@ def test_tasks_are_counted_over_all_outputs_of_a_cell() -> None:
         "outputs"
     ]
     assert (first["text"], second["evalue"]) == (["Task-1 and Task-2\n"], "Task-2 got a future")
+
+
+def test_what_only_a_run_page_keeps_is_left_out() -> None:
+    markdown = "**Which?**\n\n<style>\nb {}\n</style>\n<script>\nrun()\n</script>"
+    (output,) = stable_outputs([shown({"text/markdown": markdown})])
+    assert output["data"]["text/markdown"] == "**Which?**"
 
 
 def test_pictures_in_outputs_are_left_alone() -> None:

@@ -30,7 +30,17 @@ def html(outputs: list[Any]) -> str:
     return "".join("".join(each.get("data", {}).get("text/html", "")) for each in outputs)
 
 
-@pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
+ASKED = [lesson for lesson in lessons() if lesson.ask]
+BESIDE = [lesson for lesson in lessons() if not lesson.ask]
+
+
+def test_a_deeper_notebook_has_no_empty_slides() -> None:
+    told = [cell["source"].strip() for cell in deck("beside", BESIDE, notebooks_folder())["cells"]]
+    assert {lesson.heading for lesson in BESIDE} <= set(told) and BESIDE
+    assert not {"#", "##"} & set(told)
+
+
+@pytest.mark.parametrize("lesson", ASKED, ids=lambda lesson: lesson.name)
 def test_a_lesson_has_its_questions_experiments_and_figures(lesson: Lesson) -> None:
     cells = json.loads((notebooks_folder() / lesson.file).read_text(encoding="utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]

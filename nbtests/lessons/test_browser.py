@@ -324,6 +324,9 @@ TO_THE_TOP = """async () => {
   document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) *').forEach((item) => { if (item.scrollTop) item.scrollTop = 0; });
   await frame(); await frame();
 }"""
+# What the page shows of folded outputs.
+FIRST_LINES = """() => [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputPlaceholder')].map(
+  (item) => item.innerText.trim())"""
 # The places of cells whose outputs are closed, and how many comparisons show the right option.
 PREDICTIONS = """() => {
   const panel = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden)');
@@ -334,6 +337,9 @@ PREDICTIONS = """() => {
     told: [...panel.querySelectorAll('.compare .right > p')].filter((text) => text.checkVisibility()).length,
   };
 }"""
+# The comparisons of this run, with their script, are on the page.
+ALL_COMPARED = """(count) => [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .compare')].filter(
+  (item) => item.parentElement.querySelector('script')).length === count"""
 ANSWER = """() => document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .predict').forEach(
   (question) => question.querySelector('.option > summary').click())"""
 # What stands in a reader's way: a question, or a message in the corner.
@@ -364,6 +370,7 @@ def test_a_lesson_runs_in_the_browser(lesson: Notebook, desk: Desk, pictures: Pa
     desk.open(lesson.file)
     # What would give the answer to a prediction away is closed until its cell runs.
     _check_figures(desk.page, _figures(committed, hidden=False))
+    assert set(desk.page.evaluate(FIRST_LINES)) <= {"First answer the question above."}
     desk.nobody_interrupts()
 
     executed = desk.run_all()
@@ -390,6 +397,7 @@ def test_a_lesson_runs_in_the_browser(lesson: Notebook, desk: Desk, pictures: Pa
 def _check_predictions(page: Any, committed: Any, picture: Path | None) -> None:
     """Run All goes on unanswered, and closes what a question asks for; a click opens it."""
     told = sum(".compare(" in cell["source"] for cell in _code(committed))
+    page.wait_for_function(ALL_COMPARED, arg=told)
     state = page.evaluate(PREDICTIONS)
     cells = committed["cells"]
     hidden = [
@@ -408,9 +416,12 @@ def _check_predictions(page: Any, committed: Any, picture: Path | None) -> None:
     if picture:
         _picture(page, picture)
     page.evaluate(ANSWER)
-    state = page.evaluate(PREDICTIONS)
-    assert state["closed"] == [], "an answer does not open what it asked for"
-    assert state["told"] == told, f"{state['told']} of {told} comparisons tell the answer"
+    # An answer opens what it asked for, and each comparison tells the right one.
+    page.wait_for_function(
+        f"(told) => {{ const now = ({PREDICTIONS})();"
+        " return now.closed.length === 0 && now.told === told; }",
+        arg=told,
+    )
 
 
 def _code(notebook: Any) -> list[Any]:

@@ -147,13 +147,15 @@ def _fold(cells: list[dict[str, Any]]) -> None:
         if cell["cell_type"] != "code":
             continue
         compared = {name for name in asked if f"{name}.compare(" in cell["source"]}
-        if "harness" in cell["metadata"].get("tags", ()) or cell["source"].startswith(
-            tuple(f"{name}.compare(" for name in compared)
-        ):
-            cell["metadata"]["jupyter"] = {"source_hidden": True}
-        elif asked and cell["outputs"]:
-            cell["metadata"]["jupyter"] = {"outputs_hidden": True}
+        hidden = {}
+        compares = cell["source"].startswith(tuple(f"{name}.compare(" for name in compared))
+        if compares or "harness" in cell["metadata"].get("tags", ()):
+            hidden["source_hidden"] = True
+        if asked and cell["outputs"] and not compares:
+            hidden["outputs_hidden"] = True
             cell["outputs"].insert(0, copy.deepcopy(_CLOSED))
+        if hidden:
+            cell["metadata"]["jupyter"] = hidden
         asked = (asked - compared) | set(_PREDICTION.findall(cell["source"]))
 
 
@@ -178,7 +180,8 @@ def _identity(cell: dict[str, Any], taken: set[str]) -> str:
 def stable_outputs(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A code cell's outputs as they are committed: streams merged, counts removed, texts stable.
 
-    The note of a folded output is no output of the cell, and left out; so are styles.
+    The note of a folded output is no output of the cell, and left out; so are styles and
+    scripts in Markdown.
     """
     tasks: dict[str, str] = {}
     merged: list[dict[str, Any]] = []
@@ -213,9 +216,10 @@ def stable_outputs(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _stable_data(kind: str, value: Any, tasks: dict[str, str]) -> Any:
     if not isinstance(value, str) or not kind.startswith("text/"):
         return value
-    # A prediction's style works only in what JupyterLab has run itself, and other pages print it.
+    # A prediction's style and script work only in what JupyterLab has run itself, and other pages
+    # print them.
     if kind == "text/markdown":
-        value = re.sub(r"\n*<style>.*?</style>", "", value, flags=re.DOTALL)
+        value = re.sub(r"\n*<(style|script)>.*?</\1>", "", value, flags=re.DOTALL)
     # A picture inside HTML is encoded: what looks like an address there is none.
     pieces = re.split(r"(data:[^\"'\s]+)", value) if kind == "text/html" else [value]
     return "".join(piece if piece.startswith("data:") else stable(piece, tasks) for piece in pieces)

@@ -56,7 +56,8 @@ def deck(title: str, parts: Iterable[Lesson | Task | Pause], folder: Path) -> No
 
 
 def _lesson(lesson: Lesson, folder: Path) -> Iterator[NotebookNode]:
-    yield _text(f"{lesson.heading}\n\n## {lesson.ask}")
+    # A deeper notebook beside a lesson has neither question nor debrief.
+    yield _text(f"{lesson.heading}\n\n## {lesson.ask}" if lesson.ask else lesson.heading)
     for cell in _cells(folder / lesson.file):
         if cell["cell_type"] != "code":
             continue
@@ -64,7 +65,8 @@ def _lesson(lesson: Lesson, folder: Path) -> Iterator[NotebookNode]:
             yield _code("", stable_outputs(cell["outputs"]))
         else:
             yield from _experiment(cell)
-    yield _text(f"## {lesson.debrief}")
+    if lesson.debrief:
+        yield _text(f"## {lesson.debrief}")
 
 
 def _experiment(cell: NotebookNode) -> Iterator[NotebookNode]:

@@ -13,6 +13,49 @@ __all__ = ["Comparison", "Prediction", "predict"]
 RUN_ON = "Now run the cells below, and read on."
 CLOSED = "Closed until you click on an answer above."
 
+# A script closes and opens, not `:has()` in the style: with that, each change in a cell, such as a
+# pressed key, took Chromium a quarter of a second. Without this output nothing is closed.
+_BEHAVIOUR = """<style>
+.predict.NAME summary {cursor: pointer; list-style: inside '○ '}
+.predict.NAME [open] > summary {list-style: inside '◉ '}
+.compare.NAME .chosen > summary::after {content: ' ← your answer'}
+.NAME-closed:not(.jp-mod-noOutputs) .jp-Cell-outputArea > *,
+.jp-MarkdownCell.NAME-closed .jp-Cell-inputArea > * {display: none}
+.NAME-closed:not(.jp-mod-noOutputs) .jp-Cell-outputArea::before,
+.jp-MarkdownCell.NAME-closed .jp-Cell-inputArea::before {content: 'CLOSED'; font-style: italic;
+  margin-left: calc(var(--jp-cell-prompt-width, 0px) + 14px)}
+</style>
+<script>
+document.querySelectorAll(".predict.NAME").forEach((ask) => {
+  const notebook = ask.closest(".jp-Notebook");
+  if (!notebook) return;
+  const update = () => {
+    const why = notebook.querySelector(".compare.NAME");
+    const cells = [...notebook.querySelectorAll(".jp-Cell")];
+    const place = (item) => cells.findIndex((cell) => cell.contains(item));
+    const answer = ask.querySelector("details[open]");
+    const [from, to] = [place(ask), why ? place(why) : -1];
+    let told = false;
+    cells.forEach((cell, at) => {
+      const between = from < at && at < to && !cell.querySelector(".predict");
+      told ||= between && cell.matches(".jp-CodeCell:not(.jp-mod-noOutputs)");
+      const closes = between && (told || cell.matches(".jp-CodeCell"));
+      cell.classList.toggle("NAME-closed", closes && !answer);
+    });
+    why?.querySelectorAll("details").forEach((option) => {
+      const chosen = option.classList.contains(answer?.classList[1]);
+      option.classList.toggle("chosen", chosen);
+      option.open = answer && (chosen || option.matches(".right") || answer.matches(".unanswered"));
+    });
+  };
+  ask.addEventListener("toggle", update, true);
+  update();
+});
+</script>"""
+_COMPARED = """<script>
+document.querySelectorAll(".predict.NAME").forEach((ask) => ask.dispatchEvent(new Event("toggle")));
+</script>"""
+
 
 def predict(question: str, *, answer: str | None = None, **options: Any) -> Prediction:
     """Ask a question with lettered options, to be answered by a click or by a letter in `answer`.
@@ -73,7 +116,7 @@ class Prediction:
                 show,
                 "</div>",
                 f"*{self._choice()}*",
-                self._style(),
+                self._behaviour(),
             ]
         )
 
@@ -86,42 +129,14 @@ class Prediction:
         """An option as HTML: its letter and its value."""
         return f"<b>{letter}</b> – {_html(shown(self.options[letter]))}"
 
-    def _style(self) -> str:
-        """What makes a click an answer where the page keeps the style: after a run in JupyterLab.
+    def _behaviour(self) -> str:
+        """What makes a click an answer where the page keeps it: after a run in JupyterLab.
 
         Outputs between the question and the comparison, and the text after the first of them, are
         closed until then; afterwards the comparison shows the chosen option and the right one.
         Elsewhere each option of the comparison is opened by a click of its own.
         """
-        ask, why = f".predict.{self.name}", f".compare.{self.name}"
-        answered = f".jp-Notebook:has({ask}"
-        chosen = ", ".join(
-            f"{answered} .option-{letter}[open]) {why} .option-{letter}" for letter in self.options
-        )
-        shown_too = (
-            f"{answered} .option[open]) {why} .right, {answered} .unanswered[open]) {why} .option"
-        )
-        waiting = f".jp-Cell:has({ask}):not(:has({ask} [open]))"
-        experiment = f"{waiting} ~ .jp-CodeCell:not(.jp-mod-noOutputs, :has(.predict))"
-        before = f":has(~ .jp-Cell {why})"
-        closed = (
-            f"{experiment}{before} .jp-Cell-outputArea, "
-            f"{experiment} ~ .jp-MarkdownCell{before} .jp-Cell-inputArea"
-        )
-        return "\n".join(
-            [
-                "<style>",
-                f"{ask} summary {{cursor: pointer; list-style: inside '○ '}}",
-                f"{ask} [open] > summary {{list-style: inside '◉ '}}",
-                f"{closed} {{& > * {{display: none}}",
-                f"  &::before {{content: '{CLOSED}'; font-style: italic;",
-                "    margin-left: calc(var(--jp-cell-prompt-width, 0px) + 14px)}}",
-                f"{chosen} {{& > summary::after {{content: ' ← your answer'}}",
-                "  &::details-content {content-visibility: visible}}",
-                f"{shown_too} {{&::details-content {{content-visibility: visible}}}}",
-                "</style>",
-            ]
-        )
+        return _BEHAVIOUR.replace("NAME", self.name).replace("CLOSED", CLOSED)
 
     @property
     def chosen(self) -> bool:
@@ -182,7 +197,13 @@ class Comparison:
         ]
         head = "**What the run gave, and why.** Click on your answer:"
         return "\n\n".join(
-            [f'<div class="compare {self.prediction.name}">', head, *options, "</div>"]
+            [
+                f'<div class="compare {self.prediction.name}">',
+                head,
+                *options,
+                "</div>",
+                _COMPARED.replace("NAME", self.prediction.name),
+            ]
         )
 
     def _observed(self) -> str:
