@@ -64,6 +64,14 @@ def test_lines_bring_their_imports_once() -> None:
     assert "at the top: add\nimport weakref\n\nby_loop = weakref.WeakKeyDictionary()\n" in kept
 
 
+def test_of_two_kinds_each_cure_says_which_it_is_for() -> None:
+    cures = (("engine-in-a-row", "session-loop"), ("fixture-and-test", "same-loop-scope"))
+    shown = str(cure_lines(Answer(("engine-in-a-row", "fixture-and-test"), False, (), cures=cures)))
+    one, other = BY_ID["engine-in-a-row"].name, BY_ID["fixture-and-test"].name
+    assert f"   For: {one} and {other}.\n" in shown and f"   For: {other}.\n" in shown
+    assert "For:" not in answered(BY_ID["engine-in-a-row"], "session-loop", "pytest")
+
+
 def test_without_a_kind_it_leads_on() -> None:
     assert "table below" in str(cure_lines(explain("ValueError: nothing of this kind")))
     with pytest.raises(Problem, match="no kind 'engine'.\nKinds: .*engine-in-a-row"):

@@ -167,7 +167,9 @@ def _lines(
         lines = [f"kind:    {name}", f"         {kind.binds}"]
     elif second:
         lines = [f"kind:    {name}, or {second.kind.name}; the text does not decide"]
-        lines.append(f"decide:  if {kind.tell}: the first; if {second.kind.tell}: the second")
+        lines.append(
+            f"decide:  {kind.name}, if {kind.tell}; {second.kind.name}, if {second.kind.tell}"
+        )
     else:
         lines = [f"kind:    probably {name}; no sign decides", f"         if {kind.tell}"]
     lines.append(f"maker:   {_maker(block)}")

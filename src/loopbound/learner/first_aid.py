@@ -66,7 +66,10 @@ def cure_lines(wanted: Answer | str) -> Shown:
     if isinstance(wanted, Answer):
         if not wanted.cures:
             return Shown("No kind is known for this text. Look for its words in the table below.")
-        parts = [_of_cure(kind, cure, wanted.facts) for kind, cure in wanted.cures]
+        parts = [
+            _of_cure(kind, cure, wanted.facts, _kinds_with(cure, wanted.kinds))
+            for kind, cure in wanted.cures
+        ]
     elif wanted in BY_ID:
         # Without a text: what holds in tests, then what holds in other programs.
         parts = [
@@ -79,9 +82,19 @@ def cure_lines(wanted: Answer | str) -> Shown:
     return Shown("\n\n\n".join(dict.fromkeys(parts)))
 
 
-def _of_cure(kind: str, name: str, facts: frozenset[str]) -> str:
+def _kinds_with(cure: str, kinds: tuple[str, ...]) -> str:
+    """Which of several kinds a cure is for, in words; empty where there is one kind alone."""
+    named = [
+        BY_ID[kind].name for kind in kinds if any(cure == known.name for known in BY_ID[kind].cures)
+    ]
+    return " and ".join(named) if kinds[1:] else ""
+
+
+def _of_cure(kind: str, name: str, facts: frozenset[str], kinds: str = "") -> str:
     cure = cure_named(kind, name, facts)
-    lines = [f"── {name}: {cure.do}", f"   It costs: {cure.price}."]
+    lines = [f"── {name}: {cure.do}"]
+    lines += [f"   For: {kinds}."] if kinds else []
+    lines += [f"   It costs: {cure.price}."]
     case = _case(kind, name, facts)
     for change in case.changes(name) if case else ():
         lines += ["", *_of_change(change)]
