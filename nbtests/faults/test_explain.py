@@ -117,6 +117,20 @@ def test_ten_lines_name_the_maker_the_line_and_a_cure_for_these_versions(printed
     assert not answer.sure and "decide:  one engine" in said
 
 
+def test_what_a_log_says_of_an_exception_that_was_not_retrieved_decides_nothing(
+    printed: str,
+) -> None:
+    # With pool_pre_ping the pool ends the connection that crossed, and asyncio logs what was left.
+    log = """
+---------------------------- Captured log setup ----------------------------
+ERROR    asyncio:base_events.py:1821 Future exception was never retrieved
+future: <Future finished exception=ConnectionDoesNotExistError('connection was closed in the middle of operation')>
+asyncpg.exceptions.ConnectionDoesNotExistError: connection was closed in the middle of operation
+"""
+    answer = explain(printed + log)
+    assert answer.kinds == explain(printed).kinds and not answer.sure
+
+
 def test_a_version_in_the_text_comes_before_the_one_that_is_installed(printed: str) -> None:
     assert "session-loop" in str(explain(printed))
     old = "plugins: asyncio-0.21.2, anyio-4.3.0\n" + printed

@@ -828,7 +828,7 @@ KINDS: tuple[Kind, ...] = (
             Sign("manual-transaction threads", sure=True),
             Sign("manual-transaction sqlalchemy"),  # its sessions refuse two tasks themselves
             Sign("manual-transaction"),
-            Sign("closed-in-operation text:different-loop !prefork", sure=True),
+            Sign("closed-in-operation text:different-loop !never-retrieved !prefork", sure=True),
             Sign("closed-in-operation threads"),
             Sign("different-loop by:asyncpg sqlalchemy from-pool threads !portal"),
             Sign("different-loop by:asyncpg sqlalchemy from-pool server"),

@@ -246,7 +246,7 @@ def _cure(cure: Cure, versions: Mapping[str, str]) -> str:
         name, sign, bound = need_of(need)
         state = meets(need, versions)
         parts.append(
-            f"{name} {versions[name]}{'' if 'text' in versions[name] else ' is here'}"
+            f"{name} {versions[name]}{'' if 'text' in versions[name] else ' is in this Python'}"
             if state
             else f"needs {name} {f'before {bound}' if sign == '<' else f'{bound} or later'}"
             + (f", this is {versions[name]}" if state is False else "")

@@ -373,6 +373,8 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
         "Task exception was never retrieved…aclose",
         "Task exception was never retrieved…close",
     ),
+    # A record in a log, of what another error left: it follows from that one.
+    "never-retrieved": ("exception was never retrieved",),
     "cancel": (
         "Connection._cancel",
         "in terminate",

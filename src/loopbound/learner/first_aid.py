@@ -25,7 +25,7 @@ _WHOSE = {
     "clients.py": "where your client is made",
     "conftest.py": "tests/conftest.py",
     "main.py": "your program",
-    "pyproject.toml": "pyproject.toml, below [tool.pytest.ini_options]"
+    "pyproject.toml": "pyproject.toml, below [tool.pytest.ini_options], each name once"
     " (pytest.ini: below [pytest], without quotes)",
 }
 _YOURS = {"backend": "your own module with the engine", "clients": "library: your client's library"}
