@@ -15,13 +15,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from loopbound.checks.suites import run_in_words, settings_of, short
+from loopbound.checks.suites import met_in, run_in_words, settings_of, short
 from loopbound.course.manifest import assignment
 from loopbound.paths import repository
 from loopbound.problem import Problem
 from loopbound.suite import BACKEND, SuiteRun, run_suite, run_suites
 
-__all__ = ["LIMIT", "hidden_files", "labels_of", "met_in", "run_mended"]
+__all__ = ["LIMIT", "hidden_files", "labels_of", "run_mended"]
 
 Data = dict[str, Any]
 
@@ -197,20 +197,6 @@ def _in_words(order: str, run: SuiteRun) -> Data:
             "given_up": _given_up(run),
         }
     )
-
-
-def met_in(run: SuiteRun) -> dict[str, str]:
-    """From a failing test to the one in which the connection was made that it met on another loop;
-    short names.
-    """
-    owner: dict[str, str] = {}
-    met: dict[str, str] = {}
-    for event in run.trace:
-        if event.loop and event.test:
-            owner.setdefault(event.loop, short(event.test))
-        if event.test in run.failed and event.born_on and event.born_on != event.loop:
-            met.setdefault(short(event.test), owner.get(event.born_on, ""))
-    return met
 
 
 def _sound(run: SuiteRun) -> bool:

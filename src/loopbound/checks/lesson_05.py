@@ -15,6 +15,7 @@ from loopbound.checks.suites import (
     files_of,
     judge_suite,
     key_of,
+    met_in,
     miscounting,
     run_orders,
     short,
@@ -30,23 +31,12 @@ CHECKS: dict[str, TaskCheck] = {}
 def _as_found(suite: str) -> Data:
     """The suite's own run: who fails, and who had made the connection that a failing test met."""
     run = run_suite(json.loads(suite), trace=True, limit=LIMIT)
-    owner: dict[str, str] = {}
-    left_by: dict[str, str] = {}
-    for event in run.trace:
-        if event.loop and event.test:
-            owner.setdefault(event.loop, short(event.test))
-        if (
-            event.born_on
-            and event.born_on != event.loop
-            and short(event.test) in map(short, run.failed)
-        ):
-            left_by.setdefault(short(event.test), owner.get(event.born_on, ""))
     return {
         "tests": [short(test.id) for test in run.tests],
         "ids": [test.id for test in run.tests],
         "failing": [short(test) for test in run.failed],
         "failing_ids": list(run.failed),
-        "left_by": left_by,
+        "left_by": met_in(run),
     }
 
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from loopbound.checks.capstone import LIMIT, hidden_files, labels_of, met_in, run_mended
+from loopbound.checks.capstone import LIMIT, hidden_files, labels_of, run_mended
 from loopbound.checks.plain import as_text, plain
-from loopbound.checks.suites import files_of, judge_suite, run_in_words, short
+from loopbound.checks.suites import files_of, judge_suite, met_in, run_in_words, short
 from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.problem import Problem

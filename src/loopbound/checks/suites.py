@@ -106,6 +106,20 @@ def short(identity: str) -> str:
     return name.split("::")[-1] + bracket + rest
 
 
+def met_in(run: SuiteRun) -> dict[str, str]:
+    """From a failing test to the one in which the connection was made that it met on another loop;
+    short names.
+    """
+    owner: dict[str, str] = {}
+    met: dict[str, str] = {}
+    for event in run.trace:
+        if event.loop and event.test:
+            owner.setdefault(event.loop, short(event.test))
+        if event.test in run.failed and event.born_on and event.born_on != event.loop:
+            met.setdefault(short(event.test), owner.get(event.born_on, ""))
+    return met
+
+
 def files_of(value: Any, file: str | None = None) -> dict[str, str] | None:
     """A learner's answer as {file: text}: one text for ``file``, or a dict of texts that has it.
 
