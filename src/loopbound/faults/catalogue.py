@@ -142,11 +142,7 @@ KINDS: tuple[Kind, ...] = (
                 "create_async_engine(url, pool_pre_ping=True): it replaces closed ones",
                 "a ping for each checkout",
             ),
-            Cure(
-                "null-pool",
-                "create_async_engine(url, poolclass=NullPool)",
-                "a connection for each checkout",
-            ),
+            NULL_POOL,
         ),
         {},
         "04",

@@ -79,7 +79,9 @@ def versions_of(python: str) -> dict[str, str]:
 
 
 def need_of(needs: str) -> tuple[str, str, str]:
-    """The package of a need, ``">="`` or ``"<"``, and the version: of ``"pytest-asyncio<1.0"``, say."""
+    """The package of a need, such as ``"pytest-asyncio<1.0"``, its ``">="`` or ``"<"``, and the
+    version.
+    """
     sign = "<" if "<" in needs else ">="
     name, _, version = needs.partition(sign)
     return name, sign, version

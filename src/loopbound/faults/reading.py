@@ -224,23 +224,20 @@ def read(text: str, left_out: int = 0) -> Reading:
     if not any(line.strip() for line in lines):
         return Reading([], {}, {}, [], empty=True)
     flat, starts = _flat(lines)
-    found = next(
-        (
-            some
-            for table in (_MESSAGES, _CUT_OFF)
-            if (
-                some := [
-                    (line, name, match.start(), match.end(), phrase)
-                    for name, begin, pattern, phrase in table
-                    if begin in flat
-                    for match in pattern.finditer(flat)
-                    if (line := bisect.bisect_right(starts, match.start()) - 1) not in quoted
-                    and not (name == "no-running-loop" and _handled(lines, line))
-                ]
-            )
-        ),
-        [],
-    )
+
+    def among(
+        table: list[tuple[str, str, re.Pattern[str], str]],
+    ) -> list[tuple[int, str, int, int, str]]:
+        return [
+            (line, name, match.start(), match.end(), phrase)
+            for name, begin, pattern, phrase in table
+            if begin in flat
+            for match in pattern.finditer(flat)
+            if (line := bisect.bisect_right(starts, match.start()) - 1) not in quoted
+            and not (name == "no-running-loop" and _handled(lines, line))
+        ]
+
+    found = among(_MESSAGES) or among(_CUT_OFF)
     edges = _edges(lines)
     frames = _frames(lines)
     blocks: dict[int, Block] = {}

@@ -238,8 +238,8 @@ CLIENTS = ("aiomysql", "aiosqlite", "psycopg", "litellm", "cloud_sql", "temporal
 
 _NAMES = (
     "_pytest pytest pluggy pytest_asyncio xdist execnet anyio starlette fastapi litestar uvicorn"
-    " sanic hypercorn gunicorn celery billiard kombu dramatiq asgiref django flask quart werkzeug uvloop"
-    " greenlet sqlalchemy sqlmodel alembic tenacity backoff nest_asyncio ipykernel IPython tornado"
+    " sanic hypercorn gunicorn celery billiard kombu dramatiq asgiref django flask quart werkzeug"
+    " uvloop greenlet sqlalchemy sqlmodel alembic tenacity backoff nest_asyncio ipykernel IPython tornado"
     " click typer streamlit opentelemetry sentry_sdk newrelic ddtrace playwright"
 )
 FRAMEWORKS = frozenset(_NAMES.split())
