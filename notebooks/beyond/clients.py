@@ -120,10 +120,8 @@ def outcome(
 
     try:
         loop.run(within_limit())
-    except (
-        Exception,
-        asyncio.CancelledError,
-    ) as error:  # cancelled: what it waited for ended with another loop
+    # Cancelled: what it waited for ended with another loop.
+    except (Exception, asyncio.CancelledError) as error:
         return say(error)
     return "ok"
 

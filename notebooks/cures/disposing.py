@@ -1,4 +1,6 @@
-"""What lesson 07 measures: the connections of an engine, as the server and as this process see them."""
+"""What lesson 07 measures: the connections of an engine, as the server and as this process see
+them.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +43,18 @@ def sessions(db: ScratchDatabase) -> int:
 def sockets(db: ScratchDatabase) -> int:
     """How many sockets to the server this process has."""
     port = make_url(db.url).port or 5432
-    return sum(bool(s.raddr) and s.raddr.port == port for s in psutil.Process().net_connections("tcp"))
+    return sum(
+        bool(s.raddr) and s.raddr.port == port for s in psutil.Process().net_connections("tcp")
+    )
 
 
 def attempt(db: ScratchDatabase, way: Way) -> tuple[list[str], list[str]]:
     """Open two connections on loop A, dispose in this way, and count what is left.
 
     Returns:
-        A row of four: what B's next query gives, what was logged, the sessions at the server and the sockets here; both
-        counted after the dispose, after a garbage collection, and after A was closed. Then what Python said meanwhile.
+        A row of four: what B's next query gives, what was logged, the sessions at the server and
+        the sockets here; both counted after the dispose, after a garbage collection, and after A
+        was closed. Then what Python said meanwhile.
     """
     words = ("different loop", "Event loop is closed", "MissingGreenlet")
     engine, others, counts = create_async_engine(db.url), sockets(db), []
@@ -60,8 +65,14 @@ def attempt(db: ScratchDatabase, way: Way) -> tuple[list[str], list[str]]:
             counts.append((sessions(db), sockets(db) - others))
         answer = B.run(ask(engine))
         B.run(engine.dispose())
-    logged = [word for word in words if any(word in e.text for e in log.events if e.kind == "logged")]
-    row = [answer, " ".join(logged) or "nothing", *(" → ".join(map(str, n)) for n in zip(*counts, strict=True))]
+    logged = [
+        word for word in words if any(word in e.text for e in log.events if e.kind == "logged")
+    ]
+    row = [
+        answer,
+        " ".join(logged) or "nothing",
+        *(" → ".join(map(str, n)) for n in zip(*counts, strict=True)),
+    ]
     return row, list(log.asides)
 
 

@@ -95,19 +95,23 @@ def ratios(own: Mapping[str, float], floor: Mapping[str, float], tests: Iterable
 
 
 def judged(first: SuiteRun, second: SuiteRun) -> list[str | tuple[str, str]]:
-    """Three cells of a verdict table, of a cure's runs in two orders: tests passed, connections opened in the first,
-    sessions left at the server. One test polls against the clock: its connections are left out.
+    """Three cells of a verdict table, of a cure's runs in two orders: tests passed, connections
+    opened in the first, sessions left at the server. One test polls against the clock: its
+    connections are left out.
     """
     passed = f"{len(first.passed)} and {len(second.passed)}"
+    counted = [event for event in first.trace if "time_limit" not in event.test]
     return [
         ("good" if passed == "33 and 33" else "bad", passed),
-        str(sum(event.kind == "connect" and "time_limit" not in event.test for event in first.trace)),
+        str(sum(event.kind == "connect" for event in counted)),
         ("partly", "some") if first.leftovers else ("good", "none"),
     ]
 
 
 def ended(run: SuiteRun) -> tuple[str, str]:
-    """Whether the second of two tests found the first one's transaction ended, as a cell of a verdict table."""
+    """Whether the second of two tests found the first one's transaction ended, as a cell of a
+    verdict table.
+    """
     return ("good", "ended") if run.tests[1].outcome == "passed" else ("bad", "waits")
 
 
