@@ -7,6 +7,7 @@ import sysconfig
 
 import nbformat
 import pytest
+from nbformat.v4 import new_markdown_cell
 from small_notebooks import code, printed, raised, shown, text_of
 
 from loopbound.authoring.normal_form import form_differences, normal_form, stable_outputs
@@ -85,6 +86,8 @@ def test_what_a_prediction_asks_for_is_folded() -> None:
             code("define", "loops = 2"),
             code("draw", "draw()", tags=("harness",), outputs=[printed("2\n")]),
             code("compare", 'guess.compare(2, a="no", b="yes")', outputs=[printed("b\n")]),
+            code("figure", "print(3)", outputs=[printed("3\n")]),
+            new_markdown_cell("The rule.", id="explanation"),
             code("after", "print(3)", outputs=[printed("3\n")]),
             code("more", 'more = predict("Which?", a=1)', outputs=[]),
             code("both", 'print(1)\nmore.compare(1, a="yes")', outputs=[]),
@@ -99,6 +102,7 @@ def test_what_a_prediction_asks_for_is_folded() -> None:
         "run": {"outputs_hidden": True},
         "draw": {"outputs_hidden": True, "source_hidden": True},
         "compare": {"source_hidden": True},
+        "figure": {"outputs_hidden": True},
     }
     # JupyterLab shows the first line of a folded output; no run has this note to compare.
     note, given = nbformat.reads(text, as_version=4)["cells"][3]["outputs"]

@@ -127,6 +127,17 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
         (_set("run-1", "metadata", {"tags": ["harness"]}), "does not begin with '# Harness"),
         (_source("run-1", "loops = 1", "run()\nguess.compare(1)"), "after other code"),
     ],
+    "explanations_are_folded": [
+        (
+            _edit(
+                lambda notebook, cells: (
+                    cells["run-1"].update(source=["guess.compare(1)"]),
+                    cells["step-2"].update(source=["The pool held the connection."]),
+                )
+            ),
+            "cell 'step-2': explains a comparison: begin it with <details",
+        ),
+    ],
     "opens_with_title_and_minutes": [
         (_source("opening", "What a loop is", "Loops"), "wanted is '# 01 · What a loop is'"),
         (_source("opening", "**20 minutes**", "**30 minutes**"), "does not say **20 minutes**"),

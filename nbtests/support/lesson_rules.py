@@ -27,6 +27,7 @@ WORDS = (300, 1200)
 WORDS_DEEPER = 1500
 WORDS_BESIDE = 500  # of a page beside the lessons, at most
 WORDS_A_CELL = (25, 50)  # the mean
+EXPLANATION = '<details class="explanation"><summary>Explanation</summary>'
 WORDS_IN_ONE_CELL = 90
 LINES_A_CELL = 6  # the mean, without the harness
 LINES_IN_ONE_CELL = 45
@@ -193,6 +194,18 @@ def folds_hide_no_experiment(page: Page) -> Iterator[Finding]:
             yield page.finding(cell, f"is tagged harness and does not begin with {HARNESS!r}")
         if re.search(r"\n\w+\.compare\(", cell["source"]):
             yield page.finding(cell, "compares a prediction after other code: give it a cell")
+
+
+@_of_each_lesson
+def explanations_are_folded(page: Page) -> Iterator[Finding]:
+    """What explains a comparison, the first text after it, is folded: it answers the question."""
+    compared = False
+    for cell in page.cells:
+        if compared and cell["cell_type"] == "markdown":
+            compared = False
+            if not cell["source"].startswith(("#", EXPLANATION)):
+                yield page.finding(cell, f"explains a comparison: begin it with {EXPLANATION}")
+        compared = compared or ".compare(" in cell["source"]
 
 
 # Core and deeper

@@ -35,13 +35,17 @@ document.querySelectorAll(".predict.NAME").forEach((ask) => {
     const place = (item) => cells.findIndex((cell) => cell.contains(item));
     const answer = ask.querySelector("details[open]");
     const [from, to] = [place(ask), why ? place(why) : -1];
+    let end = to;
+    while (end > 0 && end < cells.length && !cells[end].matches(".jp-MarkdownCell")) end++;
     let told = false;
     cells.forEach((cell, at) => {
-      const between = from < at && at < to && !cell.querySelector(".predict");
+      const between = from < at && at < end && at !== to && !cell.querySelector(".predict");
       told ||= between && cell.matches(".jp-CodeCell:not(.jp-mod-noOutputs)");
       const closes = between && (told || cell.matches(".jp-CodeCell"));
       cell.classList.toggle("NAME-closed", closes && !answer);
     });
+    const explanation = cells[end]?.querySelector("details.explanation");
+    if (explanation) explanation.open = Boolean(answer);
     why?.querySelectorAll("details").forEach((option) => {
       const chosen = option.classList.contains(answer?.classList[1]);
       option.classList.toggle("chosen", chosen);
@@ -132,9 +136,10 @@ class Prediction:
     def _behaviour(self) -> str:
         """What makes a click an answer where the page keeps it: after a run in JupyterLab.
 
-        Outputs between the question and the comparison, and the text after the first of them, are
-        closed until then; afterwards the comparison shows the chosen option and the right one.
-        Elsewhere each option of the comparison is opened by a click of its own.
+        Outputs between the question and the explanation, and the text after the first of them, are
+        closed until then; afterwards the comparison shows the chosen option and the right one, and
+        the explanation (``<details class="explanation">``) is open. Elsewhere each of them is
+        opened by a click of its own.
         """
         return _BEHAVIOUR.replace("NAME", self.name).replace("CLOSED", CLOSED)
 
@@ -224,7 +229,9 @@ class Comparison:
             for letter in options
             if letter in (choice, right)
         ]
-        return "\n".join(lines)
+        # Nothing to open here, but in the explanation below.
+        lines += ["", f'<div class="compare {self.prediction.name}"></div>', ""]
+        return "\n".join([*lines, _COMPARED.replace("NAME", self.prediction.name)])
 
     def __repr__(self) -> str:
         return (
