@@ -87,6 +87,11 @@ def test_what_is_left_out(
     assert found == code
     assert bool(error) == (code == 2 or "broken" in files.get("a.py", ""))
     assert "Traceback" not in error
+    if "broken" in files.get("a.py", ""):
+        (said,) = error.splitlines()
+        here = ".".join(map(str, sys.version_info[:2]))
+        assert "a.py was left out: line 1: invalid syntax. " in said
+        assert f"read it as Python {here}; if it is written for a newer one, run" in said
 
 
 def test_the_forms(
