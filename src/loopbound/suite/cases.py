@@ -323,6 +323,7 @@ def _run(python: Path, jobs: Sequence[dict[str, Any]]) -> dict[str, int | str]:
         input="".join(json.dumps(job) + "\n" for job in jobs),
         capture_output=True,
         text=True,
+        "left": case.left.get(cure, 0) if cure in (*case.cures, *case.older) else None,
         encoding="utf-8",
         env=variables,
     )
