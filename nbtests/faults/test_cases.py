@@ -129,6 +129,9 @@ def test_explain_names_the_kind_first_and_is_never_wrong_and_sure(case: Case, ru
             or BY_ID[case.kind].other
             or case.kind == "open-transaction"
         )
+        # What it says first cures; of a loop that already runs the text does not say whose it is.
+        first = answer.cures[0][1] in case.cures or case.name == "sync_playwright"
+        assert first or not answer.sure, f"{answer}\n{told(run)}"
         assert len(answer.lines) <= 10
     for run in of(runs, case, *case.not_cures):
         answer = explain(run.output)
@@ -196,7 +199,11 @@ def test_the_tree_leads_to_the_cheapest_cure_that_works(case: Case, runs: Runs) 
                 assert leaf.cure == "event-loop-fixture"  # test_older.py runs it
                 continue
             if case.client and leaf.cure not in case.cures:
-                assert "a thread with a loop of its own" in path  # one client stands for all there
+                # One client stands for all there.
+                assert set(path) & {
+                    "a thread with a loop of its own",
+                    "TestClient, one request after another",
+                }
                 continue
             for run in of(runs, case, leaf.cure):
                 assert run.code == 0, told(run)

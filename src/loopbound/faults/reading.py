@@ -99,6 +99,7 @@ _PYTHON = re.compile(r"Python (3\.\d+)(?:\.\d+)?|python(3\.\d+)/(?:site|dist)-pa
 _PYTEST = re.compile(r"pytest-(\d+\.\d+[\w.]*)")
 _SQLALCHEMY = re.compile(r"sqlalche\.me/e/(\d)(\d)/")
 _SCOPES = re.compile(
+_PORTAL = "anyio/from_thread.py"
     r"asyncio_default_fixture_loop_scope=(\w+)(?:, asyncio_default_test_loop_scope=(\w+))?"
 )
 _PROGRESS = re.compile(r"(?:\S+\.py )?(?P<letters>[.FEsxX]{1,300})(?:\s+\[ *\d+%\])?\s*$")
@@ -109,6 +110,8 @@ _LAST = re.compile(
 )
 
 
+# In pytest's long form: what a function of the traceback was called with.
+_ARGUMENT = re.compile(r"[A-Za-z_]\w* = ")
 @dataclass(frozen=True)
 class Frame:
     """One line of a traceback: where, in which function, and whether it is of the reader's code."""
@@ -303,7 +306,7 @@ def _lines(text: str) -> tuple[list[str], set[int]]:
         if _HEADER.match(lines[number]):
             inside = lines[number].startswith("___")
         elif not is_said and (
-            (inside and lines[number].startswith("    "))
+            (inside and (lines[number].startswith("    ") or _ARGUMENT.match(lines[number])))
             or lines[number].lstrip().startswith("raise ")
         ):
             quoted.add(number)
@@ -430,6 +433,8 @@ def _leading(blocks: list[Block]) -> list[Block]:
         block
         for block in blocks
         if block.messages - FOLLOWERS
+    # What stands before a portal is its caller's: TestClient itself is built on httpx.
+    begin = max(begin, flat.rfind(_PORTAL, begin, start))
         and not block.messages & {"closing-failed", "terminating-failed"}
     ]
     if lead:
