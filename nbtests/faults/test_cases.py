@@ -145,6 +145,10 @@ def test_explain_finds_nothing_in_what_passes(runs: Runs) -> None:
         if run.cure in CASES[run.case].cures and (answer := explain(run.output)).kinds
     ]
     assert wrong == []
+    for run in runs.values():
+        if CASES[run.case].tests and run.cure in CASES[run.case].cures:
+            said = str(explain(run.output))
+            assert said.startswith("kind:    none: the text shows no failure of this kind\n"), said
 
 
 def test_explain_names_a_line_of_the_case(runs: Runs) -> None:
