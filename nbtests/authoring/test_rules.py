@@ -126,6 +126,15 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
     "folds_hide_no_experiment": [
         (_set("run-1", "metadata", {"tags": ["harness"]}), "does not begin with '# Harness"),
         (_source("run-1", "loops = 1", "run()\nguess.compare(1)"), "after other code"),
+        (
+            _edit(
+                lambda notebook, cells: cells["run-1"].update(
+                    source="guess.compare([event.symptom for event in events])",
+                    metadata={"jupyter": {"source_hidden": True}},
+                )
+            ),
+            "is folded, and its first line is cut",
+        ),
     ],
     "opens_with_title_and_minutes": [
         (_source("opening", "What a loop is", "Loops"), "wanted is '# 01 · What a loop is'"),

@@ -36,6 +36,7 @@ IMPORT_LINES = 3
 MINUTES_ASIDE = 3  # announced are multiples of five
 PLUMBING = 0.15  # of the visible lines of code, at most
 LINES_BEFORE_A_RESULT = 10
+FOLDED_COLUMNS = 30  # JupyterLab shows a folded cell's first line
 _OWN = ast.expr | ast.withitem
 # Calls that take text apart, and calls that a comprehension may make and still only rearranges.
 _TEXT = (
@@ -198,7 +199,7 @@ def known_tags_only(page: Page) -> Iterator[Finding]:
 @_of_each_page
 def folds_hide_no_experiment(page: Page) -> Iterator[Finding]:
     """A cell of the harness says that it is one, and a comparison, which is folded too, begins its
-    cell.
+    cell. What shows of a folded cell is short.
     """
     for cell in page.of_kind("code"):
         harness = "harness" in cell["metadata"].get("tags", ())
@@ -206,6 +207,9 @@ def folds_hide_no_experiment(page: Page) -> Iterator[Finding]:
             yield page.finding(cell, f"is tagged harness and does not begin with {HARNESS!r}")
         if re.search(r"\n\w+\.compare\(", cell["source"]):
             yield page.finding(cell, "compares a prediction after other code: give it a cell")
+        first = cell["source"].partition("\n")[0]
+        if len(first) > FOLDED_COLUMNS and cell["metadata"].get("jupyter", {}).get("source_hidden"):
+            yield page.finding(cell, "is folded, and its first line is cut on a narrow page", first)
 
 
 # Core and deeper
