@@ -12,7 +12,7 @@ from typing import Any
 import lesson_rules
 import pytest
 from lesson_rules import RULES, check
-from small_notebooks import FIGURE, LESSONS, PAGE, SENTENCE, good_course
+from small_notebooks import FIGURE, LESSONS, PAGE, SENTENCE, code, good_course, saved
 
 from loopbound.authoring.pages import read_course
 from loopbound.course.manifest import notebooks
@@ -125,7 +125,8 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
     ],
     "folds_hide_no_experiment": [
         (_set("run-1", "metadata", {"tags": ["harness"]}), "does not begin with '# Harness"),
-        (_source("run-1", "loops = 1", "run()\nguess.compare(1)"), "after other code"),
+        (_source("run-1", "loops = 1", "run()\nguess.compare(1)"), "has other code before"),
+        (_source("run-1", "loops = 1", "guess = predict(1)"), "before 'guess = predict('"),
     ],
     "explanations_are_folded": [
         (
@@ -176,6 +177,12 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
     ],
     "code_fits_the_screen": [
         (_source("run-1", "loops = 1", f"loops = {'1' * 93}"), "has a line of 101 columns"),
+    ],
+    "exercises_fit_the_screen": [
+        (
+            lambda root: _solution(root, f"loops = {'1' * 93}"),
+            "01-what-a-loop-is.ipynb, cell 'answer-01-1': has a line of 101 columns",
+        ),
     ],
     "asks_three_questions": [
         (_source("questions", "3. What helps?", ""), "holds 2 numbered questions"),
@@ -243,6 +250,24 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
                 ]
             ),
             "lines a code cell",
+        ),
+    ],
+    "little_plumbing": [
+        (_source("run-1", "loops = 1", "import re\n" * 6), "has 6 lines of plumbing among 28,"),
+        (_source("run-1", "loops = 1", "print(f'{1:>3}')\n" * 6), "has 6 lines of plumbing"),
+        (
+            _source("run-1", "loops = 1", "for row in rows:\n    a = row.split()[0]\n" * 6),
+            "has 6 lines of plumbing",
+        ),
+        (
+            _source("run-1", "loops = 1", "rows = [\n    (a, b) for a, b in log.items()\n]\n" * 2),
+            "has 6 lines of plumbing",
+        ),
+    ],
+    "first_result_comes_soon": [
+        (
+            _source("predict-second-loop", "answer", "loops = 1\n" * 10 + "answer"),
+            "cell 'predict-second-loop': is the last of 11 lines without a result",
         ),
     ],
     "pages_beside_are_short": [
@@ -334,6 +359,12 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
         (_set("run-1", "metadata", {"loopbound": {"claims": ["B55"]}}), "carries the claim 'B55'"),
     ],
 }
+
+
+def _solution(root: Path, source: str) -> None:
+    folder = root / "solutions" / "01-what-a-loop-is"
+    folder.mkdir(parents=True)
+    saved(folder / "01-what-a-loop-is.ipynb", code("answer-01-1", source))
 
 
 def _replace(path: Path, old: str, new: str) -> None:

@@ -72,6 +72,28 @@ def test_of_two_kinds_each_cure_says_which_it_is_for() -> None:
     assert "For:" not in answered(BY_ID["engine-in-a-row"], "session-loop", "pytest")
 
 
+def test_an_option_that_the_header_shows_as_set_is_not_added_again() -> None:
+    error = "E   RuntimeError: Task <Task pending> got Future <Future pending cb=[BaseProtocol"
+    error += "._on_waiter_completed()]> attached to a different loop"
+    scopes = "asyncio_default_fixture_loop_scope={}, asyncio_default_test_loop_scope={}"
+
+    def options(*set_to: str) -> list[str]:
+        header = f"asyncio: mode=Mode.AUTO, {scopes.format(*set_to)}\n" if set_to else ""
+        text = str(cure_lines(explain(f"{header}plugins: asyncio-1.5.0\ntest_it.py .F\n{error}")))
+        return [
+            line.removeprefix("asyncio_default_").removesuffix('_loop_scope = "session"')
+            for line in text.splitlines()
+            if line.startswith("asyncio_") or "nothing to add" in line
+        ]
+
+    assert options() == options("None", "function") == ["fixture", "test"]
+    assert options("session", "function") == ["test"]
+    assert options("function", "session") == ["fixture"]
+    assert [line.partition(",")[0] for line in options("session", "session")] == [
+        "# pyproject.toml: nothing to add"
+    ]
+
+
 def test_without_a_kind_it_leads_on() -> None:
     assert "table below" in str(cure_lines(explain("ValueError: nothing of this kind")))
     with pytest.raises(Problem, match="no kind 'engine'.\nKinds: .*engine-in-a-row"):

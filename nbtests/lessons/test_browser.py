@@ -372,7 +372,7 @@ def test_a_lesson_runs_in_the_browser(lesson: Notebook, desk: Desk, pictures: Pa
     desk.open(lesson.file)
     # What would give the answer to a prediction away is closed until its cell runs.
     _check_figures(desk.page, _figures(committed, hidden=False))
-    assert set(desk.page.evaluate(FIRST_LINES)) <= {"First answer the question above."}
+    assert set(desk.page.evaluate(FIRST_LINES)) <= {"Open this after your answer."}
     desk.nobody_interrupts()
 
     executed = desk.run_all()
@@ -510,6 +510,30 @@ def test_a_good_notebook_has_nothing_wrong(desk: Desk) -> None:
     executed = desk.run_all()
     desk.end()
     assert _wrong("good.ipynb", executed, committed) + _late(executed) == []
+
+
+def test_a_click_is_kept_when_the_page_is_loaded_again(desk: Desk) -> None:
+    cells = (
+        code("asked", "from loopbound import predict\nsum_ = predict('1 + 1?', a=1, b=2)\nsum_"),
+        code("seen", "print(1 + 1)", outputs=[printed("2\n")]),
+        code("compared", "sum_.compare(2, a='No.', b='Yes.')"),
+    )
+    saved(desk.lab.clone / "notebooks" / "kept.ipynb", *cells)
+    desk.open("kept.ipynb")
+    desk.run_all()
+    page = desk.page
+    page.wait_for_function(ALL_COMPARED, arg=1)
+    assert page.evaluate(PREDICTIONS) == {"closed": [1], "told": 0, "explained": 0}
+    page.locator(".predict .option-a > summary").click()
+    answered = f"() => {{ const now = ({PREDICTIONS})(); return !now.closed.length && now.told; }}"
+    page.wait_for_function(answered)
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    page.reload()
+    page.wait_for_function("window.jupyterapp !== undefined")
+    desk.wait_for("kept.ipynb")
+    page.wait_for_function(answered)
+    assert page.locator(".predict [open]").get_attribute("class") == "option option-a"
+    desk.end()
 
 
 def _check_figures(page: Any, wanted: int) -> None:

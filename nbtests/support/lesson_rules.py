@@ -7,6 +7,8 @@ Each rule is a function of the whole ``Course``, registered under a name by ``@r
 from __future__ import annotations
 
 import ast
+import builtins
+import itertools
 import json
 import re
 import socket
@@ -18,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from prose import comments, names, pictures_in_html, prose
 
 from loopbound.authoring.finding import Finding
-from loopbound.authoring.normal_form import TAGS, form_differences
+from loopbound.authoring.normal_form import QUESTION, RESULT, TAGS, form_differences
 from loopbound.authoring.pages import Course, Page, claim_exists, claims_of
 from loopbound.course.manifest import honest_minutes
 
@@ -29,10 +31,21 @@ WORDS_BESIDE = 500  # of a page beside the lessons, at most
 WORDS_A_CELL = (25, 50)  # the mean
 EXPLANATION = '<details class="explanation"><summary>Explanation</summary>'
 WORDS_IN_ONE_CELL = 90
-LINES_A_CELL = 6  # the mean, without the harness
+LINES_A_CELL = 6  # the mean, without what is folded
 LINES_IN_ONE_CELL = 45
 IMPORT_LINES = 3
 MINUTES_ASIDE = 3  # announced are multiples of five
+PLUMBING = 0.15  # of the visible lines of code, at most
+LINES_BEFORE_A_RESULT = 10
+_OWN = ast.expr | ast.withitem
+# Calls that take text apart, and calls that a comprehension may make and still only rearranges.
+_TEXT = (
+    r"[rl]?(strip|split|partition|just)|splitlines|remove(pre|suf)fix|(starts|ends)with|index"
+    r"|findall|search|sub|(full)?match|groups|getsource|extract_tb|unified_diff"
+)
+_REARRANGE = (
+    rf"{_TEXT}|items|values|keys|get|count|append|join|{'|'.join({*dir(builtins)} - {'dict'})}"
+)
 
 CORE_MINUTES = 180
 CORE_LESSON_MINUTES = 30
@@ -185,15 +198,17 @@ def known_tags_only(page: Page) -> Iterator[Finding]:
 
 @_of_each_page
 def folds_hide_no_experiment(page: Page) -> Iterator[Finding]:
-    """A cell of the harness says that it is one, and a comparison, which is folded too, begins its
-    cell.
+    """A cell of the harness says that it is one; a prediction and its comparison, which are folded
+    too, have cells of their own, with a first line that says so.
     """
     for cell in page.of_kind("code"):
         harness = "harness" in cell["metadata"].get("tags", ())
         if harness and not cell["source"].startswith(HARNESS):
             yield page.finding(cell, f"is tagged harness and does not begin with {HARNESS!r}")
-        if re.search(r"\n\w+\.compare\(", cell["source"]):
-            yield page.finding(cell, "compares a prediction after other code: give it a cell")
+        for begins, what in ((QUESTION, r"\w+ = predict\("), (RESULT, r"\w+\.compare\(")):
+            place = re.search(f"^{what}", cell["source"], re.MULTILINE)
+            if place and cell["source"][: place.start()] != begins:
+                yield page.finding(cell, f"has other code before {place[0]!r} than {begins!r}")
 
 
 @_of_each_lesson
@@ -271,6 +286,17 @@ def ends_in_the_reader_s_project(page: Page) -> Iterator[Finding]:
 @_of_each_lesson
 def code_fits_the_screen(page: Page) -> Iterator[Finding]:
     """No line of code is longer than 100 columns."""
+    yield from _long_lines(page)
+
+
+@rule
+def exercises_fit_the_screen(course: Course) -> Iterator[Finding]:
+    """No line of an exercise's code is longer than 100 columns, its solution's neither."""
+    for path in sorted((course.root / "solutions").glob("*/*.ipynb")):
+        yield from _long_lines(Page(path, path.read_text(encoding="utf-8"), None))
+
+
+def _long_lines(page: Page) -> Iterator[Finding]:
     for cell in page.of_kind("code"):
         for line in cell["source"].splitlines():
             if len(line) > COLUMNS:
@@ -389,10 +415,7 @@ def sizes(page: Page) -> Iterator[Finding]:
     module). A deeper notebook may be short, and denser.
     """
     deeper = bool(page.lesson and page.lesson.deeper)
-    markdown, code = (
-        page.of_kind("markdown"),
-        [cell for cell in page.of_kind("code") if cell["source"].strip()],
-    )
+    markdown = page.of_kind("markdown")
     if not (0 if deeper else CELLS[0]) <= len(page.cells) <= CELLS[1]:
         yield page.finding(
             None, f"has {len(page.cells)} cells, wanted are {CELLS[0]} to {CELLS[1]}"
@@ -418,8 +441,7 @@ def sizes(page: Page) -> Iterator[Finding]:
             )
     lines = {
         cell.get("id"): len([line for line in cell["source"].splitlines() if line.strip()])
-        for cell in code
-        if "harness" not in cell["metadata"].get("tags", ())
+        for cell in _visible_code(page)
     }
     if lines and not deeper and (mean := sum(lines.values()) / len(lines)) > LINES_A_CELL:
         yield page.finding(
@@ -430,6 +452,76 @@ def sizes(page: Page) -> Iterator[Finding]:
             yield page.finding(
                 page.cell(identity), f"has {count} lines, at most {LINES_IN_ONE_CELL} are wanted"
             )
+
+
+def _visible_code(page: Page) -> list[dict[str, Any]]:
+    """The code cells that are not folded, without the questions of predictions."""
+    return [
+        cell
+        for cell in page.of_kind("code")
+        if not cell["metadata"].get("jupyter", {}).get("source_hidden")
+        and "= predict(" not in cell["source"]
+    ]
+
+
+@_of_each_lesson
+def little_plumbing(page: Page) -> Iterator[Finding]:
+    """What a reader skips goes into the package, a lesson's helpers, or a folded cell."""
+    lines = [
+        (number in plumbing(cell["source"]), line)
+        for cell in _visible_code(page)
+        for number, line in enumerate(cell["source"].splitlines(), 1)
+        if line.strip()
+    ]
+    skipped = [line for is_plumbing, line in lines if is_plumbing]
+    if len(skipped) > PLUMBING * len(lines):
+        what = f"has {len(skipped)} lines of plumbing among {len(lines)}, at most {PLUMBING:.0%}"
+        yield page.finding(None, f"{what} are wanted", "\n".join(skipped))
+
+
+@_of_each_core_lesson
+def first_result_comes_soon(page: Page) -> Iterator[Finding]:
+    """At most ten visible lines of code stand in the cells before the first one with an output."""
+    before = list(itertools.takewhile(lambda cell: not cell["outputs"], _visible_code(page)))
+    lines = sum(bool(line.strip()) for cell in before for line in cell["source"].splitlines())
+    if lines > LINES_BEFORE_A_RESULT:
+        yield page.finding(
+            before[-1],
+            f"is the last of {lines} lines without a result, {LINES_BEFORE_A_RESULT} are wanted",
+        )
+
+
+def plumbing(source: str) -> set[int]:
+    """The lines of a cell that import, take text apart, pad it, or only rearrange results.
+
+    A print is none: without it there is no result. Held against a judgement by eye, it finds seven
+    lines of plumbing of ten, and one of ten that it finds is none. It errs with a comprehension of
+    jobs (no plumbing), and with a loop that fills a table (some).
+    """
+    code = re.sub(r"^%.*", "pass", source, flags=re.MULTILINE)
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    found: set[int] = set()
+    for node in ast.walk(compile(code, "cell", "exec", flags)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        if not isinstance(node, ast.stmt) or hasattr(node, "decorator_list"):
+            continue
+        # Of a loop or a condition its first line.
+        own = [part for part in ast.iter_child_nodes(node) if isinstance(part, _OWN)]
+        parts = [inner for part in own for inner in ast.walk(part)]
+        calls = [ast.unparse(part.func) for part in parts if isinstance(part, ast.Call)]
+        called = {call.rpartition(".")[2] for call in calls}
+        kinds = {type(part) for part in parts}
+        rearranges = (
+            ast.comprehension in kinds
+            and ast.Await not in kinds
+            and all(re.fullmatch(_REARRANGE, name) for name in called)
+        )
+        pads = any(isinstance(part, ast.FormattedValue) and part.format_spec for part in parts)
+        if rearranges or pads or any(re.fullmatch(_TEXT, name) for name in called):
+            last = max(getattr(part, "end_lineno", None) or 0 for part in parts)
+            found.update(range(node.lineno, last + 1))
+    return found
 
 
 @_of_each_page

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
+import asyncpg
 import httpx
 from faults.cases.clients.servers import InThread
 from loopbound import NamedLoop, symptom_of
@@ -22,6 +23,11 @@ async def of_engine(engine: AsyncEngine) -> int:
     """The connection on which an engine answers."""
     async with engine.connect() as connection:
         return await connection.scalar(text(WHICH))
+
+
+async def of_pool(pool: asyncpg.Pool) -> int:
+    """The connection on which a pool of asyncpg answers."""
+    return await pool.fetchval(WHICH)
 
 
 async def of_psycopg(pool: AsyncConnectionPool) -> int:

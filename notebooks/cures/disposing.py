@@ -5,7 +5,7 @@ them.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import psutil
@@ -80,6 +80,26 @@ def marked(rows: Mapping[str, list[str]]) -> dict[str, list[tuple[str, str]]]:
     """Rows of `attempt` as those of a verdict table: good is what leaves nothing."""
     good = {word: ("good", word) for word in ("ok", "nothing", "0 → 0 → 0")}
     return {way: [good.get(word, ("partly", word)) for word in row] for way, row in rows.items()}
+
+
+def unclosed(asides: Iterable[str]) -> str:
+    """What Python's garbage collector complained of."""
+    said = " ".join(asides)
+    return " and ".join(t for t in ("connection", "transport") if f"unclosed {t}" in said) or "nothing"
+
+
+def outcomes(runs: Iterable[SuiteRun], tests: Iterable[str]) -> dict[str, list[str]]:
+    """Rows of an outcome grid: a test's name, and how it ended in each of the runs."""
+    columns = [run.symptoms for run in runs]
+    return {test.split("::")[1]: [column[test] for column in columns] for test in tests}
+
+
+def show_steps(run: SuiteRun, test: str) -> None:
+    """Print what the pool did in a test, whose name ends so; without the opening of connections."""
+    for event in run.trace:
+        if event.test.endswith(test) and event.kind != "connect":
+            what = f"connection {event.record}" if event.record else "the pool"
+            print(f"{event.phase:9}{event.kind:9}{what} on {event.loop}")
 
 
 def closed(run: SuiteRun) -> str:

@@ -108,15 +108,17 @@ def judged(first: SuiteRun, second: SuiteRun) -> list[str | tuple[str, str]]:
     ]
 
 
-def ended(run: SuiteRun) -> tuple[str, str]:
+def ended(run: SuiteRun | None) -> str | tuple[str, str]:
     """Whether the second of two tests found the first one's transaction ended, as a cell of a
-    verdict table.
+    verdict table; a dash where nothing was measured.
     """
+    if run is None:
+        return "–"
     return ("good", "ended") if run.tests[1].outcome == "passed" else ("bad", "waits")
 
 
-def opened(run: SuiteRun, test: str) -> int:
-    """How many connections a test opened, found by a word of its name."""
+def opened(run: SuiteRun, test: str = "") -> int:
+    """How many connections a test opened, found by a word of its name; default: all tests."""
     return sum(event.kind == "connect" and test in event.test for event in run.trace)
 
 

@@ -21,13 +21,16 @@ from typing import Any
 from cures.helpers import excerpt
 from loopbound import scratch_database
 from loopbound.problem import Problem
+from loopbound.suite import SuiteRun
 from loopbound.suite.project import lay_out
 
 __all__ = [
     "DESK",
+    "by_order",
     "commits",
     "excerpt",
     "exit_codes",
+    "guard_said",
     "loopbound",
     "monitored",
     "plain",
@@ -75,6 +78,22 @@ def loopbound(*words: str, overlay: str = "") -> str:
 def stability(*words: str) -> dict[str, Any]:
     """What `loopbound stability … --format json` says of the report desk."""
     return json.loads(loopbound("stability", *words, "--format", "json"))
+
+
+def by_order(orders: Sequence[str], runs: Sequence[SuiteRun]) -> dict[str, list[str]]:
+    """Rows of an outcome grid: number and order of a run, and how each test ended; the tests as the
+    first run has them.
+    """
+    return {
+        f"{number}: {order}": [run.symptoms[test] for test in runs[0].symptoms]
+        for number, (order, run) in enumerate(zip(orders, runs, strict=True), 1)
+    }
+
+
+def guard_said(run: SuiteRun) -> str:
+    """What the loop guard printed of a run's first crossing; without one, its line for the run."""
+    crossing = excerpt(run.output, "- loop guard -", "\n---").strip("-\n")
+    return crossing or excerpt(run.output, "= loop guard =").splitlines()[1]
 
 
 def workflow_steps() -> list[str]:

@@ -51,7 +51,7 @@ def _judge_speakers(data: Data) -> Verdict:
     if strange := [line for line in said if line not in spoken]:
         return failed(
             "unknown line",
-            f"Nobody speaks {strange[0]!r}: copy each line as it stands in `say(…)`.",
+            f"No task says {strange[0]!r}: copy each line as it stands in `say(…)`.",
         )
     if sorted(said) != sorted(spoken):
         return failed(

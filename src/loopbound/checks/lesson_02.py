@@ -61,40 +61,39 @@ def _judge_lock(data: Data) -> Verdict:
         )
     if said == outcomes:
         return passed(
-            f"The five steps were run on loops A and B: {' → '.join(outcomes)}. You foretold each"
-            " of them."
+            f"The five steps were run on loops A and B: {' → '.join(outcomes)}. You predicted all"
+            " five."
         )
     first = first_difference(said, outcomes)
     loop, use = _STEPS[first]
-    words = (
-        f"Step {first + 1}, `{use}` on loop {loop}, gave something else than your {said[first]!r}."
-    )
+    words = f"Step {first + 1}, `{use}` on loop {loop}, did not give {said[first]!r}."
     if set(said) == {OK}:
         return failed(
             "binds never",
-            f"{words}\nYou expect that a lock belongs to no loop, whatever happens. What does a"
-            " task need that has to wait for it?",
+            f"{words}\nYou expect that a lock never belongs to a loop. What does a task need if it"
+            " has to wait for the lock?",
         )
     if first == 1:
         return failed(
             "binds too early",
-            f"{words}\nYou expect that the lock belongs to loop A by then. Had anybody on A had to"
+            f"{words}\nYou expect that the lock belongs to loop A by then. Did a task on A have to"
             " wait for it?",
         )
     if first == 2:
         return failed(
             "free use refused",
-            f"{words}\nThe lock was free and one report took it. Does a task that need not wait ask"
-            " for the loop?",
+            f"{words}\nThe lock was free, and one task took it. Does a task check the loop if it"
+            " does not have to wait?",
         )
     if first == 3:
         return failed(
             "first owner unnoticed",
-            f"{words}\nOn which loop did a report first have to wait for this lock?",
+            f"{words}\nOn which loop did a task first have to wait for this lock?",
         )
     return failed(
         "binds anew",
-        f"{words}\nYou expect that step 4 changed whose lock it is. A refused wait binds nothing.",
+        f"{words}\nYou expect that the lock changed its loop in step 4. A wait that is refused"
+        " does not bind the lock.",
     )
 
 
@@ -105,13 +104,13 @@ CHECKS["02.1"] = TaskCheck(
     judge=_judge_lock,
     hints=(
         (
-            "For each step ask one question: does a task have to wait for the lock in it? With"
-            " `take` alone, nobody does."
+            "Ask one question of each step: does a task have to wait for the lock? With `take`"
+            " alone, none has to."
         ),
         "The first wait binds the lock, for good. On which loop is it?",
         (
-            "After that, a wait on another loop is refused, and taking the free lock still"
-            " passes anywhere."
+            "From then on a task that waits on another loop gets the error. Taking the free lock"
+            " still works on any loop."
         ),
     ),
 )
@@ -137,7 +136,7 @@ def _judge_reading(data: Data) -> Verdict:
     if len(facts) != len(_QUESTIONS):
         return failed(
             "another message",
-            "`message` does not hold the message any more: run the cell that prints it again.",
+            "`message` is another text now: run the cell that prints the message again.",
         )
     if (
         not isinstance(said, dict)
@@ -155,7 +154,7 @@ def _judge_reading(data: Data) -> Verdict:
     right["library"].add(facts["library"].lower().rpartition(".")[0])
     wrong = [question for question in _QUESTIONS if said[question] not in right[question]]
     if not wrong:
-        return passed("Your five answers are what stands in the message of this run.")
+        return passed("All five answers agree with the message of this run.")
     count = (
         f"{len(wrong)} of 5 answers {'does' if len(wrong) == 1 else 'do'} not fit the message:"
         f" {', '.join(wrong)}."
@@ -169,8 +168,8 @@ def _judge_reading(data: Data) -> Verdict:
     if "library" in wrong:
         return failed(
             "library not in cb",
-            f"{count}\nYou name {said['library']!r}. The message shows a library's hand in one"
-            " place, on the future: which name stands in the brackets of `cb=`?",
+            f"{count}\nYou name {said['library']!r}. The message names the library in one place,"
+            " at the future: which name is in the brackets of `cb=`?",
         )
     if "loops" in wrong:
         return failed(
@@ -181,15 +180,15 @@ def _judge_reading(data: Data) -> Verdict:
     if "future" in wrong:
         return failed(
             "future's state",
-            f"{count}\nAfter the word `Future` stands its state, in one word. It has no name.",
+            f"{count}\nThe word after `Future` is its state. A future has no name.",
         )
     if "code" in wrong:
         return failed(
             "another coroutine",
-            f"{count}\nYou name {said['code']!r}. Which coroutine was the task in when it got the"
-            " future? The message has it in `coro=<…>`.",
+            f"{count}\nYou name {said['code']!r}. Which coroutine was the task running when it got"
+            " the future? The message has it in `coro=<…>`.",
         )
-    return failed("misread", f"{count}\nThe task's name stands in quotation marks, after `name=`.")
+    return failed("misread", f"{count}\nThe task's name is in quotation marks, after `name=`.")
 
 
 CHECKS["02.2"] = TaskCheck(
@@ -203,8 +202,8 @@ CHECKS["02.2"] = TaskCheck(
             " code that it runs."
         ),
         (
-            "The word after `<Future` is a state. `cb=` lists who wants to be called when the"
-            " future is done."
+            "The word after `<Future` is a state. `cb=` lists the functions that are called when"
+            " the future is done."
         ),
         "You know the loops' names because you wrote the cell. Does the message know them?",
     ),
@@ -331,15 +330,15 @@ def _judge_here(data: Data) -> Verdict:
         return failed(
             "one for each thread",
             "Two loops ran on one thread, one after the other, as two calls of `asyncio.run` do."
-            " The second was handed the mailbox of the first. A thread has one loop at a time, and"
+            " The second got the mailbox of the first. A thread has one loop at a time, and"
             " many in its life.",
         )
     if data["stale"]:
         return failed(
             "the address of a dead loop",
             f"{_SHORT_LIVED} short-lived loops called the function, one after the other."
-            f" {data['stale']} of them were handed the mailbox of a loop that had died before: your"
-            " key fitted the new loop too.",
+            f" {data['stale']} of them got the mailbox of an earlier loop, which is dead: your key"
+            " is the same for both.",
         )
     if data["alive"] > 1:
         return failed(
@@ -348,8 +347,8 @@ def _judge_here(data: Data) -> Verdict:
             " of them are still in memory, held by your code.",
         )
     return passed(
-        f"A and B had a mailbox each, and kept it. {_SHORT_LIVED} short-lived loops had one each"
-        " too, and none of them was kept alive."
+        f"A and B each had a mailbox, and kept it. So did {_SHORT_LIVED} short-lived loops, and"
+        " your code kept none of these loops in memory."
     )
 
 
@@ -360,14 +359,14 @@ CHECKS["02.3"] = TaskCheck(
     show=timeline_of("Your run"),
     hints=(
         (
-            "`asyncio.get_running_loop()` gives the loop that runs the caller. Keep the"
-            " mailboxes in a dictionary of `one_for_each_loop`, with a key for each loop."
+            "`asyncio.get_running_loop()` gives the loop that runs the caller. Keep the mailboxes"
+            " in a dictionary, made in `one_for_each_loop`, with a key for each loop."
         ),
         (
-            "An `id` is an address, and the address of a dead object is given to a new one. A"
-            " loop object itself can be a key."
+            "An `id` is an address, and a new object may get the address of a dead one. Use the"
+            " loop object itself as the key."
         ),
-        "A plain dictionary keeps its keys alive. `weakref.WeakKeyDictionary()` lets them go.",
+        "A plain dictionary keeps its keys in memory. A `weakref.WeakKeyDictionary()` does not.",
     ),
     explains=(
         (
@@ -461,7 +460,7 @@ def _judge_carry(data: Data) -> Verdict:
     if sent != "report 7":
         return failed(
             "no text sent",
-            f"`send` on loop B was handed {as_text(sent)}, not the text that the order came to.",
+            f"`send` on loop B got {as_text(sent)}, not the text of the order.",
         )
     if value != "sent report 7":
         return failed(
@@ -469,7 +468,7 @@ def _judge_carry(data: Data) -> Verdict:
             f"`send` ran on B with the text of the order, and `carry` returned {as_text(value)}.",
         )
     return passed(
-        "The order was waited for on A, and B was handed its text. Nothing that belongs to A went"
+        "Your code waited for the order on A, and B got its text. Nothing that belongs to A went"
         " to B."
     )
 
@@ -481,12 +480,9 @@ CHECKS["02.4"] = TaskCheck(
     show=timeline_of("Your run"),
     hints=(
         "`await order()` gives a future, and that future belongs to A. Where can it be awaited?",
+        ("Await a future on its own loop. Its result is a text, and a text belongs to no loop."),
         (
-            "A future is awaited on its own loop; what comes out of it is a text, and a text"
-            " belongs to no loop."
-        ),
-        (
-            "Write a small coroutine that awaits both on A: `await (await order())`. Hand its"
+            "Write a small coroutine that awaits both on A: `await (await order())`. Give its"
             " result to `send` on B."
         ),
     ),
@@ -499,10 +495,7 @@ CHECKS["02.4"] = TaskCheck(
         (
             "Result is not set",
             "not waited for",
-            (
-                "The order was not done yet. Something has to await its future, on loop A,"
-                " until it is."
-            ),
+            ("The order was not done yet. Await its future on loop A first."),
         ),
         (
             "did not end",

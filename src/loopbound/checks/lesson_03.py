@@ -330,7 +330,7 @@ def _judge_drivers(data: Data) -> Verdict:
     if said == outcomes:
         return passed(
             f"Each driver was asked five times. asyncpg gave {' → '.join(outcomes['asyncpg'])}, the"
-            " two others five times ok. You foretold it."
+            " two others five times ok. You predicted it."
         )
     if forgiving := [
         driver for driver in ("aiosqlite", "psycopg") if said[driver] != outcomes[driver]
@@ -352,7 +352,7 @@ def _judge_drivers(data: Data) -> Verdict:
     if first == 2 and mine[2] == IN_PROGRESS:
         return failed(
             "the nap read nothing",
-            f"{where}\nThe refusal lasts until somebody reads the old answer. What does a loop do"
+            f"{where}\nasyncpg refuses until loop A reads the old answer. What does a loop do"
             " with its sockets while one of its tasks sleeps?",
         )
     if first == 2:
@@ -581,8 +581,8 @@ def _judge_home(data: Data) -> Verdict:
     if is_thing(value, "Future"):
         return failed(
             "future not awaited",
-            f"{call} returned a Future of `concurrent.futures`, not the number. Nobody on loop B"
-            " has waited for it.",
+            f"{call} returned a Future of `concurrent.futures`, not the number. Your code on loop"
+            " B has not waited for it.",
         )
     if is_thing(value, "coroutine"):
         return failed(
@@ -743,7 +743,7 @@ def _judge_recover(data: Data) -> Verdict:
         return failed(
             "still poisoned",
             f"`recover(A, connection)` returned {as_text(value)}. After it the check asked the"
-            f" connection on loop A: {data['after']}. Has anybody read the answer to B's request?",
+            f" connection on loop A: {data['after']}. Has loop A read the answer to B's request?",
         )
     if value != 6:
         return failed(
@@ -778,8 +778,8 @@ CHECKS["03.4"] = TaskCheck(
             "another operation is in progress",
             "asked too soon",
             (
-                "asyncpg still waited for the answer to B's request. Had the server sent it by"
-                " then, and had loop A run since, so that it could read it?"
+                "asyncpg was still waiting for the answer to B's request. Had the server sent it"
+                " yet? And had loop A run since then, to read it?"
             ),
         ),
         (

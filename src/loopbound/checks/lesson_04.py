@@ -69,7 +69,7 @@ def _judge_two(data: Data) -> Verdict:
         )
     if said == outcomes:
         return passed(
-            f"The engine went through the loops A to F: {' → '.join(outcomes)}. You foretold each"
+            f"The engine went through the loops A to F: {' → '.join(outcomes)}. You predicted all"
             " of them."
         )
     first = first_difference(said, outcomes)
@@ -125,7 +125,7 @@ CHECKS["04.1"] = TaskCheck(
         ),
         (
             "A failing ping empties the place, and the empty place goes to the end of the"
-            " queue. Whoever takes an empty place connects anew."
+            " queue. A query that takes an empty place opens a new connection."
         ),
         (
             "B and C fail and leave two empty places. D fills the first of them; E takes the"
@@ -203,18 +203,19 @@ def _judge_ask(data: Data) -> Verdict:
         if "dispose" in data["never_awaited"]:
             return failed(
                 "dispose not awaited",
-                f"{saw}\n`engine.dispose()` gave a coroutine, and nobody awaited it: it never ran.",
+                f"{saw}\n`engine.dispose()` gave a coroutine that was not awaited: it never ran.",
             )
         if data["disposed"]:
             return failed(
                 "disposed, not closed",
-                f"{saw}\nThe engine was disposed, and nobody closed that connection: a dispose"
-                " closes what lies in the pool at that moment, and with `close=False` it lets go"
-                " of that too, unclosed. Which of the two was it here?",
+                f"{saw}\nThe engine was disposed, but that connection was not closed. A dispose"
+                " closes what is in the pool at that moment; with `close=False` it closes"
+                " nothing. Which of the two was it here?",
             )
         return failed(
             "pooled connection left",
-            f"{saw}\nLeaving `async with engine.connect()` gives the connection back. To whom?",
+            f"{saw}\nLeaving `async with engine.connect()` gives the connection back. Where does"
+            " it go?",
         )
     if value_of(data, 1) != _REFUSED:
         return failed(
@@ -250,12 +251,12 @@ CHECKS["04.2"] = TaskCheck(
         (
             "Textual SQL expression",
             "text missing",
-            "SQLAlchemy takes a plain string for no statement: wrap it in `text(…)`.",
+            "SQLAlchemy does not accept a plain string as a statement: wrap it in `text(…)`.",
         ),
         (
             "Not an executable object",
             "text missing",
-            "SQLAlchemy takes a plain string for no statement: wrap it in `text(…)`.",
+            "SQLAlchemy does not accept a plain string as a statement: wrap it in `text(…)`.",
         ),
         (
             "object AsyncConnection",
@@ -334,7 +335,7 @@ def _judge_engine(data: Data) -> Verdict:
             "connection kept",
             f"Every query on the loops A to {_FIVE[len(outcomes) - 1]} passed. But when loop A's"
             f" work had ended, the server still saw {left[0]} open connection: the pool keeps one"
-            " that nobody can use on the next loop.",
+            " that the next loop cannot use.",
         )
     return passed(
         f"Ten queries on the loops A to {_FIVE[-1]} passed, and after each loop's work the server"
@@ -364,8 +365,8 @@ CHECKS["04.3"] = TaskCheck(
             "'str' object has no attribute",
             "a name for a class",
             (
-                "SQLAlchemy was handed a text where it takes a class: the class itself is"
-                " wanted, without quotation marks."
+                "SQLAlchemy got a text and wants a class: give the class itself, without"
+                " quotation marks."
             ),
         ),
     ),

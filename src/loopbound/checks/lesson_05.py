@@ -60,7 +60,7 @@ def _judge_failing(data: Data) -> Verdict:
     if sorted(said) == sorted(failing):
         return passed(
             f"The suite was run: of its {len(tests)} tests {', '.join(failing)} failed, as you"
-            " foretold."
+            " predicted."
         )
     first = next(name for name in tests if (name in said) != (name in failing))
     words = (

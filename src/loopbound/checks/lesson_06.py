@@ -239,13 +239,14 @@ def _judge_culprit(data: Data) -> Verdict:
         if row and row["blocked_by"]:
             return failed(
                 "a victim",
-                f"{count}\n{row['session']} holds somebody up, and it waits itself: the server"
+                f"{count}\n{row['session']} blocks another session, but it waits itself: the server"
                 f" names {', '.join(row['blocked_by'])} as its blocker.",
             )
         if row and row["state"] == "idle in transaction":
             return failed(
                 "a bystander",
-                f"{count}\n{row['session']} has a transaction open. Does anybody wait for it?",
+                f"{count}\n{row['session']} has a transaction open. Does another session wait for"
+                " it?",
             )
         return failed(
             "another culprit",
@@ -261,15 +262,15 @@ def _judge_culprit(data: Data) -> Verdict:
     if "after_its_end" in wrong:
         return failed(
             "a chain cut short",
-            f"{count}\nWhen {facts['culprit']} rolled back, others went on than"
-            f" {as_text(said['after_its_end'])}. What happens to whoever waits behind the first in"
-            " the queue?",
+            f"{count}\nWhen {facts['culprit']} rolled back, other sessions went on than"
+            f" {as_text(said['after_its_end'])}. What happens to those that wait behind the first"
+            " in the queue?",
         )
     return failed(
         "the queue unread",
-        f"{count}\nWhen the statement of s4 was cancelled, others went on than"
-        f" {as_text(said['after_cancel'])}. For whom did s5 wait, and does one reader hold up"
-        " another?",
+        f"{count}\nWhen the statement of s4 was cancelled, other sessions went on than"
+        f" {as_text(said['after_cancel'])}. Which session did s5 wait for, and does one reader"
+        " block another?",
     )
 
 
@@ -279,16 +280,16 @@ CHECKS["06.1"] = TaskCheck(
     judge=_judge_culprit,
     hints=(
         (
-            "The last column says whom a session waits for. Start with one that waits, and go"
-            " from name to name."
+            "The last column names the session that a session waits for. Start with one that"
+            " waits, and go from name to name."
         ),
         (
-            "A session that waits for a `Lock` is somebody's victim. The culprit waits for"
-            " nobody's lock."
+            "A session that waits for a `Lock` is blocked by another one. The culprit waits for"
+            " no lock."
         ),
         (
-            "TRUNCATE bears no other lock on the table, and whoever comes after it queues"
-            " behind it. Two readers bear each other."
+            "TRUNCATE excludes every other lock on the table, and later requests wait behind it."
+            " Two readers do not exclude each other."
         ),
     ),
 )
@@ -397,7 +398,7 @@ def _judge_blockers(data: Data) -> Verdict:
         if name == "idle session":
             return failed(
                 "blockers of nobody",
-                f"{words}\nThis session waits for no lock, so nobody holds it up.",
+                f"{words}\nThis session waits for no lock, so no session blocks it.",
             )
         if set(found) > set(wanted):
             strange = next(other for other in found if other not in wanted)
@@ -426,18 +427,18 @@ def _judge_blockers(data: Data) -> Verdict:
             )
         return failed(
             "another session",
-            f"{words}\n`pg_blocking_pids` of a waiting session names whom it waits for.",
+            f"{words}\n`pg_blocking_pids` of a waiting session names those that it waits for.",
         )
     waiting = [part.name for part in _QUEUE if part.waits]
     if missing := [name for name in waiting if name not in data["still"]]:
         return failed(
             "the hang touched",
-            f"Your answers are right, but meanwhile the {missing[0]} stopped waiting. Only to look"
-            " was asked for: what you end may be somebody's work.",
+            f"Your answers are right, but meanwhile the {missing[0]} stopped waiting. The function"
+            " has to look only: what it ends may be the work of others.",
         )
     return passed(
         "Four sessions of a real hang were asked about, from loop B: two that wait for two readers"
-        " in the end, one held up by a writer, and one that waits for nobody."
+        " in the end, one blocked by a writer, and one that waits for none."
     )
 
 
@@ -462,8 +463,8 @@ CHECKS["06.2"] = TaskCheck(
             " empty list stands at an end."
         ),
         (
-            "A function may await itself. What does one of these contribute whose own answer is"
-            " the empty set, and what one whose answer is not?"
+            "A function may call itself. What do you add for a blocker whose own answer is the"
+            " empty set, and what for one whose answer is not?"
         ),
     ),
 )
@@ -646,7 +647,7 @@ def _judge_limits(data: Data) -> Verdict:
     if report["long"] != "ok":
         return failed(
             "a report cut off",
-            f"A report that computed for {_LONGER} seconds, and waited for nobody, ended with"
+            f"A report that computed for {_LONGER} seconds, and waited for no lock, ended with"
             f" `{report['long']}`. Which limit counts work as waiting?",
         )
     if stream["long"] != "ok":
@@ -698,15 +699,15 @@ CHECKS["06.3"] = TaskCheck(
             "unexpected keyword argument",
             "a setting in the wrong place",
             (
-                "asyncpg's `connect` has no such argument: what the server is to keep goes into"
-                " its `server_settings`."
+                "asyncpg's `connect` has no such argument: a setting of the server goes into"
+                " `server_settings`."
             ),
         ),
         (
             "/NullPool/",
             "a pool without a wait",
             (
-                "`NullPool` opens a connection for each that asks, so it has no wait to limit."
+                "`NullPool` opens a connection for each checkout, so it has no wait to limit."
                 " This engine may have one connection."
             ),
         ),
@@ -714,8 +715,8 @@ CHECKS["06.3"] = TaskCheck(
             "Invalid argument(s)",
             "a setting in the wrong place",
             (
-                "`create_async_engine` has no such argument: what the server is to keep is"
-                " asked for when a connection is made, through `connect_args`."
+                "`create_async_engine` has no such argument: a setting of the server is sent when"
+                " a connection is opened, through `connect_args`."
             ),
         ),
         (

@@ -81,7 +81,7 @@ def _judge_steps(data: Data) -> Verdict:
     if said == counts:
         return passed(
             f"The six steps were run. After them the server saw {', '.join(map(str, counts))}"
-            " sessions, as you foretold."
+            " sessions, as you predicted."
         )
     first = first_difference(said, counts)
     words = (
@@ -478,8 +478,8 @@ CHECKS["07.3"] = TaskCheck(
         "Each row answers two questions: did the pool log errors, and did sessions stay?",
         "Only the loop that opened a connection closes it quietly and at once. That is one row.",
         (
-            "`close=False` tries nothing, so nothing goes wrong and nobody says goodbye. From"
-            " another loop the goodbye still reaches the server."
+            "`close=False` does not try to close, so nothing fails, and the server is not told. A"
+            " dispose on another loop still tells the server."
         ),
     ),
 )

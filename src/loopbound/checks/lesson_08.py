@@ -67,7 +67,7 @@ def _judge_pairs(data: Data) -> Verdict:
         )
     if said == outcomes:
         return passed(
-            f"pytest ran the six files: {', '.join(outcomes)}. You foretold each of them."
+            f"pytest ran the six files: {', '.join(outcomes)}. You predicted all of them."
         )
     wrong = [n for n in range(len(pairs)) if said[n] != outcomes[n]]
     fixture, test = pairs[wrong[0]]

@@ -320,8 +320,8 @@ def _judge_thread(data: Data) -> Verdict:
     if is_thing(values[0], "Handle"):
         return failed(
             "a callback",
-            f"{call} returned a Handle object: the loop was given a callback, and nobody gets its"
-            " result. What hands a coroutine over?",
+            f"{call} returned a Handle object: the loop got a callback, and its result is lost."
+            " What hands a coroutine over?",
         )
     if is_thing(values[0], "Task"):
         return failed(
@@ -518,7 +518,7 @@ def _judge_worker(data: Data) -> Verdict:
         if "dispose" in data["never_awaited"]:
             return failed(
                 "dispose not awaited",
-                f"{words}\n`engine.dispose()` gave a coroutine, and nobody awaited it.",
+                f"{words}\n`engine.dispose()` gave a coroutine that was not awaited.",
             )
         if any("MissingGreenlet" in aside for aside in data["asides"]):
             return failed(
@@ -596,7 +596,8 @@ CHECKS["09.3"] = TaskCheck(
         (
             "cannot be called from a running event loop",
             "a loop in a loop",
-            "A loop runs one task at its top. Dispose with `await`, inside the task.",
+            "A loop already runs there: it cannot be started a second time. Dispose with `await`,"
+            " inside the task.",
         ),
     ),
 )
@@ -651,7 +652,7 @@ def _judge_cheapest(data: Data) -> Verdict:
             "too dear",
             f"In the {dear['order']} order all {len(tests)} tests passed, and the suite opened"
             f" {dear['connections']} connections. The server has {_MOST} to give. What makes each"
-            " test connect anew?",
+            " test open a new connection?",
         )
     if ends := next((run for run in runs if run["left"] and run["closed"]), None):
         return failed(

@@ -127,7 +127,7 @@ def _judge_clients(data: Data) -> Verdict:
         return passed(
             "On loop B, first and second use: "
             + "; ".join(f"{name} {', '.join(outcomes[name])}" for name in _CLIENTS)
-            + ". You foretold how many fail."
+            + ". You predicted how many fail."
         )
     words = f"On B, `{wrong}` fails more or less often than the {said[wrong]} of 2 that you say."
     if wrong == "keep-alive":
@@ -157,8 +157,8 @@ def _judge_clients(data: Data) -> Verdict:
             )
         return failed(
             "the pool asks",
-            f"{words}\nIts one connection was opened on A. Before it is handed out, nothing asks"
-            " for the loop.",
+            f"{words}\nIts one connection was opened on A. The pool does not check the loop before"
+            " it gives that connection to a task.",
         )
     return failed(
         "all drivers alike",
@@ -174,13 +174,13 @@ CHECKS["10.1"] = TaskCheck(
     judge=_judge_clients,
     hints=(
         (
-            "For each client, ask what it still holds when the first use on A is over. What holds"
-            " nothing has nothing of A."
+            "For each client, ask what it still holds when the first use on A is over. A client"
+            " that keeps nothing has nothing of loop A."
         ),
         (
             "Then ask what a failure leaves behind. httpx drops the connection and opens another"
             " where it is asked; asyncpg's pool opens each on the loop that it was made on. One of"
-            " the four waits on nothing of A's at all."
+            " the four never waits on anything of A."
         ),
     ),
 )
@@ -349,13 +349,13 @@ def _judge_per_loop(data: Data) -> Verdict:
         return failed(
             "one for each thread",
             "Two loops ran on one thread, one after the other, as two calls of `asyncio.run` do."
-            " The second was handed the client of the first.",
+            " The second got the client of the first.",
         )
     if data["stale"]:
         return failed(
             "the address of a dead loop",
-            "Short-lived loops called `get()` and ended without `close()`, and one was handed the"
-            " client of a loop that had died before: your key fitted the new loop too.",
+            "Short-lived loops called `get()` and ended without `close()`, and one got the client"
+            " of an earlier loop, which is dead: your key is the same for both.",
         )
     if data["alive"] > 1:
         return failed(
@@ -410,7 +410,7 @@ CHECKS["10.2"] = TaskCheck(
         (
             "connection is closed",
             "a closed one handed out",
-            "What has been closed was handed out again: it has to be forgotten, too.",
+            "`get()` returned a client that was closed: take it out of the dictionary, too.",
         ),
         (
             "KeyError",
@@ -587,7 +587,7 @@ CHECKS["10.3"] = TaskCheck(
         (
             "another operation is in progress",
             "a loop for each call",
-            "An earlier use of the connection, on another loop, never came to its end.",
+            "An earlier use of the connection, on another loop, has not ended.",
         ),
         (
             "a coroutine was expected",
@@ -597,7 +597,8 @@ CHECKS["10.3"] = TaskCheck(
         (
             "cannot be called from a running event loop",
             "a loop in a loop",
-            "A loop runs one task at its top. `ask` and `close` are plain functions.",
+            "A loop already runs there: it cannot be started a second time. `ask` and `close` are"
+            " plain functions.",
         ),
     ),
 )

@@ -224,8 +224,8 @@ def _judge_mended(data: Data) -> Verdict:
             return failed(
                 "order fixed",
                 f"The {run['order']} order was asked for, and the tests ran in another:"
-                f" {', '.join(map(short, run['ran']))}. A fixed order hides the fault; whoever runs"
-                " some of the tests alone still meets it.",
+                f" {', '.join(map(short, run['ran']))}. A fixed order hides the fault; it comes"
+                " back when some of the tests run alone.",
             )
     if wrong := judge_suite(
         data["suite"],

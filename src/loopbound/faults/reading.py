@@ -492,6 +492,9 @@ def _header(lines: list[str]) -> set[str]:
     facts: set[str] = set()
     for line in lines:
         if found := _SCOPES.search(line):
+            for option, scope in zip(("fixture", "test"), found.groups(), strict=True):
+                if scope not in (None, "None"):
+                    facts.add(f"set:asyncio_default_{option}_loop_scope={scope}")
             fixture, test = found[1], found[2] or "function"
             # Unset: the fixture's own scope, so nothing is known.
             facts.add(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loopbound.course.manifest import lesson
 from loopbound.faults.catalogue import BY_ID
@@ -97,8 +97,21 @@ def _of_cure(kind: str, name: str, facts: frozenset[str], kinds: str = "") -> st
     lines += [f"   It costs: {cure.price}."]
     case = _case(kind, name, facts)
     for change in case.changes(name) if case else ():
-        lines += ["", *_of_change(change)]
+        lines += ["", *_of_change(_still_to_do(change, facts))]
     return "\n".join(lines)
+
+
+def _still_to_do(change: Change, facts: frozenset[str]) -> Change:
+    """A change without the options that are set already, as the header in the text says."""
+    if change.old:
+        return change
+    new = (line for line in change.new if _fact(line) not in facts)
+    return replace(change, new=tuple(new))
+
+
+def _fact(line: str) -> str:
+    """The fact that a line of settings stands in the configuration."""
+    return "set:" + line.replace(" ", "").replace('"', "")
 
 
 def _of_change(change: Change) -> Iterator[str]:
@@ -111,6 +124,9 @@ def _of_change(change: Change) -> Iterator[str]:
     if change.old:
         yield f"{where}: instead of" if change.new else f"{where}: take out"
         yield from (f"#   {line}" for line in change.old)
+    if not (change.old or change.new):
+        yield f"# {change.file}: nothing to add, these options are set already."
+        yield "# Look for a mark or a fixture with a loop_scope= of its own: it goes before them."
     if change.new:
         yield "# write" if change.old else f"{where}: add"
         yield from (*top, "") if top and not change.place else ()

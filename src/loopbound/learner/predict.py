@@ -13,6 +13,8 @@ __all__ = ["Comparison", "Prediction", "predict"]
 RUN_ON = "Now run the cells below, and read on."
 CLOSED = "Closed until you click on an answer above."
 
+# The tab keeps a click, so that it is there when the page is loaded again: a saved output that is
+# trusted runs its script then. Where a browser keeps nothing, an answer lasts as long as the page.
 # A script closes and opens, not `:has()` in the style: with that, each change in a cell, such as a
 # pressed key, took Chromium a quarter of a second. Without this output nothing is closed.
 _BEHAVIOUR = """<style>
@@ -27,6 +29,8 @@ _BEHAVIOUR = """<style>
 </style>
 <script>
 document.querySelectorAll(".predict.NAME").forEach((ask) => {
+  let kept = {};
+  try { kept = sessionStorage; } catch {}
   const notebook = ask.closest(".jp-Notebook");
   if (!notebook) return;
   const update = () => {
@@ -52,7 +56,13 @@ document.querySelectorAll(".predict.NAME").forEach((ask) => {
       option.open = answer && (chosen || option.matches(".right") || answer.matches(".unanswered"));
     });
   };
-  ask.addEventListener("toggle", update, true);
+  const options = [...ask.querySelectorAll("details")];
+  const before = options.find((option) => option.className === kept["NAME"]);
+  if (before && !options.some((option) => option.open)) before.open = true;
+  ask.addEventListener("toggle", () => {
+    kept["NAME"] = options.find((option) => option.open)?.className ?? "";
+    update();
+  }, true);
   update();
 });
 </script>"""
@@ -67,9 +77,9 @@ def predict(question: str, *, answer: str | None = None, **options: Any) -> Pred
     >>> guess = predict("What does loop B get?", a="ok", b="different loop", answer="b")
     >>> guess.compare("different loop", a="the pool hands out …", b="the connection was …")
 
-    A click is kept by the page until it is loaded again, a letter by the notebook. An answer that
-    is none of the letters is said so when the prediction is shown; nothing is raised, so that a
-    notebook can always be run from top to bottom.
+    A click is kept by the browser's tab, a letter by the notebook. An answer that is none of the
+    letters is said so when the prediction is shown; nothing is raised, so that a notebook can
+    always be run from top to bottom.
     """
     return Prediction(question, options, answer)
 
@@ -154,13 +164,13 @@ class Prediction:
     def _choice(self) -> str:
         if self.answer is None:
             return (
-                "Click on your answer. To keep it, set `answer=` above to its letter and run this"
-                " cell again."
+                "Click on your answer. Or open this cell, set `answer=` in it to a letter, and run"
+                " it again."
             )
         if not self.chosen:
             return (
                 f"Your answer `{self.answer}` is none of {', '.join(self.options)}. Click on one,"
-                " or set `answer=` above and run this cell again."
+                " or open this cell, set `answer=` in it, and run it again."
             )
         return f"Your answer: {self.answer} – {shown(self.options[self.answer])}"
 

@@ -118,6 +118,11 @@ class SuiteRun:
         """
         return {test.id: test.symptom for test in self.tests if test.outcome == "error"}
 
+    @property
+    def symptoms(self) -> dict[str, str]:
+        """Id to symptom of every test that ran."""
+        return {test.id: test.symptom for test in self.tests}
+
     def as_json(self) -> dict[str, Any]:
         """Ready for `json.dump`: passed, failed, errors, hung, seconds."""
         return {
