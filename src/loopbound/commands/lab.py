@@ -119,6 +119,9 @@ def _start(root: Path, port: int, browser: bool, console: TextIO) -> Any:
             f"--LabApp.workspaces_dir={cache_folder() / 'workspaces'}{os.sep}"
             f"{hashlib.sha256(bytes(root)).hexdigest()[:16]}",
             "--LabApp.news_url=None",
+            # A page would ask whether Lab has to be built again: seconds of Node.js, where it is.
+            "--ServerApp.tornado_settings="
+            "{'page_config_data': {'buildAvailable': False, 'buildCheck': False}}",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--KernelSpecManager.allowed_kernelspecs=python3",
         ]
