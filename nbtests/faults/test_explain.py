@@ -193,7 +193,7 @@ def test_what_pytest_quotes_of_a_source_is_no_message() -> None:
 def test_a_message_is_counted_once() -> None:
     """Though several phrases find it."""
     whole = "RuntimeError: Task <Task pending coro=<ask() running at /srv/t.py:3>> got Future <Future pending> attached to a different loop\n"
-    assert "attached to a different loop (2)" in str(explain(whole * 2))
+    assert "attached to a different loop (2 times)" in str(explain(whole * 2))
 
 
 def test_the_plugin_that_is_missing_is_the_cure() -> None:
@@ -533,6 +533,14 @@ def test_two_faults_in_one_text_are_both_named() -> None:
     other = "\nERROR in worker\nTraceback (most recent call last):\nRuntimeError: asyncio.run() cannot be called from a running event loop\n"
     answer = explain(REDIS + other)
     assert {*answer.kinds, *answer.also} == {"redis-client", "loop-already-runs"}
+
+
+def test_a_value_that_pytest_shows_of_a_function_is_no_error() -> None:
+    value = "RuntimeError('Event loop is closed')"
+    for shown in (f"self = <Pool>, last = {value}", f"last       = {value}"):
+        text = f"____________ test_one ____________\n\n{shown}\n\nE       ValueError: three\n"
+        assert explain(text).kinds == ()
+        assert "ValueError: three" in str(explain(text))
 
 
 def test_an_error_that_is_not_explained_is_named() -> None:

@@ -14,6 +14,7 @@ from scan_trees import (
     CLIENT,
     DATABASE,
     FIXTURE_ONLY,
+    LATEST,
     MARKED,
     OVERRIDE,
     ROUTES,
@@ -178,6 +179,38 @@ SITUATIONS: dict[str, tuple[dict[str, str], set[str]]] = {
             "tests/test_it.py": USES_SESSION,
         },
         {FIXTURE},
+    ),
+    **{
+        f"a fixture's {made.partition('(')[0]} crosses": (
+            {
+                "requirements.txt": LATEST,
+                "pytest.ini": FIXTURE_ONLY,
+                "tests/conftest.py": f"\nimport pytest_asyncio\n{line}\n"
+                "@pytest_asyncio.fixture(scope='session')\nasync def db_session():\n"
+                f"    client = {made}\n    yield client\n    await client.aclose()\n",
+                "tests/test_it.py": USES_SESSION,
+            },
+            {FIXTURE},
+        )
+        for line, made in (
+            ("import asyncpg", "await asyncpg.create_pool()"),
+            ("import redis.asyncio as redis", "redis.from_url('redis://cache')"),
+            ("import redis.asyncio as redis", "redis.Redis()"),
+            ("from redis.asyncio import Redis", "Redis.from_url('redis://cache')"),
+            ("from pymongo import AsyncMongoClient", "AsyncMongoClient()"),
+            ("import grpc.aio", "grpc.aio.insecure_channel('parcels:1')"),
+        )
+    },
+    "a fixture's client on the loop of all tests": (
+        {
+            "requirements.txt": LATEST,
+            "pytest.ini": SESSION,
+            "tests/conftest.py": "import pytest_asyncio\nimport redis.asyncio as redis\n"
+            "@pytest_asyncio.fixture(scope='session')\nasync def db_session():\n"
+            "    async with redis.Redis() as client:\n        yield client\n",
+            "tests/test_it.py": USES_SESSION,
+        },
+        set(),
     ),
     "the other way round": (
         {

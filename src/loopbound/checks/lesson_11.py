@@ -24,7 +24,7 @@ from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.machine import slowness
 from loopbound.problem import Problem
 from loopbound.scan.scan import scan
-from loopbound.suite import COURIER, SuiteRun, run_suite, run_suites
+from loopbound.suite import COURIER, SuiteRun, run_suites
 from loopbound.suite.project import lay_out
 from loopbound.suite.run import ordered
 
@@ -262,8 +262,7 @@ CHECKS["11.2"] = TaskCheck(
 # 11.3 A stranger's project
 
 _MAY = ("tests/conftest.py", _FILE, "app/database.py", "app/labels.py")
-_WATCHED = [*_GUARD, "--loop-guard"]
-_LATER = "tests/test_later.py"
+_LATER = "test_later"
 # A crossing that a colleague adds one day: two runs of their own, a lock, and no error.
 _CROSSES_LATER = (
     _FAULTS[_CROSSES].partition("async def test_first")[0]
@@ -298,18 +297,17 @@ def _crossing(run: SuiteRun) -> Data:
 
 def _run_guarded(data: Data, given: Mapping[str, Any]) -> Data:
     files, parcels = files_of(value_of(data)), "app/parcels.py"
+    # What is planted later shares the run of the bug: it fails by the guard, if that is on.
+    bug = SeededBug(
+        {
+            parcels: _courier(parcels)[parcels] + _LOST,
+            f"tests/{_LATER}.py": _CROSSES_LATER,
+        },
+        "a parcel that is lost",
+        ("test_each_parcel_waits", "test_a_delivered_parcel_does_not_wait", _LATER),
+    )
     suite = run_orders(
-        COURIER,
-        files,
-        may=_MAY,
-        orders=_ORDERS,
-        bug=SeededBug(
-            {parcels: _courier(parcels)[parcels] + _LOST},
-            "a parcel that is lost",
-            ("test_each_parcel_waits", "test_a_delivered_parcel_does_not_wait"),
-        ),
-        also=_crossing,
-        options=_WATCHED,
+        COURIER, files, may=_MAY, orders=_ORDERS, bug=bug, also=_crossing, options=_GUARD
     )
     found: Data = {"suite": suite, "ids": _ids(_courier("tests/test_*.py")), "scan": []}
     if suite["bug"] is None:  # it failed before
@@ -322,14 +320,7 @@ def _run_guarded(data: Data, given: Mapping[str, Any]) -> Data:
             for each in scan(copy).findings
             if each.counts
         ]
-    later = run_suite(
-        COURIER,
-        overlay={**(files or {}), _LATER: _CROSSES_LATER},
-        tests=[_LATER],
-        options=_GUARD,
-        limit=LIMIT * int(slowness()),
-    )
-    return found | {"later": [test.outcome for test in later.tests]}
+    return found
 
 
 def _judge_guarded(data: Data) -> Verdict:
@@ -342,8 +333,13 @@ def _judge_guarded(data: Data) -> Verdict:
             f" names {run['crossing']}.\nWhich of the project's two clients does your cure reach?",
         )
 
+    suite, later = data["suite"], ""
+    if suite["bug"]:
+        caught = dict(suite["bug"]["caught"])
+        later = caught.pop(_LATER)
+        suite = suite | {"bug": suite["bug"] | {"caught": caught}}
     if wrong := judge_suite(
-        data["suite"],
+        suite,
         value_of(data),
         tests=data["ids"],
         own=crosses,
@@ -359,7 +355,7 @@ def _judge_guarded(data: Data) -> Verdict:
             f"{green} But `loopbound scan` finds {first['code']} in `{first['place']}`: what the"
             " tests do not notice, a reader of this project will.",
         )
-    if "passed" in data["later"]:
+    if later not in ("failed", "error"):
         return failed(
             "not guarded",
             f"{green} Then a colleague added a test in which a lock crosses, and the error is"

@@ -228,7 +228,7 @@ KINDS: tuple[Kind, ...] = (
                 "load-early",
                 "load it in the query (selectinload), or use await session.refresh(…), AsyncAttrs",
                 "none",
-                where="!dispose !closing-failed",
+                where="!closing-failed",
             ),
             Cure(
                 "await-dispose",

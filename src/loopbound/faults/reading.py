@@ -110,8 +110,8 @@ _SCOPES = re.compile(
 )
 _PROGRESS = re.compile(r"(?:\S+\.py )?(?P<letters>[.FEsxX]{1,300})(?:\s+\[ *\d+%\])?\s*$")
 _VERBOSE = re.compile(r"\S+\.py::\S.{0,200} (PASSED|FAILED|ERROR)\b")
-# In pytest's long form: what a function of the traceback was called with.
-_ARGUMENT = re.compile(r"[A-Za-z_]\w* = ")
+# In pytest's long form: what a function of the traceback was called with; and --showlocals.
+_ARGUMENT = re.compile(r"[A-Za-z_]\w* {1,99}= ")
 _LAST = re.compile(
     r"(?:E +)?((?:[\w]+\.)*[A-Z]\w*(?:Error|Exception|Warning|Timeout|Interrupt|Group|Failed)\b"
     r".{0,160})"
@@ -299,7 +299,7 @@ def read(text: str, left_out: int = 0) -> Reading:
         own = mine.keys() - repeats or mine.keys()
         # One error says its words on the way, too; a log without tracebacks has a line for each.
         counts[phrase] = sum(1 if _has_frame(blocks[at], frames) else mine[at] for at in own)
-    others = _others(lines, edges, set(blocks))
+    others = _others(lines, edges, set(blocks), quoted)
     return Reading(
         _leading(ordered), counts, _versions(lines), others, _passed(lines), left_out=left_out
     )
@@ -534,14 +534,18 @@ def _versions(lines: list[str]) -> dict[str, str]:
     return said
 
 
-def _others(lines: list[str], edges: list[int], known: set[int]) -> list[str]:
-    """The last line of each error in blocks without a known message."""
+def _others(lines: list[str], edges: list[int], known: set[int], quoted: set[int]) -> list[str]:
+    """The last line of each error in blocks without a known message; pytest indents it."""
     found = []
     for index, edge in enumerate(edges):
         if index in known:
             continue
         end = edges[index + 1] if index + 1 < len(edges) else len(lines)
-        said = [match[1] for line in lines[edge:end] if (match := _LAST.match(line))]
+        said = [
+            match[1]
+            for number in range(edge, end)
+            if number not in quoted and (match := _LAST.match(lines[number].lstrip()))
+        ]
         if said:
             found.append(said[-1].strip())
     return list(dict.fromkeys(found))

@@ -36,19 +36,27 @@ STRICT_DRIVERS = ("asyncpg", "aiomysql", "asyncmy", "aioodbc", "aiopg", "oracled
 LENIENT_DRIVERS = ("aiosqlite", "psycopg", "psycopg_async")
 _URL = re.compile(r"\b(?:postgresql|postgres|mysql|mariadb|sqlite|mssql|oracle)\+(\w+)")
 
-# Other objects that belong to the loop in which they are made or used first, with their kind in
-# the catalogue.
-BOUND_OBJECTS = {
-    "asyncpg.connect": "asyncpg-pool",
-    "asyncpg.create_pool": "asyncpg-pool",
-    "aiomysql.connect": "any-client",
-    "aiomysql.create_pool": "any-client",
-    "aiopg.create_pool": "any-client",
-    "psycopg_pool.AsyncConnectionPool": "psycopg-pool",
-    "aiohttp.ClientSession": "aiohttp-session",
-    "aio_pika.connect": "any-client",
-    "aio_pika.connect_robust": "any-client",
-}
+# Other objects that belong to the loop in which they are made or used first; also what is closed
+# there. An httpx client is none: most of those in fixtures have an application and no socket.
+BOUND_OBJECTS = frozenset(
+    {
+        "asyncpg.connect",
+        "asyncpg.create_pool",
+        "aiomysql.connect",
+        "aiomysql.create_pool",
+        "aiopg.create_pool",
+        "psycopg_pool.AsyncConnectionPool",
+        "aiohttp.ClientSession",
+        "aio_pika.connect",
+        "aio_pika.connect_robust",
+        "redis.asyncio.Redis",
+        "redis.asyncio.Redis.from_url",
+        "redis.asyncio.from_url",
+        "pymongo.AsyncMongoClient",
+        "grpc.aio.insecure_channel",
+        "grpc.aio.secure_channel",
+    }
+)
 
 
 @dataclass(eq=False)

@@ -26,6 +26,7 @@ from loopbound.grading.isolation.databases import Databases, SubmissionDatabases
 from loopbound.grading.isolation.folders import grading_folder
 from loopbound.paths import repository
 from loopbound.problem import Problem
+from loopbound.suite import COURIER
 
 __all__ = ["KILL", "Ended", "LearnerProcess", "Processes"]
 
@@ -216,7 +217,7 @@ def strongest_isolation() -> str:
 
 def seen() -> tuple[str, ...]:
     """What a learner's process may read: the system's programs and libraries, Python with its
-    packages, the course's package and its backend. No solutions.
+    packages, the course's package, its backend and its other projects. No solutions.
     """
     source = Path(__file__).resolve().parents[2]
     system = [
@@ -253,6 +254,7 @@ def seen() -> tuple[str, ...]:
         backend = [
             str(repository() / "notebooks" / "signal_scanner"),
             str(repository() / "notebooks" / "cures"),
+            str(COURIER),
             str(repository() / "pyproject.toml"),
         ]
     return tuple(sorted({*system, *python, str(source), *backend}))
