@@ -25,8 +25,7 @@ _WHOSE = {
     "clients.py": "where your client is made",
     "conftest.py": "tests/conftest.py",
     "main.py": "your program",
-    "pyproject.toml": "pyproject.toml, below [tool.pytest.ini_options], each name once"
-    " (pytest.ini: below [pytest], without quotes)",
+    "pyproject.toml": "pyproject.toml, below [tool.pytest.ini_options], each name once",
 }
 _YOURS = {"backend": "your own module with the engine", "clients": "library: your client's library"}
 
@@ -129,6 +128,8 @@ def _of_change(change: Change) -> Iterator[str]:
         yield "# Look for a mark or a fixture with a loop_scope= of its own: it goes before them."
     if change.new:
         yield "# write" if change.old else f"{where}: add"
+        if change.file == "pyproject.toml":
+            yield "# (pytest.ini: below [pytest], without quotes)"
         yield from (*top, "") if top and not change.place else ()
         yield from change.new
 
@@ -165,7 +166,10 @@ def messages() -> Table:
     """Each message that the catalogue knows: which kind it speaks for, and its lesson."""
     rows = index()
     cells = [
-        "".join(f'<td style="text-align: left">{cell}</td>' for cell in _cells(said, kinds))
+        "".join(
+            f'<td style="text-align: left; overflow-wrap: anywhere">{cell}</td>'
+            for cell in _cells(said, kinds)
+        )
         for said, kinds in rows
     ]
     heads = "".join(
