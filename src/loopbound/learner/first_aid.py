@@ -6,6 +6,7 @@ The lines are those of the catalogue's cases, which the tests run.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -166,10 +167,7 @@ def messages() -> Table:
     """Each message that the catalogue knows: which kind it speaks for, and its lesson."""
     rows = index()
     cells = [
-        "".join(
-            f'<td style="text-align: left; overflow-wrap: anywhere">{cell}</td>'
-            for cell in _cells(said, kinds)
-        )
+        "".join(f'<td style="text-align: left">{cell}</td>' for cell in _cells(said, kinds))
         for said, kinds in rows
     ]
     heads = "".join(
@@ -184,7 +182,8 @@ def messages() -> Table:
 def _cells(said: tuple[str, ...], kinds: tuple[str, ...]) -> tuple[str, str, str]:
     numbers = sorted({BY_ID[kind].lesson for kind in kinds})
     return (
-        "<br>".join(html.escape(phrase) for phrase in said),
+        # A name may be broken after these signs: the table has to fit a narrow page.
+        re.sub("[._](?=[^._])", r"\g<0><wbr>", "<br>".join(html.escape(phrase) for phrase in said)),
         "<br>or ".join(f"{html.escape(BY_ID[kind].name)}: <code>{kind}</code>" for kind in kinds),
         "<br>".join(f'<a href="{lesson(number).file}">{number}</a>' for number in numbers),
     )
