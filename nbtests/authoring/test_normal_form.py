@@ -7,6 +7,7 @@ import sysconfig
 
 import nbformat
 import pytest
+from nbformat.v4 import new_markdown_cell
 from small_notebooks import code, printed, raised, shown, text_of
 
 from loopbound.authoring.normal_form import form_differences, normal_form, stable_outputs
@@ -79,12 +80,20 @@ def test_what_a_prediction_asks_for_is_folded() -> None:
             code("setup", "import asyncio", tags=("harness",)),
             code("before", "print(1)", outputs=[printed("1\n")]),
             code(
-                "ask", 'guess = predict("Which?", a=1, b=2)\nguess', outputs=[printed("Which?\n")]
+                "ask",
+                '# Question\nguess = predict("Which?", a=1, b=2)\nguess',
+                outputs=[printed("Which?\n")],
             ),
             code("run", "print(2)", outputs=[printed("2\n")]),
             code("define", "loops = 2"),
             code("draw", "draw()", tags=("harness",), outputs=[printed("2\n")]),
-            code("compare", 'guess.compare(2, a="no", b="yes")', outputs=[printed("b\n")]),
+            code(
+                "compare",
+                '# Result and reason\nguess.compare(2, a="no", b="yes")',
+                outputs=[printed("b\n")],
+            ),
+            code("figure", "print(3)", outputs=[printed("3\n")]),
+            new_markdown_cell("The rule.", id="explanation"),
             code("after", "print(3)", outputs=[printed("3\n")]),
             code("more", 'more = predict("Which?", a=1)', outputs=[]),
             code("both", 'print(1)\nmore.compare(1, a="yes")', outputs=[]),
@@ -96,13 +105,15 @@ def test_what_a_prediction_asks_for_is_folded() -> None:
         cell["id"]: cell["metadata"]["jupyter"] for cell in cells if "jupyter" in cell["metadata"]
     } == {
         "setup": {"source_hidden": True},
+        "ask": {"source_hidden": True},
         "run": {"outputs_hidden": True},
         "draw": {"outputs_hidden": True, "source_hidden": True},
         "compare": {"source_hidden": True},
+        "figure": {"outputs_hidden": True},
     }
     # JupyterLab shows the first line of a folded output; no run has this note to compare.
     note, given = nbformat.reads(text, as_version=4)["cells"][3]["outputs"]
-    assert note["data"]["text/plain"] == "First answer the question above."
+    assert note["data"]["text/plain"] == "Open this after your answer."
     assert given["text"] == "2\n" and len(cells[1]["outputs"]) == 1
     assert stable_outputs([note, given]) == [given]
     assert normal_form(text) == text

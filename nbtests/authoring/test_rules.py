@@ -125,15 +125,18 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
     ],
     "folds_hide_no_experiment": [
         (_set("run-1", "metadata", {"tags": ["harness"]}), "does not begin with '# Harness"),
-        (_source("run-1", "loops = 1", "run()\nguess.compare(1)"), "after other code"),
+        (_source("run-1", "loops = 1", "run()\nguess.compare(1)"), "has other code before"),
+        (_source("run-1", "loops = 1", "guess = predict(1)"), "before 'guess = predict('"),
+    ],
+    "explanations_are_folded": [
         (
             _edit(
-                lambda notebook, cells: cells["run-1"].update(
-                    source="guess.compare([event.symptom for event in events])",
-                    metadata={"jupyter": {"source_hidden": True}},
+                lambda notebook, cells: (
+                    cells["run-1"].update(source=["guess.compare(1)"]),
+                    cells["step-2"].update(source=["The pool held the connection."]),
                 )
             ),
-            "is folded, and its first line is cut",
+            "cell 'step-2': explains a comparison: begin it with <details",
         ),
     ],
     "opens_with_title_and_minutes": [

@@ -63,7 +63,7 @@ def test_a_lesson_has_its_questions_experiments_and_figures(lesson: Lesson) -> N
     folded = {"".join(cell["source"]) for cell in code if cell["metadata"].get("jupyter")}
     for cell in made[asked[0] : compared[-1]]:
         assert not cell["source"] or cell["source"] in folded
-    assert "First answer the question above." not in "".join(told)
+    assert "Open this after your answer." not in "".join(told)
 
 
 def test_an_agenda_has_its_tasks_and_pauses_in_order() -> None:

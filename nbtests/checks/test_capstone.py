@@ -19,9 +19,11 @@ from loopbound.checks.lesson_12 import _as_found as as_found
 from loopbound.checks.lesson_12 import _refused as refused
 from loopbound.checks.verdict import Verdict
 from loopbound.course.manifest import assignment
+from loopbound.faults.explain import explain
 from loopbound.outcomes import PASSED
 from loopbound.paths import repository
-from loopbound.suite import BACKEND
+from loopbound.scan.scan import scan
+from loopbound.suite import BACKEND, COURIER, run_suite
 
 ROOT = repository()
 CURES = (
@@ -237,3 +239,20 @@ def test_an_answer_is_only_read_in_the_learners_process() -> None:
     )
     data = observe("12.2", namespace(ROOT, "12.2", answer.code))
     assert set(data["steps"][0]["value"]) == {"pyproject.toml"} and "suite" not in data
+
+
+def test_the_strangers_project_is_red_and_each_tool_says_why(tmp_path: Path) -> None:
+    """Task 11.3 begins here: nothing is said for it but what the tools say."""
+    report = tmp_path / "guard.json"
+    options = ["-p", "loopbound.guard.plugin", f"--loop-guard-report={report}"]
+    run = run_suite(COURIER, options=options)
+    assert len(run.failed) == 3 and len(run.passed) == 1
+    crossed = json.loads(report.read_text(encoding="utf-8"))["crossings"]
+    assert {each["kind"] for each in crossed} == {"asyncpg-pool", "fixture-and-test"}
+    assert {each["cure"].partition(":")[0] for each in crossed} == {"session-loop"}
+    answer = explain(run.output)
+    assert {*answer.kinds, *answer.also} >= {"asyncpg-pool"}
+    assert {each.code for each in scan(COURIER).findings} == {
+        "ENGINE_OVER_FUNCTION_LOOPS",
+        "FIXTURE_TEST_LOOP_MISMATCH",
+    }

@@ -514,6 +514,40 @@ RIGHT = [
         ''',
     ),
     (
+        "11.3",
+        "NullPool, a connection for each use, and the guard among the options",
+        '''
+        def guarded():
+            engine = (COURIER / "app" / "database.py").read_text(encoding="utf-8")
+            engine = engine.replace('"DATABASE_URL"]', '"DATABASE_URL"], poolclass=NullPool')
+            return {
+                "app/database.py": "from sqlalchemy import NullPool\\n" + engine,
+                "app/labels.py": """
+                    import os
+                    from contextlib import asynccontextmanager
+                    import asyncpg
+
+                    @asynccontextmanager
+                    async def labels():
+                        connection = await asyncpg.connect(os.environ["DATABASE_URL"].replace("+asyncpg", ""))
+                        try:
+                            yield connection
+                        finally:
+                            await connection.close()
+
+                    async def write_labels(codes):
+                        async with labels() as here:
+                            await here.copy_records_to_table("labels", records=[(code,) for code in codes])
+
+                    async def count_labels():
+                        async with labels() as here:
+                            return await here.fetchval("select count(*) from labels")
+                """,
+                "pyproject.toml": PYPROJECT + 'addopts = "--loop-guard"\\n',
+            }
+        ''',
+    ),
+    (
         "12.1",
         "whole ids, in another order",
         """

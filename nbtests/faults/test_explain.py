@@ -237,6 +237,38 @@ def test_it_says_what_it_does_not_know(text: str | bytes, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "passed"),
+    [
+        ("..\n===== 33 passed, 1 warning in 65.10s (0:01:05) =====\n", True),
+        ("4 passed, 1 xfailed in 1.02s", True),
+        ("PytestDeprecationWarning: a mark is old\n4 passed, 1 warning in 1.02s", True),
+        ("..\n------\nRan 3 tests in 0.001s\n\nOK\n", True),
+        ("Ran 3 tests in 0.001s\n\nFAILED (errors=1)\n", False),
+        ("1 failed, 3 passed in 1.02s\n4 passed in 1.01s", False),
+        ("ERROR in worker\nKeyError: 'name'\n4 passed in 1.02s", False),
+    ],
+)
+def test_a_run_without_a_failure_is_called_one(text: str, passed: bool) -> None:
+    answer = explain(text)
+    assert answer.kinds == ()
+    assert ("none: the text shows no failure of this kind" in answer.lines[0]) == passed, answer
+    assert ("not known" in answer.lines[0]) != passed
+
+
+def test_what_was_seen_is_counted_once_for_each_time_that_it_happened(printed: str) -> None:
+    said = "attached to a different loop"
+    assert f"seen:    {said} (once)" in str(explain(printed))
+    last = f"RuntimeError: Task got Future <Future pending> {said}\n"
+    summary = f"\nFAILED test_it.py::test_two - {last}"
+    log = f"---------- Captured log call ----------\nERROR app:x.py:1 it failed\n{REDIS}{last}"
+    assert f"{said} (once)" in str(explain(printed + log + summary))
+    assert "Event loop is closed (3 times)" in str(explain(f"ERROR in worker\n{REDIS}" * 3))
+    assert "Event loop is closed (4 times)" in str(
+        explain("RuntimeError: Event loop is closed\n" * 4)
+    )
+
+
+@pytest.mark.parametrize(
     ("text", "kinds"),
     [
         ("RuntimeError: Event loop is closed", {"left-open", "any-client"}),

@@ -238,7 +238,7 @@ NAMED = {
     "test_portal.py::test_1": ("engine-in-a-row", "client-with", "test_portal.py:2", "TestClient"),
     "test_portal_pool.py::test_1": (
         "asyncpg-pool",
-        "client-per-loop",
+        "client-with",
         "test_portal_pool.py:8",
         "TestClient",
     ),
@@ -386,6 +386,24 @@ async def one(): return await ask(engine)
 def test_1():
     with TestClient(app) as client:
         assert [client.get("/").json() for _ in range(3)] == [1, 1, 1]
+""",
+    "test_portal_pool.py": """
+import contextlib
+import asyncpg
+from db import URL
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    async with asyncpg.create_pool(URL.replace("+asyncpg", ""), min_size=1) as app.state.pool:
+        yield
+app = FastAPI(lifespan=lifespan)
+@app.get("/")
+async def one(): return await app.state.pool.fetchval("SELECT 1")
+def test_1():
+    with TestClient(app) as client:
+        assert [client.get("/").json() for _ in range(3)] == [1, 1, 1]
+def test_2(): test_1()
 """,
     "test_session.py": """
 from db import *

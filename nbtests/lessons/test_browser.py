@@ -27,6 +27,7 @@ from typing import Any
 import nbformat
 import pytest
 from chromium import FLAGS, chromium_or_skip
+from lesson_rules import EXPLANATION
 from small_notebooks import code, printed, raised, saved
 
 from loopbound.authoring.compare import compare
@@ -335,6 +336,7 @@ PREDICTIONS = """() => {
   return {
     closed: [...panel.querySelectorAll('.jp-Cell')].map((cell, place) => closed(cell) ? place : -1).filter((place) => place >= 0),
     told: [...panel.querySelectorAll('.compare .right > p')].filter((text) => text.checkVisibility()).length,
+    explained: panel.querySelectorAll('details.explanation[open]').length,
   };
 }"""
 # The comparisons of this run, with their script, are on the page.
@@ -375,7 +377,7 @@ def test_a_lesson_runs_in_the_browser(lesson: Notebook, desk: Desk, pictures: Pa
     desk.open(lesson.file)
     # What would give the answer to a prediction away is closed until its cell runs.
     _check_figures(desk.page, _figures(committed, hidden=False))
-    assert set(desk.page.evaluate(FIRST_LINES)) <= {"First answer the question above."}
+    assert set(desk.page.evaluate(FIRST_LINES)) <= {"Open this after your answer."}
     desk.nobody_interrupts()
 
     executed = desk.run_all()
@@ -417,17 +419,23 @@ def _check_predictions(page: Any, committed: Any, picture: Path | None) -> None:
     assert [cells[place]["id"] for place in sorted(closed)] == [
         cells[place]["id"] for place in hidden
     ]
-    told_below = {place + 1 for place in hidden if cells[place + 1]["cell_type"] == "markdown"}
+    told_below = {
+        place + 1
+        for place in hidden
+        if cells[place + 1]["cell_type"] == "markdown"
+        and not cells[place + 1]["source"].startswith(EXPLANATION)
+    }
     assert told_below <= set(state["closed"]), "a text tells what a closed output shows"
     assert state["told"] == 0, "a comparison tells the answer before there is one"
+    assert state["explained"] == 0, "an explanation is open before there is an answer"
     if picture:
         _picture(page, picture)
     page.evaluate(ANSWER)
     # An answer opens what it asked for, and each comparison tells the right one.
     page.wait_for_function(
-        f"(told) => {{ const now = ({PREDICTIONS})();"
-        " return now.closed.length === 0 && now.told === told; }",
-        arg=told,
+        f"([told, explained]) => {{ const now = ({PREDICTIONS})();"
+        " return now.closed.length === 0 && now.told === told && now.explained === explained; }",
+        arg=[told, sum(cell["source"].startswith(EXPLANATION) for cell in cells)],
     )
 
 
@@ -526,7 +534,7 @@ def test_a_click_is_kept_when_the_page_is_loaded_again(desk: Desk) -> None:
     desk.run_all()
     page = desk.page
     page.wait_for_function(ALL_COMPARED, arg=1)
-    assert page.evaluate(PREDICTIONS) == {"closed": [1], "told": 0}
+    assert page.evaluate(PREDICTIONS) == {"closed": [1], "told": 0, "explained": 0}
     page.locator(".predict .option-a > summary").click()
     answered = f"() => {{ const now = ({PREDICTIONS})(); return !now.closed.length && now.told; }}"
     page.wait_for_function(answered)

@@ -87,6 +87,11 @@ def test_what_is_left_out(
     assert found == code
     assert bool(error) == (code == 2 or "broken" in files.get("a.py", ""))
     assert "Traceback" not in error
+    if "broken" in files.get("a.py", ""):
+        (said,) = error.splitlines()
+        here = ".".join(map(str, sys.version_info[:2]))
+        assert "a.py was left out: line 1: invalid syntax. " in said
+        assert f"read it as Python {here}; if it is written for a newer one, run" in said
 
 
 def test_the_forms(
@@ -167,9 +172,39 @@ def test_what_is_safe_is_mended(
     assert code == 0 and shown.count("@@ ") == 2 and "Nothing found" in shown
     assert (root / name).read_bytes() == after.encode()
     conftest = (root / "tests" / "conftest.py").read_text()
-    assert "event_loop" not in conftest and "def kept()" in conftest
+    assert conftest == "import os\n\n\ndef kept():\n    return 1\n"
     code, shown, _ = run(capsys, root, "--fix")
     assert code == 0 and "nothing that can be mended" in shown
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("import asyncio\n\nimport pytest\n", ""),
+        ("import asyncio, os, pytest  # ours\n", "import os  # ours\n"),
+        ("import pytest\nfrom asyncio import new_event_loop as asyncio\n\n\n", ""),
+        ("import os; import asyncio\n", "import os; import asyncio\n"),
+        ("from os import (\n    sep,\n    path as asyncio,  # ours\n)\n", None),
+        ("from os import (\n    sep,\n    path as asyncio,\n)\n", "from os import sep\n"),
+        ("from app import asyncio\n", None),  # who knows what else it does
+        ("import asyncio\nasync def test_1(): await asyncio.sleep(0)\n", None),
+        ('import asyncio\n__all__ = ["asyncio"]\n', None),
+        (
+            "import asyncio\nimport pytest\n\n\n@pytest.mark.asyncio\nasync def test_1(): ...\n",
+            "import pytest\n\n\n@pytest.mark.asyncio\nasync def test_1(): ...\n",
+        ),
+    ],
+)
+def test_imports_go_with_the_last_code_that_used_them(
+    before: str, after: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    override = OVERRIDE.partition("pytest\n")[2]
+    root = build(tmp_path, {**SUITE, "tests/conftest.py": before + override})
+    _, shown, _ = run(capsys, root, "--diff")
+    assert f"-{before.splitlines()[0]}\n" in shown or after in (None, before)
+    run(capsys, root, "--fix", "--select", "DEAD")
+    kept = before if after is None else after
+    assert (root / "tests" / "conftest.py").read_text() == kept
 
 
 def test_the_hooks_of_pre_commit_call_the_command(repository: Path) -> None:

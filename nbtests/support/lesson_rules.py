@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from prose import comments, names, pictures_in_html, prose
 
 from loopbound.authoring.finding import Finding
-from loopbound.authoring.normal_form import TAGS, form_differences
+from loopbound.authoring.normal_form import QUESTION, RESULT, TAGS, form_differences
 from loopbound.authoring.pages import Course, Page, claim_exists, claims_of
 from loopbound.course.manifest import honest_minutes
 
@@ -29,14 +29,14 @@ WORDS = (300, 1200)
 WORDS_DEEPER = 1500
 WORDS_BESIDE = 500  # of a page beside the lessons, at most
 WORDS_A_CELL = (25, 50)  # the mean
+EXPLANATION = '<details class="explanation"><summary>Explanation</summary>'
 WORDS_IN_ONE_CELL = 90
-LINES_A_CELL = 6  # the mean, without the harness
+LINES_A_CELL = 6  # the mean, without what is folded
 LINES_IN_ONE_CELL = 45
 IMPORT_LINES = 3
 MINUTES_ASIDE = 3  # announced are multiples of five
 PLUMBING = 0.15  # of the visible lines of code, at most
 LINES_BEFORE_A_RESULT = 10
-FOLDED_COLUMNS = 30  # JupyterLab shows a folded cell's first line
 _OWN = ast.expr | ast.withitem
 # Calls that take text apart, and calls that a comprehension may make and still only rearranges.
 _TEXT = (
@@ -156,11 +156,11 @@ def files_are_the_manifest(course: Course) -> Iterator[Finding]:
 
 @rule
 def maps_are_the_manifest(course: Course) -> Iterator[Finding]:
-    """The README's table of lessons, and any in a lesson, gives every lesson's title and minutes as
-    the manifest does.
+    """The README's table of lessons gives every lesson's title and minutes as the manifest does;
+    one in a lesson those of the core path.
     """
     wanted = {lesson.number: (lesson.title, lesson.minutes) for lesson in course.lessons}
-    # A lesson's map may stand in several cells: a long table is hard to read at once.
+    core = {lesson.number for lesson in course.lessons if not lesson.deeper}
     maps = [
         (page.file, [(cell.get("id"), cell["source"]) for cell in page.of_kind("markdown")])
         for page in course.pages
@@ -175,7 +175,7 @@ def maps_are_the_manifest(course: Course) -> Iterator[Finding]:
             continue
         rows = {number: (title, int(minutes)) for _, number, title, minutes in found}
         cells = {number: cell for cell, number, *_ in found}
-        for number in sorted({*rows, *wanted}):
+        for number in sorted({*rows, *(wanted if file == "README.md" else core)}):
             if rows.get(number) != wanted.get(number):
                 what = (
                     f"its map has lesson {number} as {rows.get(number)}, the manifest as"
@@ -198,18 +198,29 @@ def known_tags_only(page: Page) -> Iterator[Finding]:
 
 @_of_each_page
 def folds_hide_no_experiment(page: Page) -> Iterator[Finding]:
-    """A cell of the harness says that it is one, and a comparison, which is folded too, begins its
-    cell. What shows of a folded cell is short.
+    """A cell of the harness says that it is one; a prediction and its comparison, which are folded
+    too, have cells of their own, with a first line that says so.
     """
     for cell in page.of_kind("code"):
         harness = "harness" in cell["metadata"].get("tags", ())
         if harness and not cell["source"].startswith(HARNESS):
             yield page.finding(cell, f"is tagged harness and does not begin with {HARNESS!r}")
-        if re.search(r"\n\w+\.compare\(", cell["source"]):
-            yield page.finding(cell, "compares a prediction after other code: give it a cell")
-        first = cell["source"].partition("\n")[0]
-        if len(first) > FOLDED_COLUMNS and cell["metadata"].get("jupyter", {}).get("source_hidden"):
-            yield page.finding(cell, "is folded, and its first line is cut on a narrow page", first)
+        for begins, what in ((QUESTION, r"\w+ = predict\("), (RESULT, r"\w+\.compare\(")):
+            place = re.search(f"^{what}", cell["source"], re.MULTILINE)
+            if place and cell["source"][: place.start()] != begins:
+                yield page.finding(cell, f"has other code before {place[0]!r} than {begins!r}")
+
+
+@_of_each_lesson
+def explanations_are_folded(page: Page) -> Iterator[Finding]:
+    """What explains a comparison, the first text after it, is folded: it answers the question."""
+    compared = False
+    for cell in page.cells:
+        if compared and cell["cell_type"] == "markdown":
+            compared = False
+            if not cell["source"].startswith(("#", EXPLANATION)):
+                yield page.finding(cell, f"explains a comparison: begin it with {EXPLANATION}")
+        compared = compared or ".compare(" in cell["source"]
 
 
 # Core and deeper
@@ -404,10 +415,7 @@ def sizes(page: Page) -> Iterator[Finding]:
     module). A deeper notebook may be short, and denser.
     """
     deeper = bool(page.lesson and page.lesson.deeper)
-    markdown, code = (
-        page.of_kind("markdown"),
-        [cell for cell in page.of_kind("code") if cell["source"].strip()],
-    )
+    markdown = page.of_kind("markdown")
     if not (0 if deeper else CELLS[0]) <= len(page.cells) <= CELLS[1]:
         yield page.finding(
             None, f"has {len(page.cells)} cells, wanted are {CELLS[0]} to {CELLS[1]}"
@@ -433,8 +441,7 @@ def sizes(page: Page) -> Iterator[Finding]:
             )
     lines = {
         cell.get("id"): len([line for line in cell["source"].splitlines() if line.strip()])
-        for cell in code
-        if "harness" not in cell["metadata"].get("tags", ())
+        for cell in _visible_code(page)
     }
     if lines and not deeper and (mean := sum(lines.values()) / len(lines)) > LINES_A_CELL:
         yield page.finding(

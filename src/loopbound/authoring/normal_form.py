@@ -21,10 +21,12 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 TAGS = ("raises-exception", "output-varies", "harness")
+# JupyterLab shows the first line of a folded cell, so these begin a prediction and its comparison.
+QUESTION, RESULT = "# Question\n", "# Result and reason\n"
 # JupyterLab shows the first line of a folded output: this one, and not the answer.
 _CLOSED = {
     "output_type": "display_data",
-    "data": {"text/plain": "First answer the question above."},
+    "data": {"text/plain": "Open this after your answer."},
     "metadata": {"loopbound": "closed"},
 }
 _CELL_METADATA = ("loopbound", "tags")
@@ -139,23 +141,28 @@ def _cells(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _fold(cells: list[dict[str, Any]]) -> None:
     """Fold what a reader may skip, and what would give the answer to a prediction away: outputs
-    between the question and the comparison, and the comparison's source, which explains the
-    options. JupyterLab opens an output when its cell runs. A note stands first in a folded output.
+    between the question and the explanation (the first text after the comparison), and the
+    comparison's source, which explains the options; the question's source too, since its output
+    asks it. JupyterLab opens an output when its cell runs. A note stands first in a folded output.
     """
     asked: set[str] = set()
+    explained = True
     for cell in cells:
         if cell["cell_type"] != "code":
+            explained = True
             continue
         compared = {name for name in asked if f"{name}.compare(" in cell["source"]}
         hidden = {}
-        compares = cell["source"].startswith(tuple(f"{name}.compare(" for name in compared))
-        if compares or "harness" in cell["metadata"].get("tags", ()):
+        compares = cell["source"].startswith(tuple(f"{RESULT}{name}.compare(" for name in compared))
+        asks = cell["source"].startswith(QUESTION)
+        if asks or compares or "harness" in cell["metadata"].get("tags", ()):
             hidden["source_hidden"] = True
-        if asked and cell["outputs"] and not compares:
+        if (asked or not explained) and cell["outputs"] and not compares:
             hidden["outputs_hidden"] = True
             cell["outputs"].insert(0, copy.deepcopy(_CLOSED))
         if hidden:
             cell["metadata"]["jupyter"] = hidden
+        explained = explained and not compared
         asked = (asked - compared) | set(_PREDICTION.findall(cell["source"]))
 
 

@@ -8,13 +8,12 @@ and what is folded.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loopbound.authoring.normal_form import stable_outputs
+from loopbound.authoring.normal_form import QUESTION, RESULT, stable_outputs
 from loopbound.course.manifest import Lesson, Pause, Task, notebooks_folder
 from loopbound.problem import Problem
 
@@ -61,7 +60,7 @@ def _lesson(lesson: Lesson, folder: Path) -> Iterator[NotebookNode]:
     for cell in _cells(folder / lesson.file):
         if cell["cell_type"] != "code":
             continue
-        if re.search(r"= predict\(|^\w+\.compare\(", cell["source"]):
+        if cell["source"].startswith((QUESTION, RESULT)):
             yield _code("", stable_outputs(cell["outputs"]))
         else:
             yield from _experiment(cell)

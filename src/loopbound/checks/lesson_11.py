@@ -1,15 +1,18 @@
-"""Lesson 11, preventing it: a configuration in which planted faults show, and a suite that is
-green in one order alone.
+"""Lesson 11, preventing it: a configuration in which planted faults show, a suite that is green in
+one order alone, and a stranger's project from red to guarded.
 """
 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from loopbound.checks.suites import (
     LIMIT,
+    SeededBug,
     files_of,
     judge_suite,
     miscounting,
@@ -20,7 +23,9 @@ from loopbound.checks.task import Data, TaskCheck, value_of
 from loopbound.checks.verdict import Verdict, failed, passed
 from loopbound.machine import slowness
 from loopbound.problem import Problem
-from loopbound.suite import SuiteRun, run_suites
+from loopbound.scan.scan import scan
+from loopbound.suite import COURIER, SuiteRun, run_suite, run_suites
+from loopbound.suite.project import lay_out
 from loopbound.suite.run import ordered
 
 CHECKS: dict[str, TaskCheck] = {}
@@ -250,5 +255,138 @@ CHECKS["11.2"] = TaskCheck(
             "A fixture in a test file serves that file alone. In `conftest.py`, with"
             " `autouse=True`, it serves all of them."
         ),
+    ),
+)
+
+
+# 11.3 A stranger's project
+
+_MAY = ("tests/conftest.py", _FILE, "app/database.py", "app/labels.py")
+_WATCHED = [*_GUARD, "--loop-guard"]
+_LATER = "tests/test_later.py"
+# A crossing that a colleague adds one day: two runs of their own, a lock, and no error.
+_CROSSES_LATER = (
+    _FAULTS[_CROSSES].partition("async def test_first")[0]
+    + """
+async def both(): await asyncio.gather(take(), take(), return_exceptions=True)
+
+def test_later():
+    asyncio.run(both())
+    asyncio.run(both())
+"""
+)
+_LOST = """
+
+_sound = waiting
+
+async def waiting(session):
+    return (await _sound(session))[1:]
+"""
+
+
+def _courier(pattern: str) -> dict[str, str]:
+    return {
+        path.relative_to(COURIER).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(COURIER.glob(pattern))
+    }
+
+
+def _crossing(run: SuiteRun) -> Data:
+    said = re.search(r"^object: (.*)$", run.output, re.MULTILINE)
+    return {"crossing": said[1] if said else ""}
+
+
+def _run_guarded(data: Data, given: Mapping[str, Any]) -> Data:
+    files, parcels = files_of(value_of(data)), "app/parcels.py"
+    suite = run_orders(
+        COURIER,
+        files,
+        may=_MAY,
+        orders=_ORDERS,
+        bug=SeededBug(
+            {parcels: _courier(parcels)[parcels] + _LOST},
+            "a parcel that is lost",
+            ("test_each_parcel_waits", "test_a_delivered_parcel_does_not_wait"),
+        ),
+        also=_crossing,
+        options=_WATCHED,
+    )
+    found: Data = {"suite": suite, "ids": _ids(_courier("tests/test_*.py")), "scan": []}
+    if suite["bug"] is None:  # it failed before
+        return found
+    with tempfile.TemporaryDirectory(prefix="loopbound-courier-") as made:
+        copy = Path(made).resolve() / COURIER.name
+        lay_out(COURIER, files, copy)
+        found["scan"] = [
+            {"code": each.code, "place": f"{each.file}:{each.line}"}
+            for each in scan(copy).findings
+            if each.counts
+        ]
+    later = run_suite(
+        COURIER,
+        overlay={**(files or {}), _LATER: _CROSSES_LATER},
+        tests=[_LATER],
+        options=_GUARD,
+        limit=LIMIT * int(slowness()),
+    )
+    return found | {"later": [test.outcome for test in later.tests]}
+
+
+def _judge_guarded(data: Data) -> Verdict:
+    def crosses(run: Data) -> Verdict | None:
+        if not (run["crossing"] and run["failed"]):
+            return None
+        return failed(
+            "still crosses",
+            f"In the {run['order']} order `{short(next(iter(run['failed'])))}` fails, and the guard"
+            f" names {run['crossing']}.\nWhich of the project's two clients does your cure reach?",
+        )
+
+    if wrong := judge_suite(
+        data["suite"],
+        value_of(data),
+        tests=data["ids"],
+        own=crosses,
+        what="your files",
+        wanted="a dict from file names to their texts",
+    ):
+        return wrong
+    green = f"All {len(data['ids'])} tests pass in {len(_ORDERS)} orders, and nothing stays open."
+    if data["scan"]:
+        (first, *_) = data["scan"]
+        return failed(
+            "the scan objects",
+            f"{green} But `loopbound scan` finds {first['code']} in `{first['place']}`: what the"
+            " tests do not notice, a reader of this project will.",
+        )
+    if "passed" in data["later"]:
+        return failed(
+            "not guarded",
+            f"{green} Then a colleague added a test in which a lock crosses, and the error is"
+            " dropped: it passed.\nWith `--loop-guard` it would not. Where does a setting stand"
+            " that no person has to remember?",
+        )
+    return passed(
+        f"{green} The guard had nothing to say, and the scan neither; with a bug in the"
+        " application the suite failed, as it should. A crossing that was planted later is red"
+        " without a word on the command line."
+    )
+
+
+CHECKS["11.3"] = TaskCheck(
+    answers=("guarded",),
+    settle=_run_guarded,
+    judge=_judge_guarded,
+    hints=(
+        (
+            "`run_suite(COURIER, options=GUARD).output` ends with a table: two objects cross, and"
+            " one cure serves both. The configuration has half of it."
+        ),
+        (
+            "On one loop for all tests nothing crosses, and at its end two things are open: the"
+            " engine's pool and asyncpg's. A fixture with `scope=\"session\"` and `autouse=True`"
+            " can close both behind its `yield`."
+        ),
+        '`loop_guard = "error"` below `[tool.pytest.ini_options]` switches the guard on for good.',
     ),
 )

@@ -75,6 +75,12 @@ _FIXTURES = re.compile(
     r"availablefixtures:.{1,9000}?use'pytest--fixtures"
 )  # in a text without blanks
 _SUMMARY = re.compile(r"(?:FAILED|ERROR) \S+\.py\S*(?: - |$)")
+_LOGGED = re.compile(r"-{3,} [Cc]aptured .{1,60} -{3,}\s*$")
+# The last line of pytest, or of unittest, about a run.
+_ENDED = re.compile(
+    r"=*\s*((?:\d+ \w+, )*\d+ \w+ in \d[\d.]*s(?: \([\d:]+\))?)\s*=*\s*$"
+    r"|(Ran \d+ tests? in [\d.]+s|FAILED \(.{1,99}\))$"
+)
 _FRAME = re.compile(
     r"""File "(?P<a>[^"\n]{1,400})", line (?P<al>\d+)(?:, in (?P<af>[^\s(]+))?"""
     r"""|File (?P<b>[^\s"]{1,400}?\.py):(?P<bl>\d+)(?:, in (?P<bf>[^\s(]+))?"""
@@ -93,6 +99,7 @@ _NOT_YOURS = re.compile(
     re.IGNORECASE,
 )
 _PACKAGE = re.compile(r"(?:site|dist)-packages/([A-Za-z_]\w{0,60})")
+_PORTAL = "anyio/from_thread.py"
 _PLUGINS = re.compile(r"plugins: (.{1,400})")
 _PLUGIN = re.compile(r"(asyncio|anyio|timeout|xdist)-(\d[\w.]*)")
 _PYTHON = re.compile(r"Python (3\.\d+)(?:\.\d+)?|python(3\.\d+)/(?:site|dist)-packages")
@@ -103,6 +110,8 @@ _SCOPES = re.compile(
 )
 _PROGRESS = re.compile(r"(?:\S+\.py )?(?P<letters>[.FEsxX]{1,300})(?:\s+\[ *\d+%\])?\s*$")
 _VERBOSE = re.compile(r"\S+\.py::\S.{0,200} (PASSED|FAILED|ERROR)\b")
+# In pytest's long form: what a function of the traceback was called with.
+_ARGUMENT = re.compile(r"[A-Za-z_]\w* = ")
 _LAST = re.compile(
     r"(?:E +)?((?:[\w]+\.)*[A-Z]\w*(?:Error|Exception|Warning|Timeout|Interrupt|Group|Failed)\b"
     r".{0,160})"
@@ -143,9 +152,10 @@ class Reading:
 
     Attributes:
         blocks: those that show a message that is known, leading ones only if there are any.
-        counts: how often each message was seen, by the phrase that found it first.
+        counts: how often what each message says happened, by the phrase that found it first.
         versions: package → version, as the text itself says.
         others: last lines of errors that no message here explains.
+        passed: the last line of a run of tests of which none failed.
         empty: there is no text.
         left_out: bytes of a long text that were not looked at closely.
     """
@@ -154,6 +164,7 @@ class Reading:
     counts: dict[str, int]
     versions: dict[str, str]
     others: list[str]
+    passed: str = ""
     left_out: int = 0
     empty: bool = False
 
@@ -278,10 +289,20 @@ def read(text: str, left_out: int = 0) -> Reading:
     phrases: dict[str, str] = {}
     for _, name, _, _, phrase in found:
         phrases.setdefault(name, phrase)
-    said = Counter(phrase for _, _, _, _, phrase in found)
-    counts = {phrase: said[phrase] for phrase in phrases.values()}
+    told = Counter(
+        (phrase, bisect.bisect_right(edges, line) - 1) for line, _, _, _, phrase in found
+    )
+    repeats = _repeats(lines, edges)
+    counts = {}
+    for phrase in phrases.values():
+        mine = {index: times for (said, index), times in told.items() if said == phrase}
+        own = mine.keys() - repeats or mine.keys()
+        # One error says its words on the way, too; a log without tracebacks has a line for each.
+        counts[phrase] = sum(1 if _has_frame(blocks[at], frames) else mine[at] for at in own)
     others = _others(lines, edges, set(blocks))
-    return Reading(_leading(ordered), counts, _versions(lines), others, left_out)
+    return Reading(
+        _leading(ordered), counts, _versions(lines), others, _passed(lines), left_out=left_out
+    )
 
 
 def _lines(text: str) -> tuple[list[str], set[int]]:
@@ -303,7 +324,7 @@ def _lines(text: str) -> tuple[list[str], set[int]]:
         if _HEADER.match(lines[number]):
             inside = lines[number].startswith("___")
         elif not is_said and (
-            (inside and lines[number].startswith("    "))
+            (inside and (lines[number].startswith("    ") or _ARGUMENT.match(lines[number])))
             or lines[number].lstrip().startswith("raise ")
         ):
             quoted.add(number)
@@ -355,6 +376,29 @@ def _edges(lines: list[str]) -> list[int]:
     return edges
 
 
+def _repeats(lines: list[str], edges: list[int]) -> set[int]:
+    """Which blocks say again what a failure has said: pytest's summary, and a test's own log."""
+    found, logged = set(), False
+    for index, edge in enumerate(edges):
+        if _HEADER.match(lines[edge]):
+            logged = _LOGGED.match(lines[edge]) is not None
+        if logged or _SUMMARY.match(lines[edge]):
+            found.add(index)
+    return found
+
+
+def _has_frame(block: Block, frames: list[Frame]) -> bool:
+    at = bisect.bisect_left(frames, block.first, key=lambda frame: frame.at)
+    return at < len(frames) and frames[at].at <= block.last
+
+
+def _passed(lines: list[str]) -> str:
+    """The last line of a run of tests, if it and those of runs before it tell of no failure."""
+    ends = [match[1] or match[2] for line in lines if (match := _ENDED.match(line))]
+    failed = any(re.search(r"\b(?:failed|errors?|FAILED)\b", end) for end in ends)
+    return "" if failed or not ends else ends[-1]
+
+
 def _handled(lines: list[str], number: int) -> bool:
     """Whether an error's last line is followed by another one, raised while it was handled."""
     following = (line for line in lines[number + 1 : number + 4] if line.strip())
@@ -389,6 +433,8 @@ def _speaker(flat: str, begin: int, start: int, end: int, below: int) -> tuple[s
     are not known here, one that the reader's deepest line, at `below`, has called.
     """
     best, best_at, by = "", -1, ""
+    # What stands before a portal is its caller's: TestClient itself is built on httpx.
+    begin = max(begin, flat.rfind(_PORTAL, begin, start))
     # A message names its future first and its words after; a class may follow in the same line.
     part = flat[begin : end + 200]
     for name, first, pattern, _ in _LIBRARIES:

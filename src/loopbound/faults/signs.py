@@ -363,9 +363,9 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
     "teardown": ("ERROR at teardown",),
     "setup": ("ERROR at setup",),
     "at-exit": (
-        "Exception ignored in",
-        "__del__",
         "Exception ignored",
+        "in __del__",
+        "def __del__(",
         "PytestUnraisableExceptionWarning",
     ),
     # A client's close, in a task that nothing awaits.

@@ -232,6 +232,14 @@ _CLIENT = Question(
             {"yes": Leaf("any-client", "one-loop"), "no": Leaf("any-client", "client-per-loop")},
             {"no": ("one-loop", "no-keep-alive")},
         ),
+        "TestClient, one request after another": Question(
+            "May TestClient be used in a with block?",
+            {
+                "yes": Leaf("any-client", "client-with", ("portal",)),
+                "no": Leaf("any-client", "client-per-loop"),
+            },
+            {"no": ("client-with", "no-keep-alive")},
+        ),
         "a thread with a loop of its own": Question(
             "Can it hand its work to the first loop?",
             {"yes": Leaf("any-client", "hand-over"), "no": Leaf("any-client", "client-per-loop")},

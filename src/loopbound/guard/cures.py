@@ -86,10 +86,9 @@ def cures_for(
         if "unittest" in facts:
             # pytest gives a TestCase no async fixtures.
             left_out |= {"dispose", "function-engine"}
-        if "portal" in facts:
-            left_out.add("client-per-test")  # the test itself has no loop, or another one
-            if "test-client" not in facts or facts & {"pytest-asyncio", "anyio-plugin", "unittest"}:
-                left_out.add("client-with")  # the other loop is not the client's
+        others = facts & {"pytest-asyncio", "anyio-plugin", "unittest"}
+        if "portal" in facts and ("test-client" not in facts or others):
+            left_out.add("client-with")  # the other loop is not TestClient's
         if "anyio-plugin" in facts or "pytest-asyncio" not in facts:
             left_out |= {"session-loop", "same-loop-scope"}
         if {"anyio-plugin", "pytest-asyncio"} <= facts:

@@ -147,7 +147,12 @@ def _at_the_top(change: Change) -> Iterator[str]:
 def _case(kind: str, cure: str, facts: frozenset[str]) -> Case | None:
     """The case that shows a cure, as near to the text's circumstances as there is one."""
     tests = bool(facts & {"pytest", "unittest", "scope-mismatch"})
-    tools = {"anyio": "anyio-plugin", "celery": "celery", "mismatch": "scope-mismatch"}
+    tools = {
+        "anyio": "anyio-plugin",
+        "celery": "celery",
+        "mismatch": "scope-mismatch",
+        "per_request": "portal",
+    }
     fitting = (
         case
         for case in cases().values()

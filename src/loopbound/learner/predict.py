@@ -39,13 +39,17 @@ document.querySelectorAll(".predict.NAME").forEach((ask) => {
     const place = (item) => cells.findIndex((cell) => cell.contains(item));
     const answer = ask.querySelector("details[open]");
     const [from, to] = [place(ask), why ? place(why) : -1];
+    let end = to;
+    while (end > 0 && end < cells.length && !cells[end].matches(".jp-MarkdownCell")) end++;
     let told = false;
     cells.forEach((cell, at) => {
-      const between = from < at && at < to && !cell.querySelector(".predict");
+      const between = from < at && at < end && at !== to && !cell.querySelector(".predict");
       told ||= between && cell.matches(".jp-CodeCell:not(.jp-mod-noOutputs)");
       const closes = between && (told || cell.matches(".jp-CodeCell"));
       cell.classList.toggle("NAME-closed", closes && !answer);
     });
+    const explanation = cells[end]?.querySelector("details.explanation");
+    if (explanation) explanation.open = Boolean(answer);
     why?.querySelectorAll("details").forEach((option) => {
       const chosen = option.classList.contains(answer?.classList[1]);
       option.classList.toggle("chosen", chosen);
@@ -73,9 +77,9 @@ def predict(question: str, *, answer: str | None = None, **options: Any) -> Pred
     >>> guess = predict("What does loop B get?", a="ok", b="different loop", answer="b")
     >>> guess.compare("different loop", a="the pool hands out …", b="the connection was …")
 
-    A click is kept by the browser's tab, a letter by the notebook. An answer that
-    is none of the letters is said so when the prediction is shown; nothing is raised, so that a
-    notebook can always be run from top to bottom.
+    A click is kept by the browser's tab, a letter by the notebook. An answer that is none of the
+    letters is said so when the prediction is shown; nothing is raised, so that a notebook can
+    always be run from top to bottom.
     """
     return Prediction(question, options, answer)
 
@@ -142,9 +146,10 @@ class Prediction:
     def _behaviour(self) -> str:
         """What makes a click an answer where the page keeps it: after a run in JupyterLab.
 
-        Outputs between the question and the comparison, and the text after the first of them, are
-        closed until then; afterwards the comparison shows the chosen option and the right one.
-        Elsewhere each option of the comparison is opened by a click of its own.
+        Outputs between the question and the explanation, and the text after the first of them, are
+        closed until then; afterwards the comparison shows the chosen option and the right one, and
+        the explanation (``<details class="explanation">``) is open. Elsewhere each of them is
+        opened by a click of its own.
         """
         return _BEHAVIOUR.replace("NAME", self.name).replace("CLOSED", CLOSED)
 
@@ -159,13 +164,13 @@ class Prediction:
     def _choice(self) -> str:
         if self.answer is None:
             return (
-                "Click on your answer. To keep it, set `answer=` above to its letter and run this"
-                " cell again."
+                "Click on your answer. Or open this cell, set `answer=` in it to a letter, and run"
+                " it again."
             )
         if not self.chosen:
             return (
                 f"Your answer `{self.answer}` is none of {', '.join(self.options)}. Click on one,"
-                " or set `answer=` above and run this cell again."
+                " or open this cell, set `answer=` in it, and run it again."
             )
         return f"Your answer: {self.answer} – {shown(self.options[self.answer])}"
 
@@ -234,7 +239,9 @@ class Comparison:
             for letter in options
             if letter in (choice, right)
         ]
-        return "\n".join(lines)
+        # Nothing to open here, but in the explanation below.
+        lines += ["", f'<div class="compare {self.prediction.name}"></div>', ""]
+        return "\n".join([*lines, _COMPARED.replace("NAME", self.prediction.name)])
 
     def __repr__(self) -> str:
         return (

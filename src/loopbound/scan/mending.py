@@ -1,10 +1,15 @@
-"""What `--fix` changes: the two loop scopes in the right file, and dead event_loop fixtures."""
+"""What `--fix` changes: the two loop scopes in the right file, and dead event_loop fixtures with the
+imports that only they used.
+"""
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from loopbound.scan.cures import options_to_set
@@ -26,6 +31,7 @@ class Change:
         before: its text.
         after: what it becomes.
         cured: the findings that this cures.
+        idle: names that what was taken out used.
     """
 
     file: str
@@ -33,6 +39,7 @@ class Change:
     before: str
     after: str
     cured: list[Finding]
+    idle: set[str] = field(default_factory=set)
 
     def diff(self) -> str:
         """The change as a unified diff."""
@@ -57,6 +64,8 @@ def changes(report: Report) -> list[Change]:
     for finding in report.findings:
         if finding.code == "DEAD_EVENT_LOOP_OVERRIDE":
             _delete(report, finding, found)
+    for change in found.values():
+        change.after = _without_imports(change.after, change.idle)
     return [each for each in found.values() if each.after != each.before]
 
 
@@ -136,3 +145,64 @@ def _delete(report: Report, finding: Finding, found: dict[str, Change]) -> None:
         last += 1
     change.after = "".join(lines[:first] + lines[last:])
     change.cured.append(finding)
+    change.idle |= _names(func.node)
+
+
+# Imported for their names alone: another module's import may be there for what it does.
+_FOR_NAMES = sys.stdlib_module_names | {"pytest", "pytest_asyncio"}
+
+
+def _without_imports(text: str, names: set[str]) -> str:
+    """A module without the imports that bind names which nothing in it uses.
+
+    Args:
+        text: the module's.
+        names: those that may go.
+    """
+    try:
+        tree = ast.parse(text) if names else ast.Module(body=[], type_ignores=[])
+    except (SyntaxError, ValueError):
+        return text
+    idle = names - _names(tree)
+    lines = text.splitlines(keepends=True)
+    for node in reversed(tree.body):  # from the end on: the numbers of lines before stay
+        if isinstance(node, ast.Import | ast.ImportFrom) and not getattr(node, "level", 0):
+            _thin(lines, node, idle)
+    return "".join(lines)
+
+
+def _thin(lines: list[str], node: ast.Import | ast.ImportFrom, idle: set[str]) -> None:
+    """Take names out of an import, or the whole of it; not where that would lose more."""
+    source = getattr(node, "module", None)
+    kept = [
+        alias
+        for alias in node.names
+        if (alias.asname or alias.name.partition(".")[0]) not in idle
+        or (source or alias.name).partition(".")[0] not in _FOR_NAMES
+    ]
+    first, last = node.lineno - 1, node.end_lineno or node.lineno
+    whole = "".join(lines[first:last])
+    tail = lines[last - 1].encode()[node.end_col_offset or 0 :].decode()
+    if len(kept) == len(node.names) or node.col_offset or tail.strip()[:1] not in ("", "#"):
+        return
+    if kept:
+        if "#" not in whole.removesuffix(tail):
+            node.names = kept
+            lines[first:last] = [ast.unparse(node) + tail]
+        return
+    del lines[first:last]
+    below_a_gap = not first or not lines[first - 1].strip()
+    while below_a_gap and first < len(lines) and not lines[first].strip():
+        del lines[first]
+
+
+def _names(tree: ast.AST) -> set[str]:
+    """The names that code uses, also those in its strings: annotations, ``__all__``."""
+    return {name for node in ast.walk(tree) for name in _of_node(node)}
+
+
+def _of_node(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield from re.findall(r"[A-Za-z_]\w*", node.value)

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -701,7 +702,11 @@ def _older_syntax(source: str) -> str:
 
 def _why(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: {error.msg}"
+        here = ".".join(map(str, sys.version_info[:2]))
+        return (
+            f"line {error.lineno}: {error.msg}. The scan read it as Python {here}; if it is"
+            " written for a newer one, run loopbound in that."
+        )
     return str(error) or type(error).__name__
 
 

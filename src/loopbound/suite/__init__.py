@@ -6,13 +6,14 @@
 """
 
 from loopbound.suite.alone import run_alone
-from loopbound.suite.incident import BACKEND, fixes, incident, incident_job
+from loopbound.suite.incident import BACKEND, COURIER, fixes, incident, incident_job
 from loopbound.suite.pool import pool_steps
 from loopbound.suite.results import PoolEvent, SuiteRun, TestResult
 from loopbound.suite.run import ordered, run_suite, run_suites
 
 __all__ = [
     "BACKEND",
+    "COURIER",
     "PoolEvent",
     "SuiteRun",
     "TestResult",

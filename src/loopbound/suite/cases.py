@@ -46,6 +46,7 @@ class Case:
         signs: what is printed where it is not cured; one of them, or a failure without one.
         cures: names of cures that make it pass.
         not_cures: what does not.
+        runs: the file that it runs, where its folder serves several cases.
         left: cure → sessions that it leaves on the server at the end of the process.
         both_orders: its tests are run in the opposite order, too.
         posix: it needs fork.
@@ -63,6 +64,7 @@ class Case:
     not_cures: tuple[str, ...]
     folder: Path
     tests: bool
+    runs: str
     words: tuple[str, ...]
     client: str
     left: dict[str, int]
@@ -88,7 +90,13 @@ class Case:
 
     def files(self, cure: str = "") -> dict[str, str]:
         """Name → text of its files with a cure, or as found: what is run, and what is shown."""
-        texts = {path.name: path.read_text("utf-8") for path in sorted(self.folder.glob("*.py"))}
+        texts = {
+            path.name: path.read_text("utf-8")
+            for path in sorted(self.folder.glob("*.py"))
+            if not self.runs
+            or path.name == self.runs
+            or not path.name.startswith(("main", "test_"))
+        }
         default = re.search(r'"CURE", "([^"]*)"', "".join(texts.values()))
         value = cure or (default[1] if default else None)
         files = {name: folded(text, value) for name, text in texts.items()}
@@ -215,6 +223,7 @@ def cases() -> dict[str, Case]:
     for name, said in _file().items():
         if name != "options":
             place = folder() / "cases" / said.get("folder", name)
+            runs = said.get("runs", "")
             found[name] = Case(
                 name,
                 said["kind"],
@@ -222,7 +231,8 @@ def cases() -> dict[str, Case]:
                 tuple(said["cures"]),
                 tuple(said.get("not", ())),
                 place,
-                said.get("tests", not (place / "main.py").is_file()),
+                runs.startswith("test_") if runs else not (place / "main.py").is_file(),
+                runs,
                 tuple(said.get("words", ())),
                 said.get("client", ""),
                 said.get("left", {}),
@@ -313,6 +323,7 @@ def _job(
         "output": str(top / f"{number}.txt"),
         "course": case.course,
         "count": database is not None,
+        "left": case.left.get(cure, 0) if cure in (*case.cures, *case.older) else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""The incident's backend, as found or with one of its fixes."""
+"""The incident's backend, as found or with one of its fixes; and a stranger's project."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from loopbound.suite.alone import run_alone
 from loopbound.suite.results import SuiteRun
 from loopbound.suite.run import run_suite
 
-BACKEND = Path(__file__).resolve().parents[3] / "notebooks" / "signal_scanner"
+_NOTEBOOKS = Path(__file__).resolve().parents[3] / "notebooks"
+BACKEND = _NOTEBOOKS / "signal_scanner"
 """Where the backend is: beside the lessons, in the clone that Loopbound is installed from."""
+COURIER = _NOTEBOOKS / "prevention" / "courier"
+"""A small project that is red: an engine and a pool of asyncpg, under half of the loop options."""
 
 
 def fixes() -> list[str]:

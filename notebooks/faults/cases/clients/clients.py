@@ -158,6 +158,7 @@ class PsycopgPool:
     async def make(self):
         from psycopg_pool import AsyncConnectionPool, AsyncNullConnectionPool
 
+        self.used = 0
         if self.null:
             pool = AsyncNullConnectionPool(DSN, max_size=1, timeout=1, open=False)
         else:
@@ -169,7 +170,7 @@ class PsycopgPool:
         if self.null:  # three tasks, one connection at a time: some have to wait
             await asyncio.gather(*(self.ask(client) for _ in range(3)))
             return
-        # One more connection at once than before: the pool's workers have to open it.
+        # One more connection at once than before, up to the pool's three: its workers open it.
         self.used += 1
         async with AsyncExitStack() as stack:
             for _ in range(self.used):

@@ -1,0 +1,7 @@
+create table parcels (
+    code text primary key,
+    delivered boolean not null default false
+);
+create table labels (
+    code text not null
+);
