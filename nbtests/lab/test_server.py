@@ -239,17 +239,16 @@ def test_a_reader_sees_four_lines_and_ctrl_c_ends_all(start) -> None:
 
 def test_what_the_page_is_told(start) -> None:
     lab = start("--port", str(free_port()))
-    settings = lab.ask("/lab/api/settings/@jupyterlab/apputils-extension:notification")
-    told = (
-        {key: settings["settings"].get(key) for key in ("fetchNews", "checkForUpdates")}
-        if settings["settings"]
-        else None
-    )
-    told = told or {
-        key: settings["schema"]["properties"][key]["default"]
-        for key in ("fetchNews", "checkForUpdates")
-    }
-    assert told == {"fetchNews": "false", "checkForUpdates": False}
+
+    def told(plugin: str, key: str) -> object:
+        settings = lab.ask(f"/lab/api/settings/@jupyterlab/{plugin}")
+        own = settings["settings"] or {}
+        return own.get(key, settings["schema"]["properties"][key]["default"])
+
+    assert told("apputils-extension:notification", "fetchNews") == "false"
+    assert told("apputils-extension:notification", "checkForUpdates") is False
+    # Without it, lines of code are cut on a page of 800 pixels.
+    assert told("notebook-extension:tracker", "codeCellConfig")["lineWrap"] is True
     assert list(lab.ask("/api/kernelspecs")["kernelspecs"]) == ["python3"]
     config = lab.ask("/lab").partition('id="jupyter-config-data"')[2].partition("</script>")[0]
     assert '"news"' in config

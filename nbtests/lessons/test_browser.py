@@ -344,6 +344,11 @@ ALL_COMPARED = """(count) => [...document.querySelectorAll('.jp-NotebookPanel:no
   (item) => item.parentElement.querySelector('script')).length === count"""
 ANSWER = """() => document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .predict').forEach(
   (question) => question.querySelector('.option > summary').click())"""
+# The places of cells in which something is wider than the page of 1,280 pixels.
+SIDEWAYS = """() => [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell')].map(
+  (cell, place) => [...cell.querySelectorAll('*')].some((item) => item.clientWidth > 0
+    && item.scrollWidth > item.clientWidth + 1
+    && getComputedStyle(item).overflowX !== 'visible') ? place : -1).filter((place) => place >= 0)"""
 # What stands in a reader's way: a question, or a message in the corner.
 INTERRUPTIONS = (
     "() => [...document.querySelectorAll('.jp-Dialog, .Toastify__toast')].map(item =>"
@@ -379,6 +384,8 @@ def test_a_lesson_runs_in_the_browser(lesson: Notebook, desk: Desk, pictures: Pa
     _nothing_wrong(_wrong(lesson.file, executed, committed))
     desk.nobody_interrupts()
     _check_predictions(desk.page, committed, pictures and pictures / f"{lesson.name}-asked.png")
+    wide = [committed["cells"][place]["id"] for place in desk.page.evaluate(SIDEWAYS)]
+    assert wide == [], "these cells scroll sideways"
     # The one that is on comes first: to change it draws the whole page again.
     on = desk.page.evaluate("() => document.body.dataset.jpThemeName")
     for theme in sorted(("Light", "Dark"), key=lambda theme: not on.endswith(theme)):
@@ -472,7 +479,10 @@ BROKEN = {
         ],
     ),
     "picture": (
-        ['from IPython.display import HTML\nHTML(\'<img alt="" src="data:image/svg+xml,none">\')'],
+        [
+            'from IPython.display import HTML\nHTML(\'<img alt="" src="data:image/svg+xml,none">\')',
+            "HTML('<table><tr>' + '<td>cell' * 200 + '</table>')",
+        ],
         [],
     ),
 }
@@ -490,6 +500,7 @@ def test_a_broken_notebook_is_seen(name: str, desk: Desk) -> None:
     if name == "picture":
         with pytest.raises(AssertionError, match="picture"):
             _check_figures(desk.page, 1)
+        assert desk.page.evaluate(SIDEWAYS) == [1]
     desk.end()
     wrong = _wrong(file, executed, committed) + _late(executed)
     for each in said:

@@ -526,8 +526,8 @@ def _judge_isolated(data: Data) -> Verdict:
     if wrong := judge_suite(data["suite"], value_of(data), tests=data["ids"], own=_judge_rows):
         return wrong
     return passed(
-        f"All {len(data['ids'])} tests passed in both orders: each met the six reports, whatever"
-        " the others had committed. With a bug in the backend the suite failed, as it should."
+        f"All {len(data['ids'])} tests passed in both orders: each met the six reports, although"
+        " others had committed rows. With a bug in the backend the suite failed, as it should."
     )
 
 

@@ -614,8 +614,8 @@ _WAIT = 0.3  # seconds for what cannot come
 
 class _Lender:
     """Lends connections to a program in one of the ways, and counts: connections opened, loops that
-    used one, and the most uses at once. A pool has one place, and whoever waits for it in vain gets
-    a TimeoutError.
+    used one, and the most uses at once. A pool has one place, and a use that waits for it
+    in vain gets a TimeoutError.
     """
 
     def __init__(self, dsn: str, way: str, pooled: bool) -> None:

@@ -225,8 +225,8 @@ def _left_behind(data: Data) -> Verdict | None:
         if step["tasks"]:
             return failed(
                 "left-over task",
-                f"{at(step)} ended while the task `{step['tasks'][0]}` was still pending. Nobody"
-                " waited for it, and it was cancelled.",
+                f"{at(step)} ended while the task `{step['tasks'][0]}` was still pending. Your"
+                " code did not wait for it, so it was cancelled.",
             )
     if data["connections"]:
         count = data["connections"]

@@ -6,6 +6,7 @@ The lines are those of the catalogue's cases, which the tests run.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -25,8 +26,7 @@ _WHOSE = {
     "clients.py": "where your client is made",
     "conftest.py": "tests/conftest.py",
     "main.py": "your program",
-    "pyproject.toml": "pyproject.toml, below [tool.pytest.ini_options], each name once"
-    " (pytest.ini: below [pytest], without quotes)",
+    "pyproject.toml": "pyproject.toml, below [tool.pytest.ini_options], each name once",
 }
 _YOURS = {"backend": "your own module with the engine", "clients": "library: your client's library"}
 
@@ -129,6 +129,8 @@ def _of_change(change: Change) -> Iterator[str]:
         yield "# Look for a mark or a fixture with a loop_scope= of its own: it goes before them."
     if change.new:
         yield "# write" if change.old else f"{where}: add"
+        if change.file == "pyproject.toml":
+            yield "# (pytest.ini: below [pytest], without quotes)"
         yield from (*top, "") if top and not change.place else ()
         yield from change.new
 
@@ -185,7 +187,8 @@ def messages() -> Table:
 def _cells(said: tuple[str, ...], kinds: tuple[str, ...]) -> tuple[str, str, str]:
     numbers = sorted({BY_ID[kind].lesson for kind in kinds})
     return (
-        "<br>".join(html.escape(phrase) for phrase in said),
+        # A name may be broken after these signs: the table has to fit a narrow page.
+        re.sub("[._](?=[^._])", r"\g<0><wbr>", "<br>".join(html.escape(phrase) for phrase in said)),
         "<br>or ".join(f"{html.escape(BY_ID[kind].name)}: <code>{kind}</code>" for kind in kinds),
         "<br>".join(f'<a href="{lesson(number).file}">{number}</a>' for number in numbers),
     )
