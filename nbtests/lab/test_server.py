@@ -251,7 +251,7 @@ def test_what_the_page_is_told(start) -> None:
     assert told("notebook-extension:tracker", "codeCellConfig")["lineWrap"] is True
     assert list(lab.ask("/api/kernelspecs")["kernelspecs"]) == ["python3"]
     config = lab.ask("/lab").partition('id="jupyter-config-data"')[2].partition("</script>")[0]
-    assert '"news"' in config
+    assert '"news"' in config and '"buildCheck": false' in config
     assert '"news":{"disabled":true}' in re.sub(r"\s", "", config)
 
 
