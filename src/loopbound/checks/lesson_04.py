@@ -349,10 +349,7 @@ CHECKS["04.3"] = TaskCheck(
     judge=_judge_engine,
     show=timeline_of("The run", logged=False),
     hints=(
-        (
-            "Three engines of the lesson went through seven loops. One of them never keeps a"
-            " connection."
-        ),
+        ("Three engines of the lesson are ok on every loop. One of them never keeps a connection."),
         "The option is called `poolclass`, and the class comes from `sqlalchemy.pool`.",
     ),
     explains=(
