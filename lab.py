@@ -44,6 +44,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 VENV = os.path.join(HERE, ".venv")
 LOCK = os.path.join(HERE, "uv.lock")
 PROJECT = os.path.join(HERE, "pyproject.toml")
+SETTINGS = os.path.join(HERE, "src", "loopbound", "lab_settings.json")  # copied into .venv
 # The last thing that a set-up writes. A .venv without it is half-made.
 MARK = os.path.join(VENV, "loopbound-setup.json")
 COURSE = "course"  # the extra with a reader's packages
@@ -186,7 +187,7 @@ def venv_python():
 
 def wanted(extras):
     stamp = hashlib.sha256()
-    for path in (LOCK, PROJECT):
+    for path in (LOCK, PROJECT, SETTINGS):
         try:
             with open(path, "rb") as file:
                 stamp.update(file.read())
