@@ -110,11 +110,11 @@ def test_ten_lines_name_the_maker_the_line_and_a_cure_for_these_versions(printed
     answer = explain(printed)
     said = str(answer)
     assert len(answer.lines) <= 10
-    assert "asyncpg, by the callback Protocol._on_waiter_completed" in said
+    assert "asyncpg (_on_waiter_completed in the message)" in said
     assert "backend.py:7, in ask" in said
     assert "session-loop: " in said and "pytest-asyncio 1." in said
     # A fixture could have opened the connection.
-    assert not answer.sure and "decide:  one engine" in said
+    assert not answer.sure and "or kind: fixture and test" in said
 
 
 def test_what_a_log_says_of_an_exception_that_was_not_retrieved_decides_nothing(
@@ -282,10 +282,15 @@ def test_what_was_seen_is_counted_once_for_each_time_that_it_happened(printed: s
         ),
     ],
 )
-def test_a_message_that_does_not_decide_gets_a_question(text: str, kinds: set[str]) -> None:
+def test_a_message_that_does_not_decide_names_both_kinds_and_what_decides(
+    text: str, kinds: set[str]
+) -> None:
     answer = explain(text)
     assert set(answer.kinds) == kinds and not answer.sure
-    assert answer.lines[1].startswith("decide:")
+    assert list(answer.lines[:2]) == [
+        f"{head} {BY_ID[kind].name} ({kind}), if {BY_ID[kind].tell}"
+        for head, kind in zip(("kind:   ", "or kind:"), answer.kinds, strict=True)
+    ]
 
 
 def tried(*frames: str, last: str) -> str:

@@ -53,7 +53,7 @@ FUNCTION_ENGINE = Cure(
 NULL_POOL = Cure(
     "null-pool",
     "create_async_engine(url, poolclass=NullPool)",
-    "a connection for each checkout",
+    "a connection for each checkout; NullPool refuses pool_size and max_overflow: take them away",
     holds="no connection or session object itself is carried over: in a row and awake together",
 )
 ONE_LOOP = Cure(
@@ -96,7 +96,7 @@ CLIENT_WITH = Cure(
     holds="every user of what connects gets it from the application",
 )
 
-PRE_PING = "the ping fails with the same RuntimeError, which SQLAlchemy does not take for a lost connection: every second checkout fails"
+PRE_PING = "the ping raises the same RuntimeError, so every second use still fails"
 
 KINDS: tuple[Kind, ...] = (
     # -- not this fault -----------------------------------------------------------------------------
@@ -385,7 +385,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "engine-in-a-row",
-        "one engine, loops in a row",
+        "one engine, loops one after the other",
         "each pooled connection binds to the loop that opened it; a later loop takes it out of the pool",
         (
             Sign(
@@ -424,8 +424,8 @@ KINDS: tuple[Kind, ...] = (
             Sign("terminating-failed different-loop"),
             Sign("different-loop"),
         ),
-        "the engine is global, a first use passes and a later loop fails",
-        "where the engine is made, and who makes loops: each test, asyncio.run, a Celery task, TestClient without with",
+        "the first test or call that uses the database passes, and one on a later loop fails",
+        "where the engine is made, and who makes loops: each test, asyncio.run, a Celery task, TestClient used without a with block",
         "a race: the second message, another operation is in progress, is the same as that of tasks that share a connection",
         (
             ONE_LOOP,
@@ -472,7 +472,7 @@ KINDS: tuple[Kind, ...] = (
             Sign("different-loop pytest"),
             Sign("different-loop"),
         ),
-        "a wider async fixture uses the engine or client, and the very first test that uses it fails",
+        "the very first test that uses the database fails, and an async fixture of a wider scope uses the engine or client",
         "loop_scope= and scope= of async fixtures, and the two options in pytest's header",
         "a module-level engine over per-test loops: there the first test passes",
         (
@@ -493,7 +493,7 @@ KINDS: tuple[Kind, ...] = (
             Cure(
                 "null-pool",
                 "NullPool, if no session or connection itself is handed from fixture to test",
-                "a connection for each checkout",
+                "a connection for each checkout; NullPool refuses pool_size and max_overflow: take them away",
                 where="!scope-mismatch",
             ),
         ),
@@ -829,7 +829,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "two-awake-loops",
-        "one engine under two awake loops",
+        "one engine, two loops running at once",
         "a second loop, in a thread beside the first, takes the first one's connections out of the pool, and the other way round",
         (
             Sign("manual-transaction text:different-loop", sure=True),

@@ -17,6 +17,9 @@ from loopbound.faults.model import Cure, Kind
 from loopbound.faults.reading import Block, Reading, read, text_of
 from loopbound.faults.signs import LIBRARY_WORDS
 
+IN_TEXT = ", says your text"
+"""After a version that the text names."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -139,7 +142,7 @@ def _answer(reading: Reading, versions: Mapping[str, str]) -> Answer:
     # What the text says comes first, and is called so.
     known = {
         **versions,
-        **{name: f"{said} (in the text)" for name, said in reading.versions.items()},
+        **{name: f"{said}{IN_TEXT}" for name, said in reading.versions.items()},
     }
     cures = _cures(first, second, known)
     lines = _lines(first, second, cures, also, reading, known)
@@ -167,10 +170,10 @@ def _lines(
     if first.sure:
         lines = [f"kind:    {name}", f"         {kind.binds}"]
     elif second:
-        lines = [f"kind:    {name}, or {second.kind.name}; the text does not decide"]
-        lines.append(
-            f"decide:  {kind.name}, if {kind.tell}; {second.kind.name}, if {second.kind.tell}"
-        )
+        lines = [
+            f"{head} {each.name} ({each.id}), if {each.tell}"
+            for head, each in (("kind:   ", kind), ("or kind:", second.kind))
+        ]
     else:
         lines = [f"kind:    probably {name}; no sign decides", f"         if {kind.tell}"]
     lines.append(f"maker:   {_maker(block)}")
@@ -210,7 +213,7 @@ def _cure_lines(
         return [f"cure:    {words}" for words in said]
     if cures[1:] and cures[1][0] is second.kind:
         return [f"cure:    {said[0]}", f"or cure: {said[1]}"]
-    return [f"cure:    {said[0]}; for both"]
+    return [f"cure:    {said[0]}; it helps with both kinds"]
 
 
 def _maker(block: Block) -> str:
@@ -218,7 +221,7 @@ def _maker(block: Block) -> str:
         return "not known: neither a callback nor a library's frame is in this text"
     name = LIBRARY_WORDS.get(block.speaker, block.speaker)
     if "_on_waiter" in block.said_by:
-        return f"{name}, by the callback {block.said_by} in the message"
+        return f"{name} ({block.said_by.rpartition('.')[2]} in the message)"
     return f"{name}, by its {'frames' if block.said_by.endswith('/') else 'name in the message'}"
 
 
@@ -247,12 +250,13 @@ def _cure(cure: Cure, versions: Mapping[str, str]) -> str:
         name, sign, bound = need_of(need)
         state = meets(need, versions)
         parts.append(
-            f"{name} {versions[name]}{'' if 'text' in versions[name] else ' is in this Python'}"
+            f"{name} {versions[name].removesuffix(IN_TEXT)} is in"
+            f" {'your text' if versions[name].endswith(IN_TEXT) else 'this Python'}"
             if state
             else f"needs {name} {f'before {bound}' if sign == '<' else f'{bound} or later'}"
             + (f", this is {versions[name]}" if state is False else "")
         )
-    given = f" [{'; '.join(parts)}]" if parts else ""
+    given = f" ({'; '.join(parts)})" if parts else ""
     return f"{cure.name}: {cure.do}{given}"
 
 

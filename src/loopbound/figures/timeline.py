@@ -36,6 +36,7 @@ _ROOM = {
     "loop closed": 0.40,
 }
 _FAILURE_ROOM, _CROSSING_ROOM = 1.02, 0.84
+_OWN_FAILURE_ROOM = 1.36  # its error stands in one line below it, left of the next sign
 _LEFT, _RIGHT, _TOP, _BAR, _PITCH, _LANE_PAD, _GAP = 0.95, 0.45, 0.42, 0.17, 0.34, 0.17, 0.12
 _SHORT = {
     "operation in progress": "operation\nin progress",
@@ -72,8 +73,9 @@ def timeline(events: Iterable[Event], title: str = "") -> Figure:
         A line above the drawing.
 
     A bar starts where the thing was born and ends where it was thrown away; where it goes on
-    hatched, its loop has been closed. A ring is a use on the loop of birth. A use on another loop
-    leaves the bar and ends on that loop's lane: a cross where it failed, a diamond where it passed.
+    hatched, its loop has been closed. A ring is a use on the loop of birth, in the colour of an
+    alarm where it failed. A use on another loop leaves the bar and ends on that loop's lane: a
+    cross where it failed, a diamond where it passed.
     """
     lanes, bars, right = _lay_out(list(events))
     bottom = _stack(lanes, bars)
@@ -105,7 +107,10 @@ def _lay_out(events: list[Event]) -> tuple[dict[str, _Lane], dict[str, _Bar], fl
             continue  # log lines and warnings are read, not drawn
         failed = event.kind == "used" and event.symptom != OK
         crossing = event.kind == "used" and event.loop != event.born_on
-        room = _FAILURE_ROOM if failed else _CROSSING_ROOM if crossing else _ROOM[event.kind]
+        if failed:
+            room = _FAILURE_ROOM if crossing else _OWN_FAILURE_ROOM
+        else:
+            room = _CROSSING_ROOM if crossing else _ROOM[event.kind]
         if event.kind == "returned" and event.loop != event.born_on:
             continue
         at = x + min(room, 0.44) / 2
@@ -269,7 +274,7 @@ def _draw_use(
         if use.symptom != OK:
             marker |= {"mec": ALARM}
             axes.text(
-                x + 0.12,
+                x - 0.07,
                 y + _BAR / 2 + 0.02,
                 use.symptom,
                 fontsize=7.5,
@@ -325,6 +330,11 @@ def _keys(lanes: dict[str, _Lane], bars: dict[str, _Bar]) -> list[tuple[str, dic
             True,
             "used on its own loop",
             {"marker": "o", "ms": 7, "mfc": PAPER, "mec": INK, "mew": 1.8},
+        ),
+        (
+            (True, False) in uses,
+            "used on its own loop: error",
+            {"marker": "o", "ms": 7, "mfc": PAPER, "mec": ALARM, "mew": 1.8},
         ),
         (
             (False, False) in uses,

@@ -83,10 +83,8 @@ def cure_lines(wanted: Answer | str) -> Shown:
 
 
 def _kinds_with(cure: str, kinds: tuple[str, ...]) -> str:
-    """Which of several kinds a cure is for, in words; empty where there is one kind alone."""
-    named = [
-        BY_ID[kind].name for kind in kinds if any(cure == known.name for known in BY_ID[kind].cures)
-    ]
+    """Which of several kinds a cure is for; empty where there is one kind alone."""
+    named = [kind for kind in kinds if any(cure == known.name for known in BY_ID[kind].cures)]
     return " and ".join(named) if kinds[1:] else ""
 
 

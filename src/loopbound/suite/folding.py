@@ -180,7 +180,7 @@ def _without_options(source: str) -> str:
         ):
             pairs = zip(node.value.keys, node.value.values, strict=True)
             given = "".join(
-                f", {key.value}={ast.unparse(value)}"
+                f", {key.value}={ast.get_source_segment(source, value)}"
                 for key, value in pairs
                 if isinstance(key, ast.Constant) and isinstance(key.value, str)
             )

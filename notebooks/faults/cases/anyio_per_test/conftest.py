@@ -31,4 +31,5 @@ if backend.CURE == "function-engine":
         engine = create_async_engine(backend.url)
         backend.Session.configure(bind=engine)
         yield
+        backend.Session.configure(bind=backend.engine)
         await engine.dispose()

@@ -37,6 +37,7 @@ if CURE == "function-engine":
         own = create_async_engine(url)
         Session.configure(bind=own)
         yield
+        Session.configure(bind=engine)
         await own.dispose()
 
 

@@ -14,7 +14,10 @@ if CURE == "event-loop-fixture":
         loop.close()
 
 
-@pytest_asyncio.fixture(scope="session")
+options = {"same-loop-scope": {"loop_scope": "session"}}.get(CURE, {})
+
+
+@pytest_asyncio.fixture(scope="session", **options)
 async def parcels():
     async with engine.begin() as connection:
         await connection.execute(text("create table parcels (id int)"))
