@@ -330,7 +330,7 @@ def test_lessons_draw_every_way_through_the_tree_and_have_no_tree_of_their_own()
                 for output in cell["outputs"]:
                     told |= set(ways_in(output["data"]["text/plain"]))
                 trees += 1
-    assert trees == 4
+    assert trees == 5
     assert [path for path in paths() if said_of(path) not in told] == []
 
 

@@ -682,7 +682,7 @@ def test_a_transaction_that_was_left_open_explains_who_waits_for_it(
 
 def test_the_end_has_a_table_and_the_loops_over_the_tests(runs: dict[str, Guarded]) -> None:
     output = runs["anyio"].run.output
-    assert "2 crossings in 2 tests of 3; 3 loops\n" in output
+    assert "2 crossings in 2 of 3 tests (3 loops)\n" in output
     assert "   2 × a connection of the engine made at test_row.py:5" in output
     assert "cure for the suite (2 of 2 crossings): anyio-one-loop: " in output
     rows = re.findall(r"^  loop (\d) anyio's plugin  (\S+)$", output, re.MULTILINE)

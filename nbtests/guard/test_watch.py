@@ -96,7 +96,7 @@ def test_workers_of_xdist_tell_the_one_that_started_them(suite: Path, url: str) 
     assert set(crossed) == {"test_a.py::test_2", "test_b.py::test_2[asyncio]"}, done.stdout
     assert all("made at db.py:4 (" in each["object"] for each in crossed.values())
     assert {loop["worker"] for loop in report["loops"]} == {"gw0", "gw1"}
-    assert "2 crossings in 2 tests of 5; 4 loops" in done.stdout
+    assert "2 crossings in 2 of 5 tests (4 loops)" in done.stdout
     assert "object: a connection of the engine made at db.py:4" in done.stdout
 
 

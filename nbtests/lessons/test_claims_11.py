@@ -4,6 +4,8 @@ stand; and what stands in their place.
 
 import shutil
 import sys
+import tomllib
+from importlib.metadata import version
 
 import pytest
 import yaml
@@ -127,7 +129,7 @@ def test_the_monitor_ends_where_it_should_alert():
 
 def test_the_guard_explains_what_another_order_meets(runs):
     usual, reverse = runs[6:8]
-    assert len(usual.passed) == 5 and "0 crossings in 0 tests of 5" in usual.output
+    assert len(usual.passed) == 5 and "0 crossings (5 tests, 3 loops)" in usual.output
     assert "engine made at app/database.py:5" in reverse.output
     for word in ("born:   ", "used:   ", "object: ", "cure:   session-loop"):
         assert word in reverse.output
@@ -140,7 +142,12 @@ def test_the_cured_desks_pass_in_every_order(runs):
 
 
 def test_the_scan_tells_the_desk_as_found_from_the_cured_ones():
-    for overlay, places in (("", ["app/database.py:5"]), ("guarded", []), ("null-pool", [])):
+    for overlay, places in (
+        ("", ["app/database.py:5"]),
+        ("pre-ping", ["app/database.py:5"]),
+        ("guarded", []),
+        ("null-pool", []),
+    ):
         with desk(overlay) as folder:
             assert "\nengine = create_async_engine(" in (folder / "app/database.py").read_text()
             found = [each for each in scan(folder).findings if each.counts]
@@ -156,6 +163,16 @@ def test_the_new_workflow_has_what_the_old_one_lacks():
         ["pytest"],
         ["loopbound", "stability"],
     ]
+
+
+def test_the_files_to_copy_name_this_version_and_the_plugin_of_each_setting():
+    """What a reader copies: the wheel that `pip wheel` makes of the course, and its plugins."""
+    wanted = (HERE / "guarded/requirements-test.txt").read_text(encoding="utf-8").split()
+    assert wanted[-1] == f"./tools/loopbound-{version('loopbound')}-py3-none-any.whl"
+    assert {"pytest-asyncio>=1.3", "pytest-timeout>=2.4"} <= {*wanted}
+    settings = tomllib.loads((HERE / "guarded/pyproject.toml").read_text(encoding="utf-8"))
+    options = settings["tool"]["pytest"]["ini_options"]
+    assert options["loop_guard"] == "error" and options["timeout"]
 
 
 @needs_git

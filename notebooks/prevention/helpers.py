@@ -4,7 +4,7 @@ measure proves.
 
 from __future__ import annotations
 
-import json
+import html
 import os
 import re
 import shlex
@@ -13,29 +13,33 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from cures.helpers import excerpt
+from IPython.display import HTML
 from loopbound import scratch_database
 from loopbound.problem import Problem
-from loopbound.suite import SuiteRun
+from loopbound.suite import SuiteRun, run_suites
 from loopbound.suite.project import lay_out
 
 __all__ = [
     "DESK",
+    "blamed",
     "by_order",
+    "columns",
     "commits",
+    "desk_runs",
     "excerpt",
-    "exit_codes",
+    "folded",
     "guard_said",
-    "loopbound",
     "monitored",
     "plain",
     "read",
-    "stability",
+    "shell",
+    "show",
+    "try_steps",
+    "verdict",
     "workflow_steps",
 ]
 
@@ -69,15 +73,43 @@ def desk(overlay: str = "") -> Iterator[Path]:
         yield copy
 
 
-def loopbound(*words: str, overlay: str = "") -> str:
-    """What `loopbound …` prints in the report desk's folder."""
-    (done,) = commands([["loopbound", *words]], overlay)
+def show(name: str, lines: tuple[int, int] | None = None) -> None:
+    """Print a file of this folder under its name, or the lines from one number to another."""
+    first, last = lines or (1, None)
+    _, _, inside = name.partition("/")
+    print(f"# {inside}", *read(name).splitlines()[first - 1 : last], sep="\n", end="\n\n")
+
+
+def folded(name: str) -> HTML:
+    """A file of this folder whole, for those who open it."""
+    _, _, inside = name.partition("/")
+    text = html.escape(read(name).strip())
+    return HTML(f"<details><summary>{inside}, the whole file</summary><pre>{text}</pre></details>")
+
+
+def shell(command: str, overlay: str = "") -> str:
+    """What a command of pytest's or loopbound's prints in the report desk's folder."""
+    (done,) = commands([shlex.split(command)], overlay)
     return done.stdout.strip()
 
 
-def stability(*words: str) -> dict[str, Any]:
-    """What `loopbound stability … --format json` says of the report desk."""
-    return json.loads(loopbound("stability", *words, "--format", "json"))
+def verdict(said: str) -> str:
+    """What `loopbound stability` says of the orders and of the tests that depend on them, without
+    what differs from run to run: the seconds, and the server's address.
+    """
+    orders, tests, *_ = said.split("\n\n")
+    orders = re.sub(r"(?m) +(seconds|\d+\.\d)$", "", orders)
+    return orders + "\n\n" + re.sub(r"connection to \S+", "connection to the server", tests)
+
+
+def blamed(said: str) -> set[str]:
+    """The names of the tests that it blames."""
+    return set(re.findall(r"^    \S+::(\w+)", said.partition("fails only after")[2], re.MULTILINE))
+
+
+def desk_runs(orders: Sequence[str]) -> list[SuiteRun]:
+    """Run the report desk's suite once in each of these orders."""
+    return run_suites([{"project": DESK, "order": order} for order in orders])
 
 
 def by_order(orders: Sequence[str], runs: Sequence[SuiteRun]) -> dict[str, list[str]]:
@@ -90,10 +122,19 @@ def by_order(orders: Sequence[str], runs: Sequence[SuiteRun]) -> dict[str, list[
     }
 
 
-def guard_said(run: SuiteRun) -> str:
+def columns(runs: Sequence[SuiteRun]) -> list[str]:
+    """The tests as an outcome grid heads its columns: the file, and a name's last words."""
+    names = []
+    for test in runs[0].symptoms:
+        path, _, function = test.partition("::")
+        names.append(f"{Path(path).name}\n…{'_'.join(function.split('_')[-2:])}")
+    return names
+
+
+def guard_said(output: str) -> str:
     """What the loop guard printed of a run's first crossing; without one, its line for the run."""
-    crossing = excerpt(run.output, "- loop guard -", "\n---").strip("-\n")
-    return crossing or excerpt(run.output, "= loop guard =").splitlines()[1]
+    crossing = excerpt(output, "- loop guard -", "\n---").strip("-\n")
+    return crossing or excerpt(output, "= loop guard =").splitlines()[1]
 
 
 def workflow_steps() -> list[str]:
@@ -110,12 +151,14 @@ def workflow_steps() -> list[str]:
     ]
 
 
-def exit_codes(overlay: str) -> list[int]:
-    """The exit code of each of these steps on the report desk."""
-    return [
-        done.returncode
-        for done in commands([shlex.split(step) for step in workflow_steps()], overlay)
-    ]
+def try_steps(overlay: str = "") -> dict[str, str]:
+    """What becomes of each of these steps on the report desk: "ok" or "fails", by its first word."""
+    steps = [shlex.split(step) for step in workflow_steps()]
+    names = [words[words[0] == "loopbound"] for words in steps]
+    done = commands(steps, overlay)
+    return {
+        name: "fails" if each.returncode else "ok" for name, each in zip(names, done, strict=True)
+    }
 
 
 def commands(

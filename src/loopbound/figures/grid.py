@@ -28,7 +28,7 @@ def outcome_grid(
     rows
         Row label → one outcome a column.
     columns
-        Column labels, as many as each row has outcomes.
+        Column labels, of one or two lines, as many as each row has outcomes.
     good
         The outcome that is drawn calm; any other is drawn as an alarm, the empty string as a blank.
     neutral
@@ -102,7 +102,8 @@ def _grid(
         * _CHARACTER
     )
     longest = max(
-        [len(c) for c in columns] + [len(short_word(o)) + 3 for r in rows.values() for o in r]
+        [len(line) for c in columns for line in c.split("\n")]
+        + [len(short_word(o)) + 3 for r in rows.values() for o in r]
     )
     room = max(0.72, 0.16 + longest * _CHARACTER * 0.92)
     if of_columns:
@@ -157,7 +158,7 @@ def _in_words(rows: Mapping[str, Sequence[str]], columns: Sequence[str], title: 
     told = "; ".join(
         f"{label}: "
         + ", ".join(
-            f"{column} {outcome}"
+            f"{' '.join(column.split())} {outcome}"
             for column, outcome in zip(columns, outcomes, strict=False)
             if outcome
         )

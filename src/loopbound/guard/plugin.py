@@ -351,7 +351,9 @@ def _settings(config: pytest.Config | None) -> Any:
     """What the configuration says of pytest-asyncio's loops."""
     from loopbound.guard.cures import Settings
 
-    if config is None or not config.pluginmanager.hasplugin("asyncio"):
+    # By its entry point, or by PYTEST_PLUGINS, -p or a conftest.py.
+    names = ("asyncio", "pytest_asyncio", "pytest_asyncio.plugin")
+    if config is None or not any(map(config.pluginmanager.hasplugin, names)):
         return Settings()
 
     def value(name: str) -> str:

@@ -55,10 +55,9 @@ class Book:
         """The table for a terminal."""
         errors = self.errors
         tests = {each["test"] for each in errors}
-        lines = [
-            f"{_count(len(errors), 'crossing')} in {_count(len(tests), 'test')} of"
-            f" {len(self.tests)}; {_count(len(self.loops), 'loop')}"
-        ]
+        ran, loops = _count(len(self.tests), "test"), _count(len(self.loops), "loop")
+        where = f"in {len(tests)} of {ran} ({loops})" if errors else f"({ran}, {loops})"
+        lines = [f"{_count(len(errors), 'crossing')} {where}"]
         lines += self._objects(errors)
         if errors:
             cure, times = self.cure()

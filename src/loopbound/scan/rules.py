@@ -571,11 +571,13 @@ class SuiteRules:
     def _one_leaves(self, engine: Engine, test: Test, loop: Loop, disposing: list[Test]) -> Finding:
         """The one test that does not dispose of an engine, where others do: the order decides."""
         severity = self.engines.severity(engine, False)
+        number = len(disposing)
+        others = f"{number} other tests dispose" if number > 1 else "Another test disposes"
         why = (
-            f"{test.func.name} leaves a connection in this engine's pool when its loop closes, and"
-            f" does not dispose of the engine as {len(disposing)} others do"
-            f" ({disposing[0].func.name}, …: {_loop(loop)}). In an order in which it is not the"
-            " last of them, the next one meets that connection."
+            f"{test.func.name} leaves a connection in this engine's pool, and its loop then closes"
+            f" ({_loop(loop)}). {others} of the engine ({disposing[0].func.name}"
+            f"{', …' if number > 1 else ''}); this one does not. A test that uses the engine after"
+            " it gets that connection, on another loop."
         )
         return self._over_loops(engine, severity, why, (test, loop, "the test that leaves it"))
 
