@@ -111,3 +111,8 @@ def apart(test: str, cures: Sequence[str], only: bool = True) -> dict[str, Suite
 def cure(name: str, begin: str, end: str = "") -> Listing:
     """A part of a cure's `conftest.py`, as a notebook shows it."""
     return listing(BACKEND / "fixes" / name / "tests" / "conftest.py", begin, end)
+
+
+def loop_options(name: str) -> Listing:
+    """The loop options that a cure sets in `pyproject.toml`."""
+    return listing(said((BACKEND / "fixes" / name / "pyproject.toml").read_text(encoding="utf-8"), "loop_scope"))
