@@ -156,6 +156,6 @@ def _asked(question: str) -> str:
 def _leaf(text: str, said: set[str]) -> str:
     """A cure's name, and what it does where that was not said before."""
     name, _, do = text.partition(": ")
-    told = "" if text in said else f": {html.escape(do)}"
+    told = f": {html.escape(do)}" if do and text not in said else ""
     said.add(text)
     return f"<b>{html.escape(name)}</b>{told}"
