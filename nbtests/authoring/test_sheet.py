@@ -32,6 +32,7 @@ def test_everything_is_on_it() -> None:
     said = [phrases for phrases in MESSAGES.values() if not any(part in text for part in phrases)]
     assert said == []
     assert {cure for path in paths() if f"→ {(cure := follow(path)[0].cure)}" not in text} == set()
+    assert ": </li>" not in PAGE.read_text(encoding="utf-8")
     for bound in ("lock_timeout", "idle_in_transaction_session_timeout", "pool_timeout"):
         assert bound in text
 

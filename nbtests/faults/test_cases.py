@@ -272,7 +272,8 @@ def test_the_tree_is_small_enough_to_be_drawn() -> None:
 
 def test_the_tree_is_given_as_a_figure_takes_it() -> None:
     question, answers = drawn()
-    assert question == "What crossed?" and len(answers) == len(ROOT.answers)
+    assert question.splitlines() == ["What crossed?", ROOT.how]
+    assert len(answers) == len(ROOT.answers)
     assert (
         drawn(Leaf("engine-in-a-row", "null-pool"))
         == "null-pool: create_async_engine(url, poolclass=NullPool)"
@@ -299,6 +300,30 @@ def test_a_part_of_the_tree_is_drawn_by_its_answers() -> None:
     assert drawn(only=["no such answer"]) == drawn()
 
 
+def test_a_yes_or_no_is_never_asked_without_how_to_tell() -> None:
+    def asked(at: Question | Leaf) -> Iterator[Question]:
+        if isinstance(at, Question):
+            yield at
+            for then in at.answers.values():
+                yield from asked(then)
+
+    questions = list(asked(ROOT))
+    assert len(questions) > 40
+    assert [each.ask for each in questions if "yes" in each.answers and not each.how] == []
+
+
+def test_a_question_to_which_several_answers_lead_is_drawn_once() -> None:
+    end = Leaf("engine-in-a-row", "null-pool")
+    again = Question("Again?", {"yes": end, "no": Question("Inner?", {"a": end})}, how="Look.")
+    once = Question("Once?", {"a": end, "b": end})
+    root = Question("Root?", {"1": again, "2": Question("Two?", {"x": again, "y": once})})
+    _, answers = drawn(root)
+    asked, ends = answers["1"]
+    assert asked == "A: Again?\nLook." and ends["no"][0] == "Inner?"
+    _, further = answers["2"]
+    assert further["x"] == "go on at A" and further["y"][0] == "Once?"
+
+
 def said_of(path: tuple[str, ...]) -> tuple[str, ...]:
     """A way through the tree as the figure's text has it: a line for each answer."""
     at: Question | Leaf = ROOT
@@ -306,18 +331,34 @@ def said_of(path: tuple[str, ...]) -> tuple[str, ...]:
     for answer in path:
         assert isinstance(at, Question)
         at = at.answers[answer]
-        words.append(f"{answer}: {at.ask if isinstance(at, Question) else drawn(at)}")
+        asked = f"{at.ask} {at.how}".strip() if isinstance(at, Question) else drawn(at)
+        words.append(f"{answer}: {asked}")
     return tuple(words)
 
 
 def ways_in(text: str) -> Iterator[tuple[str, ...]]:
-    """The ways that nested lines tell."""
-    way: list[str] = []
+    """The ways that nested lines tell, those through a letter too."""
+    way, ways = list[str](), list[tuple[str, ...]]()
     for line in text.splitlines():
         inner = line.lstrip()
         if inner.startswith("- "):
             way[(len(line) - len(inner)) // 2 :] = [inner[2:]]
-            yield tuple(way)
+            ways.append(tuple(way))
+    lettered = re.compile(r"(.*): ([A-Z]): (.*)")
+    at = {found[2]: (way, found[3]) for way in ways if (found := lettered.fullmatch(way[-1]))}
+
+    def told(way: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        yield tuple(lettered.sub(r"\1: \3", line) for line in way)
+        answer, _, letter = way[-1].partition(": go on at ")
+        if letter:
+            there, question = at[letter]
+            for further in ways:
+                if len(further) > len(there) and further[: len(there)] == there:
+                    for rest in told(further[len(there) :]):
+                        yield (*way[:-1], f"{answer}: {question}", *rest)
+
+    for way in ways:
+        yield from told(way)
 
 
 def test_lessons_draw_every_way_through_the_tree_and_have_no_tree_of_their_own() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from loopbound import scratch_database
 from loopbound.database import ScratchDatabase
 from loopbound.problem import Problem
-from loopbound.suite import BACKEND, SuiteRun
+from loopbound.suite import BACKEND, Listing, SuiteRun, listing, run_suites
 
 HERE = Path(__file__).resolve().parent
 FIXES = BACKEND / "fixes"
@@ -73,10 +74,35 @@ def files(*folders: Path | str) -> dict[str, str]:
     return found
 
 
-def excerpt(text: str, after: str, until: str = "") -> str:
-    """The part of `text` that begins after `after` and ends before `until`."""
-    part = text.partition(after)[2]
-    return (part.partition(until)[0] if until else part).strip("\n")
+def show(folder: str, begin: str = "@pytest.fixture") -> Listing:
+    """The tests' file of a folder, as a notebook shows it: a cure's fixtures, or tests."""
+    [text] = [text for name, text in files(folder).items() if name.startswith("tests/")]
+    return listing(text, begin)
+
+
+def fixture(folder: str, name: str, file: str = "tests/conftest.py") -> Listing:
+    """One fixture, or another function, of a cure or a recipe, as a notebook shows it."""
+    text = files(folder)[file]
+    [found] = [node for node in ast.walk(ast.parse(text)) if getattr(node, "name", "") == name]
+    first = min([found.lineno, *(decorator.lineno for decorator in found.decorator_list)])
+    return listing("\n".join(text.splitlines()[first - 1 : found.end_lineno]))
+
+
+def places(words: str) -> list[str]:
+    """The application's files in which these words stand."""
+    return [name for name, text in files(BACKEND / "app").items() if words in text]
+
+
+def run_with(cures: Sequence[str], *more: str, **options: object) -> dict[str, SuiteRun]:
+    """Run the backend's suite with each of these cures, or as found, see `run_suites`.
+
+    more
+        Folders with tests; they alone are run.
+    """
+    overlays = [files(*([] if cure == "as found" else [cure]), *more) for cure in cures]
+    tests = [name for name in files(*more) if name.startswith("tests/")]
+    jobs = [{"project": BACKEND, "overlay": overlay, "tests": tests, "trace": True, **options} for overlay in overlays]
+    return dict(zip(cures, run_suites(jobs), strict=True))
 
 
 def quickest(runs: Iterable[SuiteRun]) -> dict[str, float]:
@@ -104,7 +130,7 @@ def judged(first: SuiteRun, second: SuiteRun) -> list[str | tuple[str, str]]:
     return [
         ("good" if passed == "33 and 33" else "bad", passed),
         str(sum(event.kind == "connect" for event in counted)),
-        ("partly", "some") if first.leftovers else ("good", "none"),
+        ("partly", "some: the pool is not disposed of") if first.leftovers else ("good", "none"),
     ]
 
 
@@ -114,7 +140,14 @@ def ended(run: SuiteRun | None) -> str | tuple[str, str]:
     """
     if run is None:
         return "–"
-    return ("good", "ended") if run.tests[1].outcome == "passed" else ("bad", "waits")
+    return ("good", "ended") if run.tests[1].outcome == "passed" else ("bad", "next test blocked")
+
+
+def judged_rows(
+    first: Mapping[str, SuiteRun], second: Mapping[str, SuiteRun], abandoned: Mapping[str, SuiteRun]
+) -> dict[str, list[str | tuple[str, str]]]:
+    """A row for each cure: `judged`, and `ended`."""
+    return {cure: [*judged(first[cure], second[cure]), ended(abandoned.get(cure))] for cure in first}
 
 
 def opened(run: SuiteRun, test: str = "") -> int:

@@ -121,7 +121,7 @@ def _tree() -> Iterator[str]:
     if isinstance(root, str):
         raise TypeError("the tree is one leaf")
     question, answers = root
-    yield f"<p><b>{html.escape(question)}</b></p>"
+    yield f"<p><b>{_asked(question)}</b></p>"
     yield '<ul class="tree">'
     for answer, then in answers.items():
         yield from _branch(answer, then, said)
@@ -134,7 +134,7 @@ def _branch(answer: str, then: Drawn, said: set[str]) -> Iterator[str]:
         yield f"<li>{words} → {_leaf(then, said)}</li>"
         return
     question, answers = then
-    words += f" · {html.escape(question)}"
+    words += f" · {_asked(question)}"
     if all(isinstance(end, str) for end in answers.values()):  # on one line
         ends = (
             f"<i>{html.escape(further)}</i> → {_leaf(str(end), said)}"
@@ -148,9 +148,14 @@ def _branch(answer: str, then: Drawn, said: set[str]) -> Iterator[str]:
     yield "</ul></li>"
 
 
+def _asked(question: str) -> str:
+    """A question; how to answer it is in the lessons, as a sheet has no room for that."""
+    return html.escape(question.partition("\n")[0])
+
+
 def _leaf(text: str, said: set[str]) -> str:
     """A cure's name, and what it does where that was not said before."""
     name, _, do = text.partition(": ")
-    told = "" if text in said else f": {html.escape(do)}"
+    told = f": {html.escape(do)}" if do and text not in said else ""
     said.add(text)
     return f"<b>{html.escape(name)}</b>{told}"

@@ -38,11 +38,21 @@ class Question:
         ask: the question.
         answers: answer → where it leads.
         rules_out: answer → cures that it excludes, though they might work.
+        how: how to find the answer, a sentence; "" where the answers say it.
     """
 
     ask: str
     answers: dict[str, Question | Leaf]
     rules_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    how: str = ""
+
+
+_PLUGIN = "The first lines of a run of pytest name the plugins, with versions."
+_WHERE = "Read the traceback from above: who called your code, and what called before?"
+_SHARE = "No, if tests leave tasks running, or need a loop with other settings."
+_WITH = "No, if the application's start-up must not run in tests: with runs it."
+_ONE_LOOP = "Yes, if you write the line with asyncio.run: asyncio.Runner keeps a loop."
+_HAND_OVER = "Yes, if the first loop keeps running: asyncio.run_coroutine_threadsafe."
 
 
 def _tests(kind: str, other: Question | Leaf) -> Question:
@@ -54,10 +64,12 @@ def _tests(kind: str, other: Question | Leaf) -> Question:
                 "May all tests share one loop?",
                 {"yes": Leaf(kind, "session-loop"), "no": other},
                 {"no": ("session-loop",)},
+                _SHARE,
             ),
             "an older pytest-asyncio, or unittest": other,
         },
         {"an older pytest-asyncio, or unittest": ("session-loop",)},
+        _PLUGIN,
     )
 
 
@@ -81,32 +93,31 @@ def _wide_fixture(other: Question | Leaf, then_0_23: Leaf | None = None) -> Ques
             "pytest-asyncio 0.23": ("session-loop", "same-loop-scope"),
             oldest: ("session-loop", "same-loop-scope"),
         },
+        asked.how,
     )
 
 
-_OF_EACH_TEST: dict[str, Question | Leaf] = {
-    "its connections": Leaf("engine-in-a-row", "dispose", ("pytest",)),
-    "its engine": Leaf("engine-in-a-row", "function-engine"),
-    "nothing: the engine's module may be changed": Leaf("engine-in-a-row", "null-pool"),
-}
-_NOT_OF_EACH_TEST = {
-    "its engine": ("dispose", "explicit-loop"),
-    "nothing: the engine's module may be changed": ("dispose", "explicit-loop", "function-engine"),
-}
-_LOOP_OF_A_CLASS = (
-    "one loop for each class or module (pytest-asyncio 1.4), and no sync test asks for an async"
-    " fixture"
+_CONFTEST, _SETTINGS, _MODULE = (
+    "conftest.py (the usual case)",
+    "conftest.py, and tests need engines with different settings",
+    "only the line that makes the engine",
 )
-_ENGINE_OF_TESTS = Question(
-    "What must each test have of its own?", _OF_EACH_TEST, _NOT_OF_EACH_TEST
-)
-_ENGINE_OF_TESTS_AND_CLASSES = Question(
-    "What must each test have of its own?",
+_EMPTY_POOL = Question(
+    "What may you change, so that no connection waits for the next test?",
     {
-        **_OF_EACH_TEST,
-        _LOOP_OF_A_CLASS: Leaf("engine-in-a-row", "explicit-loop"),
+        _CONFTEST: Leaf("engine-in-a-row", "dispose", ("pytest",)),
+        _SETTINGS: Leaf("engine-in-a-row", "function-engine"),
+        _MODULE: Leaf("engine-in-a-row", "null-pool"),
     },
-    {**_NOT_OF_EACH_TEST, _LOOP_OF_A_CLASS: ("dispose",)},
+    {
+        _SETTINGS: ("dispose", "explicit-loop"),
+        _MODULE: ("dispose", "explicit-loop", "function-engine"),
+    },
+    "Begin with the first answer. The last one opens the most connections.",
+)
+_LOOP_OF_A_CLASS = (
+    "no, one for each class or module (pytest-asyncio 1.4, and no sync test asks for an async"
+    " fixture)"
 )
 
 _ENGINE = Question(
@@ -119,18 +130,25 @@ _ENGINE = Question(
                     "May all tests share one loop?",
                     {
                         "yes": Leaf("engine-in-a-row", "session-loop"),
-                        "no": _ENGINE_OF_TESTS_AND_CLASSES,
+                        _LOOP_OF_A_CLASS: Leaf("engine-in-a-row", "explicit-loop"),
+                        "no, one for each test": _EMPTY_POOL,
                     },
-                    {"no": ("session-loop",)},
+                    {
+                        _LOOP_OF_A_CLASS: ("session-loop", "dispose"),
+                        "no, one for each test": ("session-loop",),
+                    },
+                    _SHARE,
                 ),
                 "anyio's": Question(
                     "May all tests share one loop?",
-                    {"yes": Leaf("engine-in-a-row", "anyio-one-loop"), "no": _ENGINE_OF_TESTS},
+                    {"yes": Leaf("engine-in-a-row", "anyio-one-loop"), "no": _EMPTY_POOL},
                     {"no": ("anyio-one-loop",)},
+                    _SHARE,
                 ),
-                "an older pytest-asyncio, or unittest": _ENGINE_OF_TESTS,
+                "an older pytest-asyncio, or unittest": _EMPTY_POOL,
             },
             {"an older pytest-asyncio, or unittest": ("session-loop", "explicit-loop")},
+            _PLUGIN,
         ),
         "a wider async fixture": _wide_fixture(
             Question(
@@ -140,6 +158,7 @@ _ENGINE = Question(
                     "no": Leaf("fixture-and-test", "null-pool"),
                 },
                 {"no": ("same-loop-scope",)},
+                "Yes, if you can write loop_scope= at the fixture and in its tests' mark.",
             ),
             Leaf("fixture-and-test", "null-pool"),
         ),
@@ -152,6 +171,7 @@ _ENGINE = Question(
                     "no": Leaf("sync-test-async-fixture", "null-pool"),
                 },
                 {"no": ("async-test",)},
+                "No, if they call asyncio.run themselves: it refuses to run on a running loop.",
             ),
         ),
         "TestClient, a loop for each request": Question(
@@ -161,6 +181,7 @@ _ENGINE = Question(
                 "no": Leaf("engine-in-a-row", "null-pool"),
             },
             {"no": ("client-with",)},
+            _WITH,
         ),
         "asyncio.run, one call after another (a job, Celery, Lambda)": Question(
             "May the process keep one loop?",
@@ -173,9 +194,11 @@ _ENGINE = Question(
                         "no, threads call": Leaf("engine-in-a-row", "null-pool"),
                     },
                     {"no, threads call": ("dispose",)},
+                    "No, if a pool of threads makes the calls.",
                 ),
             },
             {"no": ("one-loop",)},
+            _ONE_LOOP,
         ),
         "start-up work, before the server's": Question(
             "May it move into the application's lifespan?",
@@ -184,6 +207,7 @@ _ENGINE = Question(
                 "no": Leaf("startup-loop", "dispose"),
             },
             {"no": ("lifespan",)},
+            "Yes, if nothing needs its result before the server starts.",
         ),
         "a thread, beside the first loop": Question(
             "Can it hand its work to the first loop?",
@@ -196,9 +220,11 @@ _ENGINE = Question(
                         "no": Leaf("two-awake-loops", "null-pool"),
                     },
                     {"no": ("own-engine",)},
+                    "Yes, if its code takes the engine, or the session factory, as an argument.",
                 ),
             },
             {"no": ("hand-over",)},
+            _HAND_OVER,
         ),
         "a forked process": Question(
             "Can the parent dispose of the engine before it forks?",
@@ -208,11 +234,14 @@ _ENGINE = Question(
                     "Can the parent leave the engine alone before it forks?",
                     {"yes": Leaf("fork", "after-fork"), "no": Leaf("fork", "null-pool")},
                     {"no": ("after-fork",)},
+                    "Yes, if it needs no database before it forks.",
                 ),
             },
             {"no": ("dispose-before-fork",)},
+            "Yes, if you write the line that forks, or the framework has a hook before it.",
         ),
     },
+    how=_WHERE,
 )
 
 
@@ -226,11 +255,13 @@ _CLIENT = Question(
                 "no": Leaf("any-client", "client-per-test"),
             },
             {"no": ("session-loop",)},
+            _SHARE,
         ),
         "asyncio.run, one call after another": Question(
             "May the process keep one loop?",
             {"yes": Leaf("any-client", "one-loop"), "no": Leaf("any-client", "client-per-loop")},
             {"no": ("one-loop", "no-keep-alive")},
+            _ONE_LOOP,
         ),
         "TestClient, one request after another": Question(
             "May TestClient be used in a with block?",
@@ -239,6 +270,7 @@ _CLIENT = Question(
                 "no": Leaf("any-client", "client-per-loop"),
             },
             {"no": ("client-with", "no-keep-alive")},
+            _WITH,
         ),
         "a thread with a loop of its own": Question(
             "Can it hand its work to the first loop?",
@@ -247,8 +279,10 @@ _CLIENT = Question(
                 "yes": ("one-loop", "client-per-loop", "no-keep-alive"),
                 "no": ("one-loop", "hand-over", "no-keep-alive"),
             },
+            _HAND_OVER,
         ),
     },
+    how=_WHERE,
 )
 
 ROOT = Question(
@@ -262,6 +296,7 @@ ROOT = Question(
                 "no": Leaf("session-object", "session-per-use"),
             },
             {"no": ("session-loop",)},
+            _SHARE,
         ),
         "a client, or a pool that is no engine": _CLIENT,
         "a lock, queue or event": Question(
@@ -271,6 +306,7 @@ ROOT = Question(
                 "yes, and the second is refused": Leaf("contended-primitive", "hand-over"),
                 "yes, and a waiter never wakes": Leaf("silent-waiter", "hand-over"),
             },
+            how="No, if the first loop was closed before the second one ran.",
         ),
         "a callback of another thread": Leaf("other-thread", "threadsafe"),
         "a task: a cancel scope, a task group, a session of the task": Question(
@@ -307,6 +343,7 @@ ROOT = Question(
                         "no": Leaf("async-not-handled", "mark-them"),
                     },
                     {"no": ("auto-mode",)},
+                    "No, if some are run by another plugin, such as anyio's.",
                 ),
             },
         ),
@@ -323,6 +360,7 @@ ROOT = Question(
                                 "no": Leaf("loop-already-runs", "own-thread"),
                             },
                             {"no": ("await-it",)},
+                            "No, if a library calls it and awaits nothing.",
                         ),
                         "the sync Playwright": Leaf("loop-already-runs", "narrow-fixture"),
                     },
@@ -344,6 +382,7 @@ ROOT = Question(
             },
         ),
     },
+    how="Paste the error: python3 lab.py explain names it.",
 )
 
 
@@ -380,8 +419,11 @@ Drawn = Union[str, tuple[str, dict[str, "Drawn"]]]  # noqa: UP007 - Python 3.10 
 
 
 def drawn(at: Question | Leaf = ROOT, only: Collection[str] = (), others: str = "") -> Drawn:
-    """The tree, or a part of it, as `loopbound.figures.decision_tree` takes it: a question with its
-    answers, and at each end the cure with what to do.
+    """The tree, or a part of it, as `loopbound.figures.decision_tree` takes it: a question, on a
+    line of its own how to answer it, with its answers, and at each end the cure with what to do.
+
+    A question to which several answers lead is drawn once, under a letter; the other places name
+    the letter.
 
     Args:
         at: where to begin.
@@ -389,9 +431,43 @@ def drawn(at: Question | Leaf = ROOT, only: Collection[str] = (), others: str = 
             "something else".
         others: where that one leads, such as ``"lesson 10"``.
     """
+    return _once(_nested(at, only, others))
+
+
+def _nested(at: Question | Leaf, only: Collection[str], others: str) -> Drawn:
     if isinstance(at, Question):
         kept = [answer for answer in at.answers if answer in only] or list(at.answers)
-        then = {answer: drawn(at.answers[answer], only, others) for answer in kept}
-        return at.ask, then if len(kept) == len(at.answers) else {**then, "something else": others}
+        then = {answer: _nested(at.answers[answer], only, others) for answer in kept}
+        asked = f"{at.ask}\n{at.how}" if at.how else at.ask
+        return asked, then if len(kept) == len(at.answers) else {**then, "something else": others}
     cure = cure_named(at.kind, at.cure, at.facts)
     return f"{cure.name}: {cure.do}"
+
+
+def _once(tree: Drawn) -> Drawn:
+    """The same tree, in which a question that comes again is a letter."""
+    letters: dict[str, str] = {}
+
+    def meet(node: Drawn, met: set[str]) -> None:
+        if isinstance(node, str):
+            return
+        if repr(node) in met:
+            letters[repr(node)] = ""
+            return
+        met.add(repr(node))
+        for then in node[1].values():
+            meet(then, met)
+
+    def fold(node: Drawn) -> Drawn:
+        if isinstance(node, str):
+            return node
+        key, (asked, answers) = repr(node), node
+        if letters.get(key):
+            return f"go on at {letters[key]}"
+        if key in letters:
+            letters[key] = "ABCDEFGHIJ"[sum(map(bool, letters.values()))]
+            asked = f"{letters[key]}: {asked}"
+        return asked, {answer: fold(then) for answer, then in answers.items()}
+
+    meet(tree, set())
+    return fold(tree)

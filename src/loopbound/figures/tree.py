@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from matplotlib.axes import Axes
@@ -15,13 +15,14 @@ __all__ = ["decision_tree"]
 
 Tree = str | tuple[str, Mapping[str, "Tree"]]
 
-_LEFT, _TOP, _INDENT, _GAP, _PAD, _SIZE = 0.2, 0.56, 0.5, 0.2, 0.1, 9
+_LEFT, _TOP, _INDENT, _GAP, _PAD, _SIZE, _SMALL = 0.2, 0.56, 0.5, 0.2, 0.1, 9, 8
 _QUESTION, _LEAF = "#0072B2", "#009E73"
 
 
 @dataclass
 class _Question:
     lines: list[str]
+    how: list[str]  # how to answer it, below the question in its box
     depth: int
     top: float = 0.0
     height: float = 0.0  # of its box
@@ -36,8 +37,8 @@ def decision_tree(root: Tree, title: str = "") -> Figure:
 
     root
         `(question, {answer: subtree, …})`, where a subtree is another such pair or, at the end of a
-        path, the
-        recommendation: a string. Texts are wrapped; a line break in one stays.
+        path, the recommendation: a string. Texts are wrapped; a line break in one stays. What
+        stands below the first line of a question says how to answer it.
 
     An answer that ends with a recommendation goes to the right. One that asks on goes down: the
     last straight, those before it indented. Raises ValueError for a question without answers.
@@ -68,7 +69,7 @@ def decision_tree(root: Tree, title: str = "") -> Figure:
         asks = root if isinstance(root, str) else root[0]
         return finish(
             figure,
-            f"{ended(title or 'Decision tree')} {ended(asks)}",
+            f"{ended(title or 'Decision tree')} {ended(_line(asks))}",
             tuple(_in_words(root, 0)),
         )
 
@@ -99,20 +100,22 @@ class _Layout:
             self.bottom = top + _height(lines)
             return lines
         text, branches = node
-        lines = wrap(text, self.question_width - 2 * _PAD, _SIZE, "bold")
-        question = _Question(lines, depth, top, _height(lines))
+        asked, _, how = text.partition("\n")
+        lines = wrap(asked, self.question_width - 2 * _PAD, _SIZE, "bold")
+        hint = wrap(how, self.question_width - 2 * _PAD, _SMALL) if how else []
+        question = _Question(lines, hint, depth, top, _height(lines, hint))
         y = top
         for answer, subtree in branches.items():
             if isinstance(subtree, str):
                 leaf = wrap(subtree, self.leaf_width - 2 * _PAD, _SIZE)
-                # An answer too long for the gap is wrapped, and may be higher than its
-                # recommendation.
-                height = max(
-                    _height(leaf),
-                    len(wrap(answer, self.gap - 0.42, 8, "bold")) * line_height(8) * 2,
-                )
-                if not question.leaves:  # side by side, so that the arrow between them is straight
-                    height = question.height = max(height, question.height)
+                # The answer stands above its arrow, and may be higher than its recommendation.
+                answer_height = len(wrap(answer, self.gap - 0.42, 8, "bold")) * line_height(8)
+                if question.leaves:
+                    height = _height(leaf)
+                    y += max(answer_height - height / 2, 0)
+                else:  # side by side, so that the arrow between them is straight
+                    height = max(_height(leaf), answer_height * 2, question.height)
+                    question.height = height
                 question.leaves.append((answer, leaf, y, height))
                 y += height + 0.1
         self.bottom = max(top + question.height, y - 0.1 if question.leaves else top)
@@ -130,12 +133,19 @@ class _Layout:
         return question
 
 
-def _height(lines: list[str]) -> float:
-    return len(lines) * line_height(_SIZE) + 2 * _PAD
+def _height(lines: list[str], how: Sequence[str] = ()) -> float:
+    return len(lines) * line_height(_SIZE) + len(how) * line_height(_SMALL) + 2 * _PAD
 
 
 def _box(
-    axes: Axes, x: float, y: float, width: float, height: float, lines: list[str], leaf: bool
+    axes: Axes,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    lines: list[str],
+    leaf: bool,
+    how: Sequence[str] = (),
 ) -> None:
     colour = _LEAF if leaf else _QUESTION
     radius, share, line = (0.03, 0.14, 1.1) if leaf else (0.16, 0.07, 1.4)
@@ -151,9 +161,10 @@ def _box(
         lw=line,
         zorder=2,
     )
+    below = len(how) * line_height(_SMALL)
     axes.text(
         x + _PAD,
-        y + height / 2,
+        y + (height - below) / 2,
         "\n".join(lines),
         va="center",
         fontsize=_SIZE,
@@ -161,6 +172,17 @@ def _box(
         zorder=3,
         fontweight="normal" if leaf else "bold",
     )
+    if how:
+        axes.text(
+            x + _PAD,
+            y + (height + _height(lines) - 2 * _PAD) / 2,
+            "\n".join(how),
+            va="center",
+            fontsize=_SMALL,
+            linespacing=1.15,
+            color=MUTED,
+            zorder=3,
+        )
 
 
 def _arrow(axes: Axes, *points: tuple[float, float]) -> None:
@@ -204,7 +226,7 @@ def _draw(
 ) -> None:
     x = _LEFT + question.depth * _INDENT
     right = x + width
-    _box(axes, x, question.top, width, question.height, question.lines, leaf=False)
+    _box(axes, x, question.top, width, question.height, question.lines, False, question.how)
     trunk = x + 0.22
     middle_of_it = question.top + question.height / 2
     for answer, lines, top, height in question.leaves:
@@ -234,5 +256,10 @@ def _in_words(node: Tree, depth: int) -> Iterator[tuple[int, str]]:
     """A line for each answer: the question that it leads to, or the recommendation."""
     if not isinstance(node, str):
         for answer, subtree in node[1].items():
-            yield depth, f"{answer}: {subtree if isinstance(subtree, str) else subtree[0]}"
+            yield depth, f"{answer}: {subtree if isinstance(subtree, str) else _line(subtree[0])}"
             yield from _in_words(subtree, depth + 1)
+
+
+def _line(question: str) -> str:
+    """A question with how to answer it, on one line."""
+    return " ".join(question.split("\n"))

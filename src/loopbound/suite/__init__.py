@@ -7,6 +7,7 @@
 
 from loopbound.suite.alone import run_alone
 from loopbound.suite.incident import BACKEND, COURIER, fixes, incident, incident_job
+from loopbound.suite.listing import Listing, listing
 from loopbound.suite.pool import pool_steps
 from loopbound.suite.results import PoolEvent, SuiteRun, TestResult
 from loopbound.suite.run import ordered, run_suite, run_suites
@@ -14,12 +15,14 @@ from loopbound.suite.run import ordered, run_suite, run_suites
 __all__ = [
     "BACKEND",
     "COURIER",
+    "Listing",
     "PoolEvent",
     "SuiteRun",
     "TestResult",
     "fixes",
     "incident",
     "incident_job",
+    "listing",
     "ordered",
     "pool_steps",
     "run_alone",

@@ -11,5 +11,6 @@ async def test_stream_opens():
 
 async def test_accounts_can_be_emptied():
     async with db.session_scope() as session:
-        await session.execute(text("set local lock_timeout = '500ms'"))  # in place of waiting for ever
+        # Fail after half a second, in place of waiting for ever.
+        await session.execute(text("set local lock_timeout = '500ms'"))
         await session.execute(text("truncate accounts cascade"))

@@ -26,6 +26,7 @@ async def client(sessions):
             yield session
 
     app.dependency_overrides[get_session] = session_of_this_test
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://testserver") as client:
+    transport = ASGITransport(app)
+    async with AsyncClient(transport=transport, base_url="http://testserver") as client:
         yield client
     del app.dependency_overrides[get_session]
