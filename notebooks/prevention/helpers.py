@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cures.helpers import excerpt
 from IPython.display import HTML
 from loopbound import scratch_database
 from loopbound.problem import Problem
@@ -48,6 +47,12 @@ DESK = HERE / "report_desk"
 LIMIT = 1200  # seconds, for a program that ends by itself in a few
 # A suite's, whatever else is installed here.
 PLUGINS = "pytest_asyncio.plugin,pytest_timeout,loopbound.guard.plugin"
+
+
+def excerpt(text: str, after: str, until: str = "") -> str:
+    """The part of `text` that begins after `after` and ends before `until`."""
+    part = text.partition(after)[2]
+    return (part.partition(until)[0] if until else part).strip("\n")
 
 
 def read(name: str) -> str:
