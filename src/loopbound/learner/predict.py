@@ -210,7 +210,7 @@ class Comparison:
             )
             for letter in self.prediction.options
         ]
-        head = "**What the run gave, and why.** Click on your answer:"
+        head = "**What the run gave, and why**, for each answer:"
         return "\n\n".join(
             [
                 f'<div class="compare {self.prediction.name}">',
