@@ -236,6 +236,10 @@ def runs():
             "overlay": FIXES / "dispose",
             "options": ["-o", "asyncio_default_fixture_loop_scope=session"],
         },
+        "option and own scope": {
+            "overlay": overlay_with("function"),
+            "options": ["-o", "asyncio_default_fixture_loop_scope=session"],
+        },
         "as written": {"overlay": FIXES / "recipe-1-as-written"},
         "corrected": {"overlay": FIXES / "recipe-1-corrected"},
     }
@@ -289,6 +293,12 @@ def test_the_option_moves_the_dispose_fixture_too_and_db_session_with_it(runs):
         "teardown"
     }
     assert len({e.loop for e in run.trace if e.kind == "dispose"}) == 1
+
+
+def test_its_own_loop_scope_brings_the_dispose_fixture_back_to_the_tests_loop(runs):
+    loops = [{e.loop for e in runs[name].trace if e.kind == "dispose"}
+             for name in ("option and own scope", "dispose")]  # fmt: skip
+    assert len(loops[0]) == len(loops[1]) > 1
 
 
 @claim(

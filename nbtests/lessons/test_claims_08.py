@@ -76,6 +76,7 @@ APART = {
     "as_first": "failed",
 }
 TOGETHER = dict.fromkeys(APART, "passed")
+MARK = '\nimport pytest\npytestmark = pytest.mark.asyncio(loop_scope="function")\n'
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +88,27 @@ def loops():
         "test": {TEST: "session"},
         "both": {FIXTURE: "session", TEST: "session"},
     }
-    return dict(
-        zip(options, run_suites([suite(LOOPS, **words) for words in options.values()]), strict=True)
-    )
+    jobs = {name: suite(LOOPS, **words) for name, words in options.items()}
+    ini = [
+        "[pytest]",
+        "addopts = -q",
+        "asyncio_mode = auto",
+        f"{FIXTURE} = session",
+        f"{TEST} = session",
+    ]
+    jobs["ini"] = {"project": LOOPS | {"pytest.ini": "\n".join(ini)}, "options": ["-v"]}
+    marked = textwrap.dedent(LOOPS["test_loops.py"]) + MARK
+    jobs["own mark"] = suite(LOOPS | {"test_loops.py": marked}, **options["both"])
+    return dict(zip(jobs, run_suites(list(jobs.values())), strict=True))
+
+
+def test_an_ini_file_wants_no_quotes_and_its_header_is_seen_with_v(loops):
+    assert outcomes(loops["ini"]) == TOGETHER
+    assert "configfile: pytest.ini" in loops["ini"].output
+
+
+def test_the_loop_scope_of_a_mark_wins_over_the_options(loops):
+    assert outcomes(loops["own mark"]) == APART
 
 
 @claim(

@@ -106,7 +106,7 @@ def left_open(seen: Mapping[str, Left], looks: int) -> dict[str, list[tuple[str,
 
 
 def _counted(here: int, at_server: int) -> str:
-    counts = {"sockets": here, "sessions": at_server}
+    counts = {"sockets": here, "server sessions": at_server}
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing"
 
 

@@ -16,8 +16,8 @@ WORDS = {"AssertionError": "different loop", "Failed": "refused"}
 """What the symptoms of these lessons' tests mean: they compare loops, and pytest refuses async tests."""
 
 
-def show(name: str, begin: str = "", end: str = "") -> Listing:
-    """A file beside this one, or a part of it, as a notebook shows it."""
+def show(name: str | Path, begin: str = "", end: str = "") -> Listing:
+    """A file, named from the folder of this one, or a part of it, as a notebook shows it."""
     return listing(HERE / name, begin, end)
 
 
@@ -40,6 +40,13 @@ def run_each(folder: str, settings: Mapping[str, Mapping[str, str]], test: str =
     """Run the suite of a folder, or one test of it, with each of these settings, see `suite`."""
     jobs = [suite(folder, each) | ({"tests": [test]} if test else {}) for each in settings.values()]
     return dict(zip(settings, run_suites(jobs), strict=True))
+
+
+def run_one(folder: str, test: str) -> str:
+    """What the one test of a file gave, with no loop option set."""
+    (run,) = run_suites([suite(folder, {}) | {"tests": [test]}])
+    (ended,) = run.tests
+    return f"{ended.id.rpartition('::')[2]}: {WORDS.get(ended.symptom, ended.symptom)}"
 
 
 def run_pairs(folder: str, scopes: Sequence[str], test: str) -> dict[tuple[str, str], SuiteRun]:
