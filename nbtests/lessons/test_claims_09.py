@@ -275,6 +275,30 @@ def test_only_the_rollback_ends_an_abandoned_transaction():
     }
 
 
+AT_ONCE = """
+import asyncio
+from app.db.session import session_scope
+from sqlalchemy import text
+
+async def ask():
+    async with session_scope() as session:
+        await session.execute(text("select pg_sleep(0.1)"))
+
+async def test_two_at_once():
+    await asyncio.gather(ask(), ask())
+"""
+
+
+def test_under_the_rollback_two_sessions_at_once_break_each_other():
+    overlays = [
+        files(FIXES / cure) | {"tests/test_at_once.py": AT_ONCE}
+        for cure in ("session-loop", "session-loop-rollback")
+    ]
+    well, broken = jobs(*overlays, tests=["tests/test_at_once.py"])
+    assert len(well.passed) == 1 and len(broken.failed) == 1
+    assert "savepoint" in broken.tests[0].error and "does not exist" in broken.tests[0].error
+
+
 def test_the_benchmark_says_what_it_measured(tmp_path):
     script = BACKEND.parents[1] / "benchmarks" / "cures.py"
     target = tmp_path / "cures.json"

@@ -2,7 +2,6 @@
 clients on several loops, the cures, programs without pytest.
 """
 
-import asyncio
 import gc
 import statistics
 from collections.abc import Iterator
@@ -115,9 +114,7 @@ DIFFERENT, CLOSED, BUSY = "different loop", "loop closed", "operation in progres
 
 
 def test_six_clients_on_four_loops(clients):
-    with Recorder():
-        rows = {name: on_new_loops(4, Kept(*client).use) for name, client in clients.items()}
-    assert rows == {
+    assert beyond.ask_each(clients, 4) == {
         "AsyncEngine": ["ok", DIFFERENT, BUSY, BUSY],
         "asyncpg.Pool": ["ok", BUSY, CLOSED, CLOSED],
         "psycopg_pool": ["ok", "ok", "ok", "ok"],
@@ -165,28 +162,13 @@ def test_a_pool_of_psycopg_cannot_grow_on_a_second_loop(clients):
 
 def test_three_cures_hold_for_all_six(clients):
     """One for each loop opens six connections in six calls, one kept loop and handing over one."""
-    with Recorder() as log:
-        for name, client in clients.items():
-            own, one, home = (Kept(*client) for _ in range(3))
-            assert on_new_loops(6, own.use_and_end) == ["ok"] * 6, name
-            with new_loop("kept") as loop:
-                assert [outcome(loop, one.use()) for _ in range(6)] == ["ok"] * 6, name
-                loop.run(one.end())
-
-            async def handing_over(home=home):
-                here = asyncio.get_running_loop()
-
-                async def handed_over():
-                    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(home.use(), here))
-
-                rows = await asyncio.to_thread(on_new_loops, 6, handed_over)
-                await home.end()
-                return rows
-
-            with new_loop("home") as loop:
-                assert loop.run(handing_over()) == ["ok"] * 6, name
-            counts = [len(kept.connections) for kept in (own, one, home)]
-            assert counts == [6, 1, 1], name
+    with Recorder() as log, new_loop("home") as loop:
+        found = loop.run(beyond.try_cures(clients, 6))
+    assert found == {
+        "one for each loop": "6 clients, each 6 of 6 calls ok, connections: 6",
+        "one kept loop": "6 clients, each 6 of 6 calls ok, connections: 1",
+        "handed over": "6 clients, each 6 of 6 calls ok, connections: 1",
+    }
     assert log.asides == []
 
 

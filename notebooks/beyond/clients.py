@@ -5,13 +5,13 @@ and loops to try them on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import asyncpg
 import httpx
 from faults.cases.clients.servers import InThread
-from loopbound import NamedLoop, symptom_of
+from loopbound import NamedLoop, Recorder, symptom_of
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -152,7 +152,46 @@ def on_new_loops(
     return outcomes
 
 
-def judged(outcomes: Sequence[str], connections: Collection[int]) -> tuple[str, str]:
-    """A cell of a verdict table: how many calls went well, on how many connections."""
-    good = outcomes.count("ok")
-    return "good" if good == len(outcomes) else "bad", f"{good} ok, on {len(connections)}"
+Client = tuple[Callable[[], Any], Callable[[Any], Any], Callable[[Any], Any]]
+"""How it is made, asked and closed, as `Kept` takes it."""
+
+
+def ask_each(clients: Mapping[str, Client], count: int) -> dict[str, list[str]]:
+    """Keep each client, and ask it on that many loops, one after the other; name → outcomes."""
+    with Recorder():  # else the kernel shows what the broken connections warn of
+        return {name: on_new_loops(count, Kept(*client).use) for name, client in clients.items()}
+
+
+async def try_cures(clients: Mapping[str, Client], calls: int) -> dict[str, str]:
+    """Ask each client that often with each of three cures; cure → how many calls went well, and on
+    how many connections, for each group of clients where that is the same.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, client in clients.items():
+        for cure, (kept, outcomes) in (await _cured(client, calls)).items():
+            good, opened = outcomes.count("ok"), len(kept.connections)
+            said = f"{good} of {calls} calls ok, connections: {opened}"
+            found.setdefault(cure, {}).setdefault(said, []).append(name)
+    return {
+        cure: "; ".join(f"{len(names)} clients, each {said}" for said, names in groups.items())
+        for cure, groups in found.items()
+    }
+
+
+async def _cured(client: Client, calls: int) -> dict[str, tuple[Kept, list[str]]]:
+    own, one, home = (Kept(*client) for _ in range(3))
+    with new_loop("kept") as loop:
+        on_one = [outcome(loop, one.use()) for _ in range(calls)]
+        loop.run(one.end())
+    here = asyncio.get_running_loop()
+
+    async def handed_over() -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(home.use(), here))
+
+    handed = await asyncio.to_thread(on_new_loops, calls, handed_over)
+    await home.end()
+    return {
+        "one for each loop": (own, on_new_loops(calls, own.use_and_end)),
+        "one kept loop": (one, on_one),
+        "handed over": (home, handed),
+    }

@@ -134,22 +134,6 @@ def judged(first: SuiteRun, second: SuiteRun) -> list[str | tuple[str, str]]:
     ]
 
 
-def ended(run: SuiteRun | None) -> str | tuple[str, str]:
-    """Whether the second of two tests found the first one's transaction ended, as a cell of a
-    verdict table; a dash where nothing was measured.
-    """
-    if run is None:
-        return "–"
-    return ("good", "ended") if run.tests[1].outcome == "passed" else ("bad", "next test blocked")
-
-
-def judged_rows(
-    first: Mapping[str, SuiteRun], second: Mapping[str, SuiteRun], abandoned: Mapping[str, SuiteRun]
-) -> dict[str, list[str | tuple[str, str]]]:
-    """A row for each cure: `judged`, and `ended`."""
-    return {cure: [*judged(first[cure], second[cure]), ended(abandoned.get(cure))] for cure in first}
-
-
 def opened(run: SuiteRun, test: str = "") -> int:
     """How many connections a test opened, found by a word of its name; default: all tests."""
     return sum(event.kind == "connect" and test in event.test for event in run.trace)

@@ -90,7 +90,7 @@ PER_TEST = Cure(
 )
 CLIENT_WITH = Cure(
     "client-with",
-    "with TestClient(app) as client: one loop for the block; make what connects, and close it, in the lifespan",
+    "with TestClient(app) as client: one loop for the block; open and close your clients in the lifespan",
     "each block connects again",
     where="portal",
     holds="every user of what connects gets it from the application",

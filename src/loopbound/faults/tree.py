@@ -48,7 +48,10 @@ class Question:
 
 
 _PLUGIN = "The first lines of a run of pytest name the plugins, with versions."
-_WHERE = "Read the traceback from above: who called your code, and what called before?"
+_WHERE = (
+    "Has each test its own loop? asyncio_default_test_loop_scope=function, in pytest's first lines,"
+    " says yes."
+)
 _SHARE = "No, if tests leave tasks running, or need a loop with other settings."
 _WITH = "No, if the application's start-up must not run in tests: with runs it."
 _ONE_LOOP = "Yes, if you write the line with asyncio.run: asyncio.Runner keeps a loop."

@@ -23,7 +23,10 @@ async def undo_after_test() -> AsyncIterator[None]:
         outer = await connection.begin()
         SessionFactory.configure(bind=connection, join_transaction_mode="create_savepoint")
         yield
-        SessionFactory.configure(bind=engine, join_transaction_mode="conditional_savepoint")
+        SessionFactory.configure(
+            bind=engine,
+            join_transaction_mode="conditional_savepoint",
+        )
         await outer.rollback()
 
 
