@@ -342,6 +342,7 @@ def test_the_fault_of_loops_has_its_victim_and_its_cure(tmp_path: Path) -> None:
     found = report.suspects[0]
     assert (found.test, found.verdict, found.others) == (users, "only-after", [reports])
     assert found.verified and "attached to a different loop" in found.text
+    assert "attached to a different loop\n" in formatted(report, "text"), "the end is not cut off"
     (told,) = report.explained
     assert told.kinds[0] == "engine-in-a-row" and set(told.tests) == {reports, users}
     # With the guard, its lines take the place of what the catalogue reads in the text.

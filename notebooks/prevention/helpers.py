@@ -12,11 +12,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from IPython.display import HTML
+from IPython.display import HTML, display
 from loopbound import scratch_database
 from loopbound.problem import Problem
 from loopbound.suite import SuiteRun, run_suites
@@ -24,7 +26,6 @@ from loopbound.suite.project import lay_out
 
 __all__ = [
     "DESK",
-    "blamed",
     "by_order",
     "columns",
     "commits",
@@ -36,6 +37,7 @@ __all__ = [
     "plain",
     "read",
     "shell",
+    "shortest",
     "show",
     "try_steps",
     "verdict",
@@ -79,10 +81,13 @@ def desk(overlay: str = "") -> Iterator[Path]:
 
 
 def show(name: str, lines: tuple[int, int] | None = None) -> None:
-    """Print a file of this folder under its name, or the lines from one number to another."""
+    """Show a file of this folder under its name, or the lines from one number to another."""
     first, last = lines or (1, None)
     _, _, inside = name.partition("/")
-    print(f"# {inside}", *read(name).splitlines()[first - 1 : last], sep="\n", end="\n\n")
+    text = "\n".join([f"# {inside}", *read(name).splitlines()[first - 1 : last]])
+    language = {".py": "python", ".toml": "toml", ".yml": "yaml"}.get(Path(name).suffix, "")
+    code = {"text/plain": text, "text/markdown": f"```{language}\n{text}\n```"}
+    display(code, raw=True)
 
 
 def folded(name: str) -> HTML:
@@ -104,12 +109,22 @@ def verdict(said: str) -> str:
     """
     orders, tests, *_ = said.split("\n\n")
     orders = re.sub(r"(?m) +(seconds|\d+\.\d)$", "", orders)
-    return orders + "\n\n" + re.sub(r"connection to \S+", "connection to the server", tests)
+    tests = re.sub(r"connection to \S+", "connection to the server", tests)
+    return orders + "\n\n" + wrapped(tests, 6)
 
 
-def blamed(said: str) -> set[str]:
-    """The names of the tests that it blames."""
-    return set(re.findall(r"^    \S+::(\w+)", said.partition("fails only after")[2], re.MULTILINE))
+def wrapped(text: str, indent: int) -> str:
+    """A text whose lines fit a narrow page, broken between words; what follows is indented."""
+    wrap = partial(textwrap.wrap, width=92, subsequent_indent=" " * indent)
+    lines = (
+        wrap(each, break_long_words=False, break_on_hyphens=False) for each in text.split("\n")
+    )
+    return "\n".join(part for line in lines for part in line)
+
+
+def shortest(said: str) -> set[str]:
+    """The names of the tests in the shortest run that fails, as it says."""
+    return set(re.findall(r"::(\w+)", excerpt(said, "to repeat it:", "\n")))
 
 
 def desk_runs(orders: Sequence[str]) -> list[SuiteRun]:
@@ -137,9 +152,11 @@ def columns(runs: Sequence[SuiteRun]) -> list[str]:
 
 
 def guard_said(output: str) -> str:
-    """What the loop guard printed of a run's first crossing; without one, its line for the run."""
+    """What the loop guard printed of a run's first crossing, in lines that fit a narrow page; without
+    one, its line for the run.
+    """
     crossing = excerpt(output, "- loop guard -", "\n---").strip("-\n")
-    return crossing or excerpt(output, "= loop guard =").splitlines()[1]
+    return wrapped(crossing, 8) or excerpt(output, "= loop guard =").splitlines()[1]
 
 
 def workflow_steps() -> list[str]:

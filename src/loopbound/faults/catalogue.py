@@ -294,7 +294,7 @@ KINDS: tuple[Kind, ...] = (
         {
             "null-pool": "the tasks still share what they share",
         },
-        "04",
+        "10",
         other=True,
     ),
     Kind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
@@ -92,12 +93,21 @@ def verdict(report: Report) -> str:
     return f"Not stable: {said} {end}."
 
 
+def _shortened(error: str, width: int) -> str:
+    """The line of an error in so many columns, with its end: a task and a future are written there
+    at length before the words that name the fault.
+    """
+    if len(error) > width:
+        error = re.sub(r"<(Task|Future) (\w+)(?:[^<>]|<[^<>]*>)*>", r"<\1 \2>", error)
+    return textwrap.shorten(error, width, placeholder=" ...")
+
+
 def _suspect(each: Suspect, columns: int) -> Iterator[str]:
     yield f"{each.test}"
     alone = "; passes alone" if each.verdict == AFTER else ""
     passes = f"; passes in {', '.join(each.passes)}" if each.passes else alone
     yield f"  fails in {', '.join(each.fails)}{passes}"
-    yield f"  {textwrap.shorten(each.error, columns - 2, placeholder=' ...')}"
+    yield f"  {_shortened(each.error, columns - 2)}"
     yield from (f"  {line}" for line in each.guard)
     if each.verdict in (AFTER, WITHOUT):
         less = "" if each.smallest else " (these suffice; fewer may)"
@@ -110,7 +120,7 @@ def _suspect(each: Suspect, columns: int) -> Iterator[str]:
             yield f"    {test}{said}"
         yield from _rest(each.others)
         if each.verified:
-            yield f"  the same by themselves: {each.command}"
+            yield f"  to repeat it: {each.command}"
         else:
             yield f"  but not by themselves (other files may have to be imported): {each.command}"
     elif each.verdict == UNSTEADY:
