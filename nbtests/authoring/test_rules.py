@@ -124,7 +124,7 @@ BREAKAGES: dict[str, list[tuple[Break, str]]] = {
         (_set("run-1", "metadata", {"loopbound": {"claim": ["A02"]}}), "loopbound.claim"),
     ],
     "folds_hide_no_experiment": [
-        (_set("run-1", "metadata", {"tags": ["harness"]}), "does not begin with '# Harness"),
+        (_set("run-1", "metadata", {"tags": ["harness"]}), "does not begin with '# Setup"),
         (_source("run-1", "loops = 1", "run()\nguess.compare(1)"), "has other code before"),
         (_source("run-1", "loops = 1", "guess = predict(1)"), "before 'guess = predict('"),
     ],

@@ -53,7 +53,7 @@ COLUMNS = 100
 
 GLOSSARY = "glossary.md"
 
-HARNESS = "# Harness: may be skipped."
+HARNESS = "# Setup: run it, no need to read it."
 
 BANNED = re.compile(r"\b(simply|just|obvious|obviously|note that|foo)\b", re.IGNORECASE)
 # In prose a bar is a part of a figure.

@@ -140,20 +140,27 @@ class Agenda:
 
 
 def honest_minutes(cells: Iterable[Mapping[str, Any]], waiting: int = 0) -> float:
-    """How long a reader needs for a notebook's cells: 120 words or five lines of code a minute, and
-    the time for which the cells run.
+    """How long a reader needs for a notebook's cells: 120 words or five lines of code a minute, a
+    minute for each prediction and each thing to try, and the time for which the cells run.
 
-    A folded cell costs nothing. The question of a prediction is read like words. Someone who reads
-    English as a second language, and async code with care, needed this long.
+    A folded cell costs nothing. Of code that an output shows, to read or to paste, ten lines take a
+    minute. The question of a prediction is read like words. Someone who reads English as a second
+    language, and async code with care, needed this long.
     """
-    words = lines = 0
+    words = tasks = 0
+    lines = 0.0
     for cell in cells:
+        for output in cell.get("outputs", ()):
+            shown = "".join(output.get("data", {}).get("text/markdown", ""))
+            if shown.startswith("```"):
+                lines += sum(bool(line.strip()) for line in shown.splitlines()[1:-1]) / 2
         source = "".join(cell["source"])
+        tasks += bool(re.search(r"= predict\(|^\*\*Try", source, re.MULTILINE))
         if cell["cell_type"] == "markdown" or re.search(r"= predict\(", source):
             words += len(source.split())
         elif not cell["metadata"].get("jupyter", {}).get("source_hidden"):
             lines += sum(bool(line.strip()) for line in source.splitlines())
-    return words / 120 + lines / 5 + waiting
+    return words / 120 + lines / 5 + tasks + waiting
 
 
 @functools.cache
