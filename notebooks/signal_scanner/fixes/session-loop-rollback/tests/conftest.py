@@ -21,7 +21,10 @@ async def undo_after_test() -> AsyncIterator[None]:
     """One transaction around each test; what sessions commit meanwhile are savepoints in it."""
     async with engine.connect() as connection:
         outer = await connection.begin()
-        SessionFactory.configure(bind=connection, join_transaction_mode="create_savepoint")
+        SessionFactory.configure(
+            bind=connection,
+            join_transaction_mode="create_savepoint",
+        )
         yield
         SessionFactory.configure(
             bind=engine,
