@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from beyond import clients as beyond
 from beyond.clients import Kept, message, new_loop, on_new_loops, outcome, two_at_once
@@ -158,6 +159,22 @@ def test_a_pool_of_psycopg_cannot_grow_on_a_second_loop(clients):
         *well, said = grow(Kept(*clients["psycopg_pool"]))
     assert well == ["ok", "ok", "ok"]
     assert said == "PoolTimeout: couldn't get a connection after 1.00 sec"
+
+
+def test_the_clean_up_of_asyncpg_s_pool_hides_the_first_error():
+    with scratch_database("claim") as db, NamedLoop("A") as home, NamedLoop("B") as away:
+
+        async def opened() -> asyncpg.Pool:
+            return await asyncpg.create_pool(db.url.replace("+asyncpg", ""), min_size=1, max_size=1)
+
+        async def use() -> int:
+            return await pool.fetchval("select 1")
+
+        pool = home.run(opened())
+        with pytest.raises(asyncpg.InterfaceError, match="another operation") as raised:
+            away.run(use())
+        pool.terminate()
+    assert "attached to a different loop" in str(raised.value.__context__)
 
 
 def test_three_cures_hold_for_all_six(clients):
