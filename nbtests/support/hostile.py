@@ -837,7 +837,7 @@ _TAMPERS = (
         TAMPERS,
         answer("def speakers(): return ['x' * 1000] * 1_000_000", "01.1"),
         {"01.1": 0},
-        ("Nobody speaks",),
+        ("No task says",),
     ),
     Case(
         "a report without an end",
@@ -855,7 +855,7 @@ _TAMPERS = (
         TAMPERS,
         answer("def speakers(): return ['\\ud800 \\x1b[31m \\x00']", "01.1"),
         {"01.1": 0},
-        ("Nobody speaks",),
+        ("No task says",),
     ),
     Case(
         "half a character in the source",
